@@ -1,0 +1,91 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is built in Swift 6 mode; `make` and CI add `-warnings-as-errors`.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "dqlite-vip",
+    products: [
+        .executable(name: "dqlite-vip", targets: ["dqlite-vip"]),
+        .library(name: "Dqlite", targets: ["Dqlite"]),
+        .library(name: "Discovery", targets: ["Discovery"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // C: headers, and the few macros and variadic functions that Swift cannot import.
+        .target(name: "CDqlite", linkerSettings: [.linkedLibrary("dqlite")]),
+        .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
+        .target(name: "CResolv", linkerSettings: [.linkedLibrary("resolv")]),
+        .target(name: "CLinux"),
+
+        // What every module shares: time, errors of system calls, addresses, durable files.
+        .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
+
+        // Libraries that are useful alone.
+        .target(name: "Dqlite", dependencies: ["CDqlite", "Platform", logging] + nio, swiftSettings: strict),
+        .target(name: "Discovery", dependencies: ["CCurl", "CResolv", "Platform", logging], swiftSettings: strict),
+
+        // The product.
+        .target(
+            name: "Cluster", dependencies: ["Dqlite", "Discovery", "Platform", logging, lifecycle] + nio,
+            swiftSettings: strict),
+        .target(name: "VIP", dependencies: ["CLinux", "Platform", logging, lifecycle], swiftSettings: strict),
+        .target(
+            name: "API",
+            dependencies: [
+                "CCurl", "Platform", logging, lifecycle, .product(name: "Hummingbird", package: "hummingbird"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "dqlite-vip",
+            dependencies: [
+                "API", "Cluster", "Discovery", "Dqlite", "Platform", "VIP", logging, lifecycle,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // For developers: the laboratory of network namespaces that tests, demo and benchmark share.
+        .target(name: "Lab", dependencies: ["CLinux", "Platform"], swiftSettings: strict),
+        .executableTarget(
+            name: "dqlite-vip-lab",
+            dependencies: [
+                "Lab", "Platform", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: strict),
+        .testTarget(name: "DqliteTests", dependencies: ["Dqlite", "Platform"] + nio, swiftSettings: strict),
+        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "Platform"], swiftSettings: strict),
+        .testTarget(
+            name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
+            swiftSettings: strict),
+        .testTarget(name: "VIPTests", dependencies: ["VIP", "CLinux", "Platform"], swiftSettings: strict),
+        .testTarget(
+            name: "APITests",
+            dependencies: [
+                "API", "Platform", .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "CommandTests", dependencies: ["dqlite-vip"], swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["Lab", "Platform", "dqlite-vip"], swiftSettings: strict),
+    ]
+)

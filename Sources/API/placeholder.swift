@@ -1,0 +1,2 @@
+// imports: build the dependencies early
+import Hummingbird

@@ -1,0 +1,36 @@
+// What Swift's Glibc overlay leaves out of the Linux headers.
+#pragma once
+#define _GNU_SOURCE 1
+// net/if.h before any linux/ header: linux/libc-compat.h then leaves the shared structs to it.
+#include <net/if.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+// IFA_PROTO came with Linux 5.18; Debian 12's headers may lack the name.
+#ifndef IFA_PROTO
+#define IFA_PROTO 11
+#endif

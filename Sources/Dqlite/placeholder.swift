@@ -1,0 +1,3 @@
+// placeholder
+import NIOCore
+import NIOPosix

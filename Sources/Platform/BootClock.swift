@@ -1,0 +1,65 @@
+import Glibc
+
+/// A point in time on the kernel's CLOCK_BOOTTIME: monotonic, counts suspend, the same for all processes of a host.
+///
+/// Every lease, deadline and time-out of the product is measured on this clock; see clock_gettime(2).
+public struct BootInstant: InstantProtocol, Hashable, Codable, CustomStringConvertible {
+    /// Nanoseconds since the host booted.
+    public var nanoseconds: Int64
+
+    public init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    public func advanced(by duration: Duration) -> BootInstant {
+        BootInstant(nanoseconds: nanoseconds + duration.inNanoseconds)
+    }
+
+    public func duration(to other: BootInstant) -> Duration {
+        .nanoseconds(other.nanoseconds - nanoseconds)
+    }
+
+    public static func < (lhs: BootInstant, rhs: BootInstant) -> Bool {
+        lhs.nanoseconds < rhs.nanoseconds
+    }
+
+    public var description: String {
+        "boot+\(Double(nanoseconds / 1000) / 1_000_000)s"
+    }
+}
+
+/// The clock of production. Tests pass instants of their own to the value-type cores instead.
+public struct BootClock: Clock {
+    public init() {}
+
+    public static var now: BootInstant {
+        var time = timespec()
+        // clock_gettime with a constant, valid clock id and a valid pointer cannot fail.
+        clock_gettime(CLOCK_BOOTTIME, &time)
+        return BootInstant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    }
+
+    public var now: BootInstant { Self.now }
+    public var minimumResolution: Duration { .nanoseconds(1) }
+
+    public func sleep(until deadline: BootInstant, tolerance: Duration? = nil) async throws {
+        let remaining = now.duration(to: deadline)
+        guard remaining > .zero else { return try Task.checkCancellation() }
+        try await Task.sleep(for: remaining, tolerance: tolerance, clock: .continuous)
+    }
+}
+
+extension Duration {
+    /// The duration in whole nanoseconds, saturated at the ends of Int64 (292 years).
+    public var inNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        if overflow { return seconds < 0 ? .min : .max }
+        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
+        if overflow2 { return seconds < 0 ? .min : .max }
+        return sum
+    }
+
+    /// The duration in whole milliseconds, rounded towards zero.
+    public var inMilliseconds: Int64 { inNanoseconds / 1_000_000 }
+}

@@ -1,0 +1,6 @@
+import API
+import ArgumentParser
+import Cluster
+import Dqlite
+import Logging
+import VIP
