@@ -34,3 +34,6 @@
 #ifndef IFA_PROTO
 #define IFA_PROTO 11
 #endif
+
+// prctl(2) is variadic, which Swift cannot call.
+static inline int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
