@@ -16,24 +16,24 @@ final class RaftDialer: Sendable {
     private let timeout: Duration
     private let socketOptions: SocketOptions
     private let handshake: @Sendable (_ address: String) -> RaftHandshake?
-    private let tap: @Sendable (ByteBuffer) -> Void
+    private let makeTap: @Sendable () -> @Sendable (ByteBuffer) -> Void
     private let logger: Logger
     /// The last failure of each address, so that a peer that stays away is logged once and not every second.
     private let failures = Mutex<[String: String]>([:])
 
     /// - Parameters:
     ///   - handshake: what to say to the node at an address; nil while this node belongs to no cluster.
-    ///   - tap: sees the bytes that the local node sends to its peers.
+    ///   - tap: makes, for each connection, what sees the bytes that the local node sends on it.
     init(
         group: any EventLoopGroup, timeout: Duration, socketOptions: SocketOptions = SocketOptions(),
         handshake: @escaping @Sendable (_ address: String) -> RaftHandshake?,
-        tap: @escaping @Sendable (ByteBuffer) -> Void, logger: Logger
+        tap makeTap: @escaping @Sendable () -> @Sendable (ByteBuffer) -> Void, logger: Logger
     ) {
         self.group = group
         self.timeout = timeout
         self.socketOptions = socketOptions
         self.handshake = handshake
-        self.tap = tap
+        self.makeTap = makeTap
         self.logger = logger
     }
 
@@ -95,14 +95,14 @@ final class RaftDialer: Sendable {
     private func join(_ outside: any Channel) throws -> Int32 {
         let (mine, theirs) = try SocketPair.make()
         let loop = outside.eventLoop
-        let tap = self.tap
+        let tap = makeTap()
         let joined = ClientBootstrap(group: loop)
             .channelOption(.maxMessagesPerRead, value: 16)
             .channelOption(.autoRead, value: false)
             .withConnectedSocket(mine)
             .flatMapThrowing { inside in
                 let outer = GlueHandler()
-                let inner = GlueHandler(tap: { tap($0) })
+                let inner = GlueHandler(tap: tap)
                 GlueHandler.join(outer, inner)
                 try outside.pipeline.syncOperations.addHandler(outer)
                 try inside.pipeline.syncOperations.addHandler(inner)
