@@ -265,7 +265,7 @@ struct ClusterPortTests {
 
 private func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
-        OwnThread(name: "test") { continuation.resume(returning: body()) }.start()
+        try? BlockingThread.start(named: "test") { continuation.resume(returning: body()) }
     }
 }
 

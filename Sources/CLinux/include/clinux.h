@@ -35,5 +35,5 @@
 #define IFA_PROTO 11
 #endif
 
-// prctl(2) is variadic, which Swift cannot call.
-static inline int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+// prctl is variadic, and Swift's Glibc hides pthread_setname_np. The kernel keeps 15 bytes of the name; see prctl(2).
+static inline int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -61,9 +61,9 @@ final class LeadershipMonitor: Sendable {
     }
 
     /// Starts the thread, which ends after `stop`.
-    func start() {
-        let thread = OwnThread(name: "leadership") { [self] in run() }
-        thread.start()
+    func start() throws(SystemError) {
+        try BlockingThread.start(named: "leadership") { [self] in run() }
+
     }
 
     func stop() {
