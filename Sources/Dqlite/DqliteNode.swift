@@ -139,19 +139,15 @@ public final class DqliteNode: Sendable {
 private func onOwnThread<T: Sendable>(_ work: @escaping @Sendable () -> T) async -> T {
     await withCheckedContinuation { continuation in
         let job = Unmanaged.passRetained(ThreadJob { continuation.resume(returning: work()) })
-        var attributes = pthread_attr_t()
-        pthread_attr_init(&attributes)
-        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         var thread = pthread_t()
         let failure = pthread_create(
-            &thread, &attributes,
+            &thread, nil,
             { argument in
                 if let argument { Unmanaged<ThreadJob>.fromOpaque(argument).takeRetainedValue().run() }
                 return nil
             }, job.toOpaque())
-        pthread_attr_destroy(&attributes)
         // Without a thread (EAGAIN: a limit of the system) it is better to block a pool thread than to do nothing.
-        if failure != 0 { job.takeRetainedValue().run() }
+        if failure == 0 { pthread_detach(thread) } else { job.takeRetainedValue().run() }
     }
 }
 
