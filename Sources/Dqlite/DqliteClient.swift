@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import Platform
+import Synchronization
 
 /// A connection to one node, speaking the wire protocol.
 ///
@@ -43,8 +44,7 @@ public actor DqliteClient {
 
     /// Connects and sends the protocol version, which a node does not answer.
     ///
-    /// - Parameter timeout: of the connecting, and of each request that names none.
-    /// - Throws: `connectFailed`.
+    /// `timeout` is the limit of the connecting, and of each request that names none. Throws `connectFailed`.
     public static func connect(
         to address: DqliteAddress, on group: any EventLoopGroup, timeout: Duration = .seconds(5)
     ) async throws -> DqliteClient {
@@ -56,18 +56,14 @@ public actor DqliteClient {
         to address: DqliteAddress, on group: any EventLoopGroup, options: Options
     ) async throws -> DqliteClient {
         let answerLimit = options.answerLimit
-        let bootstrap = ClientBootstrap(group: group)
-            .connectTimeout(.nanoseconds(options.timeout.inNanoseconds))
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-        let unixBootstrap = ClientBootstrap(group: group)
         do {
             let channel: any Channel
             switch address {
             case .abstractSocket(let name):
                 let descriptor = try await connectedSocket(name, within: options.timeout)
-                channel = try await unixBootstrap.withConnectedSocket(descriptor).get()
+                channel = try await ClientBootstrap(group: group).withConnectedSocket(descriptor).get()
             case .tcp(let hostPort):
-                channel = try await bootstrap.connect(host: hostPort.host, port: Int(hostPort.port)).get()
+                channel = try await connect(hostPort, on: group, within: options.timeout)
             }
             let handler = try await channel.eventLoop.submit {
                 let handler = ClientHandler(answerLimit: answerLimit)
@@ -82,6 +78,34 @@ public actor DqliteClient {
             throw DqliteError(.cancelled, "no connection to \(address)", cause: error)
         } catch {
             throw DqliteError(.connectFailed, "no connection to \(address)", cause: error)
+        }
+    }
+
+    /// A cancelled task does not wait for the connection: NIO alone would.
+    private static func connect(
+        _ address: HostPort, on group: any EventLoopGroup, within timeout: Duration
+    ) async throws -> any Channel {
+        let attempt = Mutex<(channel: (any Channel)?, isCancelled: Bool)>((nil, false))
+        return try await withTaskCancellationHandler {
+            try await ClientBootstrap(group: group)
+                .connectTimeout(.nanoseconds(timeout.inNanoseconds))
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    let isCancelled = attempt.withLock {
+                        $0.channel = channel
+                        return $0.isCancelled
+                    }
+                    return isCancelled
+                        ? channel.eventLoop.makeFailedFuture(CancellationError())
+                        : channel.eventLoop.makeSucceededVoidFuture()
+                }
+                .connect(host: address.host, port: Int(address.port)).get()
+        } onCancel: {
+            let channel = attempt.withLock {
+                $0.isCancelled = true
+                return $0.channel
+            }
+            channel?.close(promise: nil)
         }
     }
 
@@ -195,9 +219,7 @@ public actor DqliteClient {
         return .milliseconds(Int64(clamping: milliseconds))
     }
 
-    /// The members, as the asked node knows them.
-    ///
-    /// - Parameter format: without roles every member is given as a voter.
+    /// The members, as the asked node knows them. In the format without roles every member is given as a voter.
     public func cluster(
         format: WireRequest.ClusterFormat = .withRoles, timeout: Duration? = nil
     ) async throws -> [DqliteMember] {
@@ -232,8 +254,7 @@ public actor DqliteClient {
 
     /// Gives leadership to a voter; returns when this node has stopped leading. Only on the leader.
     ///
-    /// - Parameter id: 0 lets raft choose.
-    /// - Throws: `membership` when the voter did not take it within an election time-out.
+    /// The id 0 lets raft choose. Throws `membership` when the voter did not take it within an election time-out.
     public func transfer(to id: DqliteNodeID = 0, timeout: Duration? = nil) async throws {
         _ = try await call(.transfer(id: id), timeout)
     }

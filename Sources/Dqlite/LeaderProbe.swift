@@ -16,9 +16,8 @@ public struct LeaderProbe: ~Copyable {
     /// −1 once closed.
     private var descriptor: Int32
 
-    /// Connects, blocking at most `timeout`.
+    /// Connects, blocking at most `timeout`, which is then the limit of each poll too.
     ///
-    /// - Parameter timeout: of the connecting and then of each poll.
     /// - Throws: `DqliteError.connectFailed`.
     public init(address: DqliteAddress, timeout: Duration) throws(DqliteError) {
         let deadline = BootClock.now.advanced(by: timeout)
