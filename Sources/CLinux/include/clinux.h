@@ -34,6 +34,3 @@
 #ifndef IFA_PROTO
 #define IFA_PROTO 11
 #endif
-
-// prctl is variadic, and Swift's Glibc hides pthread_setname_np. The kernel keeps 15 bytes of the name; see prctl(2).
-static inline int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
