@@ -84,27 +84,27 @@ public struct APIClient: Sendable {
     private func explain(_ failure: HTTPTransfer.Failure) -> APIClientError {
         let named = "name its API with --api HOST:PORT if it listens elsewhere (start --bind-http)"
         switch failure.code {
-        case CURLE_COULDNT_CONNECT where failure.errno == ECONNREFUSED:
+        case ccurl_could_not_connect where failure.errno == ECONNREFUSED:
             return APIClientError(
                 .unreachable, "cannot reach \(place): connection refused: is the daemon running? Start it, or \(named)")
-        case CURLE_COULDNT_CONNECT:
+        case ccurl_could_not_connect:
             let reason = failure.errno == 0 ? failure.text : SystemError.text(of: failure.errno)
             return APIClientError(.unreachable, "cannot reach \(place): \(reason): is the host up? Or \(named)")
-        case CURLE_COULDNT_RESOLVE_HOST:
+        case ccurl_could_not_resolve_host:
             return APIClientError(
                 .unreachable, "cannot reach \(place): the name \"\(address.host)\" cannot be resolved: correct --api")
-        case CURLE_OPERATION_TIMEDOUT:
+        case ccurl_operation_timed_out:
             return APIClientError(
                 .timedOut,
                 "no answer from \(place) in time: is the host up, does its firewall let port \(address.port) through, "
                     + "is the daemon stopped by a signal?")
-        case CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR, CURLE_WEIRD_SERVER_REPLY,
-            CURLE_UNSUPPORTED_PROTOCOL:
+        case ccurl_got_nothing, ccurl_recv_error, ccurl_send_error, ccurl_weird_server_reply,
+            ccurl_unsupported_protocol:
             return APIClientError(
                 .notUnderstood,
                 "what listens at \(address) does not answer HTTP (\(failure.text)): is it the cluster port? The API "
                     + "has its own, 9900 unless --bind-http says otherwise; or the daemon ended just now")
-        case CURLE_WRITE_ERROR:
+        case ccurl_write_error:
             return APIClientError(.notUnderstood, "the answer of \(place) is too long to be a dqlite-vip's")
         default:
             return APIClientError(.unreachable, "cannot ask \(place): \(failure.text)")

@@ -1,5 +1,4 @@
 import CCurl
-import Glibc
 import Platform
 
 /// One request and its answer over libcurl, blocking the calling thread.
@@ -20,8 +19,8 @@ struct HTTPTransfer {
     }
 
     struct Failure: Error {
-        /// CURLcode; see libcurl-errors(3).
-        var code: CURLcode
+        /// libcurl's; see libcurl-errors(3).
+        var code: ccurl_code
         /// The errno of the connection attempt; 0 when there was none.
         var errno: Int32
         /// libcurl's words.
@@ -29,72 +28,69 @@ struct HTTPTransfer {
     }
 
     // Must run before any other function of libcurl; a static is made once, whatever thread comes first.
-    private static let globalInit: CURLcode = curl_global_init(Int(CURL_GLOBAL_DEFAULT))
+    private static let globalInit = ccurl_global_init()
 
     func perform() throws(Failure) -> Answer {
-        guard Self.globalInit == CURLE_OK, let handle = curl_easy_init() else {
-            throw Failure(code: CURLE_FAILED_INIT, errno: 0, text: "libcurl cannot be initialised")
+        guard Self.globalInit == 0, let handle = ccurl_init() else {
+            throw Failure(code: ccurl_failed_init, errno: 0, text: "libcurl cannot be initialised")
         }
-        defer { curl_easy_cleanup(handle) }
-        let headers = curl_slist_append(curl_slist_append(nil, "Content-Type: application/json"), "Expect:")
-        defer { curl_slist_free_all(headers) }
+        defer { ccurl_cleanup(handle) }
+        let type = ccurl_list_append(nil, "Content-Type: application/json")
+        // libcurl would else wait for "100 Continue" before a long body.
+        let headers = ccurl_list_append(type, "Expect:") ?? type
+        defer { ccurl_list_free(headers) }
         let sink = Sink(limit: answerBytes)
-        var codes: [CURLcode] = []
-        func set(_ option: CURLoption, _ text: String) {
-            codes.append(text.withCString { ccurl_set_pointer(handle, option, $0) })
-        }
-        func set(_ option: CURLoption, _ number: Int) { codes.append(ccurl_set_long(handle, option, number)) }
-        set(CURLOPT_URL, url)
-        set(CURLOPT_CUSTOMREQUEST, method)
-        // No redirects, no proxy of the environment, no other protocol: the API is one known host.
-        set(CURLOPT_PROTOCOLS_STR, "http,https")
-        set(CURLOPT_NOPROXY, "*")
-        set(CURLOPT_FOLLOWLOCATION, 0)
-        // Time-outs of the resolver without SIGALRM, which has no place in a process with threads.
-        set(CURLOPT_NOSIGNAL, 1)
-        set(CURLOPT_CONNECTTIMEOUT_MS, Int(connectTime.inMilliseconds))
-        set(CURLOPT_TIMEOUT_MS, Int(totalTime.inMilliseconds))
-        codes.append(ccurl_set_pointer(handle, CURLOPT_HTTPHEADER, headers))
+
+        // No redirects, no proxy of the environment, no other protocol: the API is one known host. No signals: libcurl's
+        // time-outs by SIGALRM have no place in a process with threads.
+        var codes = [
+            ccurl_set_text(handle, ccurl_url, url), ccurl_set_text(handle, ccurl_custom_request, method),
+            ccurl_set_text(handle, ccurl_protocols, "http,https"), ccurl_set_text(handle, ccurl_no_proxy, "*"),
+            ccurl_set_long(handle, ccurl_follow_location, 0), ccurl_set_long(handle, ccurl_no_signal, 1),
+            ccurl_set_long(handle, ccurl_connect_timeout_ms, Int(connectTime.inMilliseconds)),
+            ccurl_set_long(handle, ccurl_timeout_ms, Int(totalTime.inMilliseconds)),
+            ccurl_set_list(handle, ccurl_http_header, headers),
+            ccurl_set_write_function(handle, takePart, Unmanaged.passUnretained(sink).toOpaque()),
+        ]
         if let body {
-            set(CURLOPT_POSTFIELDSIZE, body.count)
-            codes.append(body.withUnsafeBytes { ccurl_set_pointer(handle, CURLOPT_COPYPOSTFIELDS, $0.baseAddress) })
+            codes.append(ccurl_set_long(handle, ccurl_post_field_size, body.count))
+            codes.append(body.withUnsafeBytes { ccurl_set_bytes(handle, ccurl_copy_post_fields, $0.baseAddress) })
         }
-        codes.append(
-            ccurl_set_write_function(
-                handle,
-                { bytes, _, count, context in
-                    guard let bytes, let context else { return 0 }
-                    let sink = Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue()
-                    return sink.take(UnsafeRawBufferPointer(start: bytes, count: count))
-                }, Unmanaged.passUnretained(sink).toOpaque()))
-        if let code = codes.first(where: { $0 != CURLE_OK }) { throw failure(code, handle) }
+        if let code = codes.first(where: { $0 != 0 }) { throw failure(code, handle) }
 
-        let code = withExtendedLifetime(sink) { curl_easy_perform(handle) }
-        guard code == CURLE_OK else { throw failure(code, handle) }
-        var status = 0
-        ccurl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
-        return Answer(status: status, body: sink.bytes)
+        let code = withExtendedLifetime(sink) { ccurl_perform(handle) }
+        guard code == 0 else { throw failure(code, handle) }
+        return Answer(status: ccurl_status(handle), body: sink.bytes)
     }
 
-    private func failure(_ code: CURLcode, _ handle: UnsafeMutableRawPointer) -> Failure {
-        var number = 0
-        ccurl_get_long(handle, CURLINFO_OS_ERRNO, &number)
-        return Failure(
-            code: code, errno: Int32(truncatingIfNeeded: number), text: String(cString: curl_easy_strerror(code)))
+    private func failure(_ code: Int32, _ handle: UnsafeMutableRawPointer) -> Failure {
+        Failure(
+            code: ccurl_code(rawValue: UInt32(bitPattern: code)),
+            errno: Int32(truncatingIfNeeded: ccurl_errno(handle)), text: String(cString: ccurl_text(code)))
     }
+}
 
-    /// Where libcurl puts the answer. Used by the one thread that performs the transfer.
-    private final class Sink {
-        var bytes: [UInt8] = []
-        let limit: Int
+/// Where libcurl puts the answer. Used by the one thread that performs the transfer.
+private final class Sink {
+    var bytes: [UInt8] = []
+    let limit: Int
 
-        init(limit: Int) { self.limit = limit }
+    init(limit: Int) { self.limit = limit }
 
-        /// Any number but that of the bytes given makes libcurl end the transfer with CURLE_WRITE_ERROR.
-        func take(_ chunk: UnsafeRawBufferPointer) -> Int {
-            guard bytes.count + chunk.count <= limit else { return 0 }
-            bytes.append(contentsOf: chunk)
-            return chunk.count
-        }
+    /// Any number but that of the bytes given makes libcurl end the transfer with an error.
+    func take(_ chunk: UnsafeRawBufferPointer) -> Int {
+        guard bytes.count + chunk.count <= limit else { return 0 }
+        bytes.append(contentsOf: chunk)
+        return chunk.count
     }
+}
+
+private func takePart(
+    _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+)
+    -> Int
+{
+    guard let bytes, let context else { return 0 }
+    return Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue()
+        .take(UnsafeRawBufferPointer(start: bytes, count: size * count))
 }
