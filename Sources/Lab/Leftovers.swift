@@ -9,8 +9,8 @@ public enum Leftovers {
 
     /// Removes what laboratories of dead processes left: the processes in their namespaces, the namespaces, the files.
     ///
-    /// - Parameter sparingKept: leaves alone what `make demo KEEP=1` left on purpose.
-    /// - Returns: the prefixes that were removed.
+    /// `sparingKept`: leaves alone what `make demo KEEP=1` left on purpose.
+    /// Gives the prefixes that were removed.
     public static func clean(sparingKept: Bool) -> [String] {
         var byPrefix: [String: [Namespace]] = [:]
         for directory in ProcessTable.entries(of: root) where owner(of: directory) != nil {

@@ -33,7 +33,7 @@ public final class Network: Sendable {
 
     /// Builds the network.
     ///
-    /// - Parameter servers: 1...90.
+    /// `servers`: 1...90.
     /// - Throws: `LabError` that says so without root, or with what ip(8) said.
     public init(servers count: Int) throws {
         guard geteuid() == 0 else {
@@ -120,10 +120,9 @@ extension Network {
 
     /// Lets the switch's port forward nothing, or again: carrier stays, nobody is told.
     public func setForwarding(ofNode node: Int, _ forwards: Bool) throws {
-        // linux/if_bridge.h: BR_STATE_DISABLED 0, BR_STATE_FORWARDING 3.
+        // linux/if_bridge.h: BR_STATE_DISABLED 0, BR_STATE_FORWARDING 3. `ip link set ... state` is silently ignored.
         try ToolCommand.check([
-            "ip", "-n", switchNamespace.name, "link", "set", "p\(node)", "type", "bridge_slave", "state",
-            forwards ? "3" : "0",
+            "bridge", "-n", switchNamespace.name, "link", "set", "dev", "p\(node)", "state", forwards ? "3" : "0",
         ])
     }
 

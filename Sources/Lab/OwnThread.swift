@@ -10,8 +10,7 @@ final class OwnThread: Sendable {
 
     /// Starts `body` on a new thread.
     ///
-    /// - Parameters:
-    ///   - nice: see nice(2); negative values need root and are tried, not enforced.
+    /// `nice`: see nice(2); negative values need root and are tried, not enforced.
     /// - Throws: `SystemError` when the host gives no more threads.
     init(_ name: String, nice: Int32 = 0, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
         let start = Unmanaged.passRetained(

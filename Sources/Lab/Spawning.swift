@@ -7,9 +7,8 @@ import Platform
 enum Spawning {
     /// Starts a program. The child has `descriptors` as 0, 1 and 2, and nothing else open.
     ///
-    /// - Parameters:
-    ///   - arguments: the program (searched in PATH when it has no slash) and its arguments.
-    ///   - environment: added to this process's own.
+    /// `arguments`: the program (searched in PATH when it has no slash) and its arguments.
+    /// `environment`: added to this process's own.
     /// - Throws: `SystemError` when the program cannot be started.
     static func spawn(
         _ arguments: [String], directory: String? = nil, environment: [String: String] = [:],

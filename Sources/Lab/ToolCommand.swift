@@ -19,8 +19,7 @@ public struct CommandResult: Sendable {
 public enum ToolCommand {
     /// Runs a command to its end and blocks the calling thread meanwhile.
     ///
-    /// - Parameters:
-    ///   - limit: after it the command is killed.
+    /// `limit`: after it the command is killed.
     /// - Throws: `SystemError` when it cannot be started, `LabError` when it did not end in time.
     @discardableResult
     public static func run(

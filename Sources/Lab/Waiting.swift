@@ -2,10 +2,9 @@ import Platform
 
 /// Waits until `condition` gives a value.
 ///
-/// - Parameters:
-///   - what: what is waited for, for the error: "a leader".
-///   - interval: pause between two looks.
-///   - state: what to say about the present state when the time is over.
+/// `what`: what is waited for, for the error: "a leader".
+/// `interval`: pause between two looks.
+/// `state`: what to say about the present state when the time is over.
 /// - Throws: `LabError` after `limit`, with the last error that `condition` threw, if any. Cancellation ends it too.
 public func eventually<T: Sendable>(
     _ what: String, within limit: Duration, every interval: Duration = .milliseconds(10),
