@@ -52,7 +52,8 @@ let package = Package(
             name: "API",
             dependencies: [
                 "CCurl", "Platform", logging, lifecycle, .product(name: "Hummingbird", package: "hummingbird"),
-            ],
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+            ] + nio,
             swiftSettings: strict),
         .executableTarget(
             name: "dqlite-vip",

@@ -1,6 +1,4 @@
-import API
 import ArgumentParser
-import Cluster
-import Dqlite
-import Logging
-import VIP
+
+// Synchronous on purpose: `start` forks its child before any thread or task exists.
+DqliteVIP.main()

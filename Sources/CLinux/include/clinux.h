@@ -35,3 +35,14 @@
 #ifndef IFA_PROTO
 #define IFA_PROTO 11
 #endif
+
+// Swift sees neither GNU extensions nor variadic functions of libc; these are thin names for the few that are needed.
+
+/// Names the calling thread (PR_SET_NAME of prctl(2)); at most 15 bytes. 0, or -1 with errno.
+int clinux_set_thread_name(const char *name);
+
+/// Gives the calling thread a new, empty network namespace (unshare(2), CLONE_NEWNET). 0, or -1 with errno.
+int clinux_unshare_network(void);
+
+/// Moves the calling thread into the network namespace of an open /proc/PID/ns/net (setns(2)). 0, or -1 with errno.
+int clinux_enter_network(int descriptor);

@@ -1,0 +1,124 @@
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOFoundationEssentialsCompat
+import Platform
+
+/// Which request asks what of the control plane.
+struct APIRoutes: Sendable {
+    typealias Handler = @Sendable (Request, APIContext) async throws -> Response
+
+    let control: any ControlPlane
+    let limits: APILimits
+    let logger: Logger
+
+    func makeRouter() -> Router<APIContext> {
+        let router = Router(context: APIContext.self)
+        router.add(middleware: ErrorMiddleware(logger: logger))
+        router.add(middleware: BodyMiddleware(limits: limits))
+        let control = control
+        add("status", [.get: { _, _ in try .json(await control.status()) }], to: router)
+        add(
+            "vip",
+            [
+                .get: { _, _ in try .json(VIPDocument(vip: try await control.virtualAddress())) },
+                .put: { request, _ in
+                    let vip = try await Self.vip(in: request)
+                    if vip.isEmpty {
+                        try await control.clearVirtualAddress()
+                    } else {
+                        try await control.setVirtualAddress(vip)
+                    }
+                    return try .json(MessageDocument(message: "OK"), .accepted)
+                },
+                .delete: { _, _ in
+                    try await control.clearVirtualAddress()
+                    return try .json(MessageDocument(message: "OK"), .accepted)
+                },
+            ], to: router)
+        let health: Handler = { _, _ in
+            let report = await control.health()
+            return try .json(report, report.isAlive ? .ok : .serviceUnavailable)
+        }
+        let readiness: Handler = { _, _ in
+            let report = await control.readiness()
+            return try .json(report, report.isReady ? .ok : .serviceUnavailable)
+        }
+        add("healthz", [.get: health], to: router)
+        add("readyz", [.get: readiness], to: router)
+        return router
+    }
+
+    /// Registers the handlers of one path, bounded in time; HEAD for its GET; and 405 for every other method.
+    private func add(_ path: RouterPath, _ handlers: [HTTPRequest.Method: Handler], to router: Router<APIContext>) {
+        let limit = limits.requestTime
+        var handlers = handlers.mapValues { handler -> Handler in
+            { request, context in
+                do {
+                    return try await withTimeLimit(limit) { try await handler(request, context) }
+                } catch is TimeLimitExceeded {
+                    throw APIError(
+                        .serviceUnavailable,
+                        "no answer within \(limit), a change may still take effect: has the cluster a quorum? see /status"
+                    )
+                }
+            }
+        }
+        if let get = handlers[.get] {
+            handlers[.head] = { request, context in
+                var response = try await get(request, context)
+                response.headers[.contentLength] = response.body.contentLength.map(String.init)
+                response.body = ResponseBody()
+                return response
+            }
+        }
+        let allowed = handlers.keys.map(\.rawValue).sorted().joined(separator: ", ")
+        for method: HTTPRequest.Method in [.get, .head, .put, .post, .delete, .patch, .options, .trace, .connect] {
+            let handler = handlers[method]
+            router.on(path, method: method) { request, context in
+                if let handler { return try await handler(request, context) }
+                throw APIError(
+                    .methodNotAllowed, "\(method.rawValue) is not possible on \(request.uri.path): use \(allowed)",
+                    headers: [.allow: allowed])
+            }
+        }
+    }
+
+    /// Reads `{"vip":"…"}`, whatever the content type says: curl -d announces a form.
+    private static func vip(in request: Request) async throws -> String {
+        let expected =
+            #"expected {"vip":"ADDRESS/PREFIX LENGTH"}, like {"vip":"192.0.2.10/24"}, or {"vip":""} for none"#
+        let body = try await request.body.collect(upTo: .max)
+        guard body.readableBytes > 0 else { throw APIError(.badRequest, "the body is empty: \(expected)") }
+        do {
+            return try JSONDecoder().decode(VIPDocument.self, from: Data(body.readableBytesView)).vip
+        } catch DecodingError.keyNotFound {
+            throw APIError(.badRequest, "the body has no \"vip\": \(expected)")
+        } catch DecodingError.typeMismatch(_, let context) where context.codingPath.isEmpty {
+            throw APIError(.badRequest, "the body is not a JSON object: \(expected)")
+        } catch DecodingError.typeMismatch, DecodingError.valueNotFound {
+            throw APIError(.badRequest, "\"vip\" is not a text: \(expected)")
+        } catch {
+            throw APIError(.badRequest, "the body is not JSON: \(expected)")
+        }
+    }
+}
+
+extension Response {
+    /// JSON with sorted keys and a line end, as a terminal likes it.
+    static func json(
+        _ value: some Encodable, _ status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]
+    ) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        var buffer = ByteBuffer(bytes: try encoder.encode(value))
+        buffer.writeStaticString("\n")
+        var headers = headers
+        headers[.contentType] = "application/json"
+        headers[.cacheControl] = "no-store"
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: buffer))
+    }
+}

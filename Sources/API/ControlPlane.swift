@@ -1,0 +1,49 @@
+/// What the API can ask of the daemon, and all that it knows of it.
+///
+/// Every function may be called from any node at any time, concurrently, and must answer or throw within the request's
+/// limit of time (10 s): what it has not answered by then is answered with 503, and its task is cancelled.
+public protocol ControlPlane: Sendable {
+    func status() async -> StatusReport
+    /// `address/prefix length`, or "" while none is set.
+    ///
+    /// - Throws: `ControlError`.
+    func virtualAddress() async throws -> String
+    /// Checks and sets the virtual address; returns when the change is committed by the cluster.
+    ///
+    /// - Parameter text: what the user sent, unchecked, but never empty.
+    /// - Throws: `ControlError`.
+    func setVirtualAddress(_ text: String) async throws
+    /// Takes the virtual address away; no error when none is set.
+    ///
+    /// - Throws: `ControlError`.
+    func clearVirtualAddress() async throws
+    func health() async -> HealthReport
+    func readiness() async -> ReadinessReport
+}
+
+/// A request that the daemon cannot or will not do.
+public struct ControlError: Error, Hashable, Sendable, CustomStringConvertible {
+    public enum Kind: String, Sendable, CaseIterable {
+        /// The request is wrong whatever the state of the cluster: 400.
+        case invalid
+        /// There is no such thing: 404.
+        case notFound
+        /// It contradicts the present state: 409.
+        case conflict
+        /// Not now: no quorum, no leader, not formed yet: 503.
+        case unavailable
+        /// A fault of the daemon or of its host: 500.
+        case failed
+    }
+
+    public var kind: Kind
+    /// For a person: what is wrong, with which value, and what to do.
+    public var message: String
+
+    public init(_ kind: Kind, _ message: String) {
+        self.kind = kind
+        self.message = message
+    }
+
+    public var description: String { message }
+}

@@ -1,2 +1,0 @@
-// imports: build the dependencies early
-import Hummingbird

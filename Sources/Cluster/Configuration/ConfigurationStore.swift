@@ -1,0 +1,167 @@
+import Dqlite
+import NIOCore
+import Platform
+
+/// Reads and writes the replicated tables through the local node. It works only while that node leads.
+///
+/// A statement whose fate is unknown (leadership lost while it ran, no answer in time) is reported as such and never
+/// repeated here; each is idempotent, so that its asker may.
+actor ConfigurationStore {
+    private let group: any EventLoopGroup
+    private let timeout: Duration
+    private var socket: DqliteAddress?
+    private var client: DqliteClient?
+
+    /// - Parameter timeout: for each statement.
+    init(group: any EventLoopGroup, timeout: Duration = .seconds(5)) {
+        self.group = group
+        self.timeout = timeout
+    }
+
+    /// Names the local node's socket, or that there is none.
+    func use(_ socket: DqliteAddress?) async {
+        self.socket = socket
+        await disconnect()
+    }
+
+    // MARK: - The cluster itself
+
+    /// Makes the tables and records the cluster's identity; repeatable.
+    func create(clusterID: String, clusterName: String, agreement: String) async throws {
+        try await run { client in
+            for statement in Schema.statements { _ = try await client.execute(statement, []) }
+            let facts = [
+                ("schema_version", String(Schema.version)), ("cluster_id", clusterID), ("cluster_name", clusterName),
+                ("agreement", agreement),
+            ]
+            for (key, value) in facts {
+                _ = try await client.execute(
+                    "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", [.text(key), .text(value)])
+            }
+        }
+    }
+
+    /// The facts of table `meta`; empty while there is no such table.
+    func facts() async throws -> [String: String] {
+        try await run { client in
+            let tables = try await client.query(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", [])
+            guard !tables.rows.isEmpty else { return [:] }
+            var facts: [String: String] = [:]
+            for row in try await client.query("SELECT key, value FROM meta", []).rows {
+                if case .text(let key) = row[0], case .text(let value) = row[1] { facts[key] = value }
+            }
+            return facts
+        }
+    }
+
+    /// Commits that the cluster is formed.
+    func commitFormed() async throws {
+        try await run { client in
+            _ = try await client.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('formed', '1')", [])
+        }
+    }
+
+    // MARK: - The configuration
+
+    func configuration() async throws -> ReplicatedConfiguration {
+        try await run { client in
+            let addresses = try await client.query(
+                "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
+            let nodes = try await client.query("SELECT dqlite_id, node_id, name FROM node ORDER BY dqlite_id", [])
+            return ReplicatedConfiguration(
+                addresses: addresses.rows.compactMap { row in
+                    if case .text(let address) = row[0] { address } else { nil }
+                },
+                nodes: nodes.rows.compactMap { row in
+                    guard case .integer(let id) = row[0], case .text(let nodeID) = row[1], case .text(let name) = row[2]
+                    else { return nil }
+                    return .init(dqliteID: DqliteNodeID(bitPattern: id), nodeID: nodeID, name: name)
+                })
+        }
+    }
+
+    /// Commits a change; when this returns, a majority of the voters has it on disk.
+    func apply(_ change: ConfigurationChange) async throws {
+        try await run { client in
+            switch change {
+            case .setAddresses(let addresses):
+                try await Self.replace(addresses, in: client)
+            case .setAddressesIfNone(let addresses):
+                guard let first = addresses.first else { return }
+                // One statement, so that of several nodes that do this at once one wins whole.
+                if addresses.count == 1 {
+                    _ = try await client.execute(
+                        "INSERT INTO vip (group_name, position, address) SELECT 'default', 0, ? "
+                            + "WHERE NOT EXISTS (SELECT 1 FROM vip WHERE group_name = 'default')", [.text(first)])
+                } else if try await client.query("SELECT 1 FROM vip LIMIT 1", []).rows.isEmpty {
+                    try await Self.replace(addresses, in: client)
+                }
+            case .describeNode(let node):
+                _ = try await client.execute(
+                    "INSERT INTO node (dqlite_id, node_id, name) VALUES (?, ?, ?) ON CONFLICT (dqlite_id) "
+                        + "DO UPDATE SET node_id = excluded.node_id, name = excluded.name "
+                        + "WHERE node_id <> excluded.node_id OR name <> excluded.name",
+                    [.integer(Int64(bitPattern: node.dqliteID)), .text(node.nodeID), .text(node.name)])
+            case .forgetNode(let id):
+                _ = try await client.execute(
+                    "DELETE FROM node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+            }
+        }
+    }
+
+    /// One statement or one transaction: a reader never sees half of the addresses.
+    private static func replace(_ addresses: [String], in client: DqliteClient) async throws {
+        switch addresses.count {
+        case 0:
+            _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
+        default:
+            _ = try await client.execute("BEGIN IMMEDIATE", [])
+            do {
+                _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
+                for (position, address) in addresses.enumerated() {
+                    _ = try await client.execute(
+                        "INSERT INTO vip (group_name, position, address) VALUES ('default', ?, ?)",
+                        [.integer(Int64(position)), .text(address)])
+                }
+                _ = try await client.execute("COMMIT", [])
+            } catch {
+                // The connection holds the write lock until the transaction ends with it.
+                await client.close()
+                throw error
+            }
+        }
+    }
+
+    // MARK: - Connection
+
+    private func run<Result: Sendable>(
+        _ body: @Sendable (DqliteClient) async throws -> Result
+    ) async throws -> Result {
+        let client = try await connected()
+        do {
+            return try await body(client)
+        } catch let error as DqliteError {
+            // The node closes the database of every connection when it loses leadership; open it afresh next time.
+            if error.code != .sql, error.code != .constraint, error.code != .busy { await disconnect() }
+            throw error
+        }
+    }
+
+    private func connected() async throws -> DqliteClient {
+        if let client, await client.isOpen { return client }
+        guard let socket else {
+            throw PortFailure(reason: .notReady, text: "the local database node is not running")
+        }
+        let client = try await DqliteClient.connect(to: socket, on: group, timeout: timeout)
+        try await client.open(Schema.database)
+        self.client = client
+        return client
+    }
+
+    private func disconnect() async {
+        let old = client
+        client = nil
+        await old?.close()
+    }
+}

@@ -1,0 +1,39 @@
+import Dqlite
+
+/// What the cluster agrees on besides its members: committed through raft, the same for every node.
+public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
+    /// The virtual addresses as `address/prefix-length`, in the order in which they were set.
+    public var addresses: [String]
+    /// What is known of the members beyond raft's own list.
+    public var nodes: [NodeEntry]
+
+    public init(addresses: [String] = [], nodes: [NodeEntry] = []) {
+        self.addresses = addresses
+        self.nodes = nodes
+    }
+
+    /// A member, as it introduced itself when it joined.
+    public struct NodeEntry: Codable, Sendable, Equatable {
+        public var dqliteID: DqliteNodeID
+        public var nodeID: String
+        public var name: String
+
+        public init(dqliteID: DqliteNodeID, nodeID: String, name: String) {
+            self.dqliteID = dqliteID
+            self.nodeID = nodeID
+            self.name = name
+        }
+    }
+}
+
+/// A change of the replicated configuration. Each is idempotent, because an answer can be lost after the commit.
+public enum ConfigurationChange: Codable, Sendable, Equatable {
+    /// Replaces the virtual addresses.
+    case setAddresses([String])
+    /// Sets them only when there are none: `--vip` of the nodes that form the cluster.
+    case setAddressesIfNone([String])
+    /// Records how a member introduced itself.
+    case describeNode(ReplicatedConfiguration.NodeEntry)
+    /// Forgets a member that is no longer in raft's configuration.
+    case forgetNode(DqliteNodeID)
+}

@@ -1,0 +1,78 @@
+import Dqlite
+import NIOCore
+import Synchronization
+
+/// Reads the raft streams that pass the relay for hints that the leader has changed, so that the monitor asks at once.
+///
+/// It only ever makes the monitor ask sooner; a stream that it cannot read is passed on all the same and costs nothing
+/// but the time until the monitor's next regular question.
+final class RaftObserver: Sendable {
+    enum Direction: Sendable { case inbound, outbound }
+
+    private struct State {
+        var monitor: LeadershipMonitor?
+        var unreadable: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+
+    func follow(_ monitor: LeadershipMonitor) {
+        state.withLock { $0.monitor = monitor }
+    }
+
+    /// Streams that could not be read, since the start.
+    var unreadable: UInt64 { state.withLock { $0.unreadable } }
+
+    /// What looks at one connection's bytes, in order.
+    func makeTap(direction: Direction) -> @Sendable (ByteBuffer) -> Void {
+        let stream = ObservedStream()
+        return { [self] bytes in
+            let (hint, isNewlyLost) = stream.consume(bytes)
+            if isNewlyLost { state.withLock { $0.unreadable += 1 } }
+            guard let hint else { return }
+            note(hint, direction)
+        }
+    }
+
+    private func note(_ hint: ObservedStream.Hint, _ direction: Direction) {
+        guard let monitor = state.withLock({ $0.monitor }) else { return }
+        let isLeader = monitor.current.isLeader
+        switch (hint, direction) {
+        // Only a leader sends entries or heartbeats: we have just become one, or somebody else has.
+        case (.leads, .outbound): if !isLeader { monitor.kick() }
+        case (.leads, .inbound): if isLeader || monitor.current.leader == nil { monitor.kick() }
+        case (.stands, .inbound): if isLeader { monitor.kick() }
+        case (.stands, .outbound): break
+        }
+    }
+}
+
+/// One direction of one raft connection, from its first byte.
+private final class ObservedStream: Sendable {
+    enum Hint: Sendable { case leads, stands }
+
+    private struct State {
+        var scanner = RaftStreamScanner()
+        var wasLost = false
+    }
+
+    private let state = Mutex(State())
+
+    func consume(_ bytes: ByteBuffer) -> (hint: Hint?, isNewlyLost: Bool) {
+        state.withLock { state in
+            var hint: Hint?
+            bytes.withUnsafeReadableBytes { raw in
+                state.scanner.consume(raw) { frame in
+                    switch frame.kind {
+                    case .appendEntries, .installSnapshot: hint = .leads
+                    case .requestVote: hint = .stands
+                    case .appendEntriesResult, .requestVoteResult, .timeoutNow: break
+                    }
+                }
+            }
+            let isNewlyLost = state.scanner.isLost && !state.wasLost
+            state.wasLost = state.scanner.isLost
+            return (hint, isNewlyLost)
+        }
+    }
+}

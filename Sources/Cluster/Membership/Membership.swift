@@ -1,0 +1,149 @@
+import Dqlite
+import Logging
+import NIOCore
+import Platform
+
+/// The leader's work on the list of members: it adds, replaces and promotes, one change at a time.
+///
+/// Raft takes one change of its configuration at once, and a change that waits for an unreachable node blocks every
+/// other for 50 s. So every node is asked first, at the very address it gives, whether it is there and who it is.
+actor Membership {
+    private let group: any EventLoopGroup
+    private let store: ConfigurationStore
+    private let clusterName: String
+    private let voters: Int
+    private let logger: Logger
+    private var socket: DqliteAddress?
+    private var client: DqliteClient?
+    private let queue = SerialQueue()
+
+    /// - Parameters:
+    ///   - voters: up to how many voters later nodes become voters.
+    init(
+        group: any EventLoopGroup, store: ConfigurationStore, clusterName: String, voters: Int, logger: Logger
+    ) {
+        self.group = group
+        self.store = store
+        self.clusterName = clusterName
+        self.voters = voters
+        self.logger = logger
+    }
+
+    func use(_ socket: DqliteAddress?) async {
+        self.socket = socket
+        await disconnect()
+    }
+
+    /// The members as the local node has them in its raft configuration.
+    func members() async throws -> [DqliteMember] {
+        try await run { try await $0.cluster() }
+    }
+
+    /// Makes a node a member; repeatable, so that a lost answer costs nothing.
+    ///
+    /// - Parameters:
+    ///   - isFounder: a node of the founding set becomes a voter, up to seven.
+    ///   - confirm: asks the node at the address who it is.
+    func admit(
+        _ candidate: Candidate, isFounder: Bool, confirm: @Sendable (Candidate) async throws -> Void
+    ) async throws -> DqliteRole {
+        try await queue.run { [self] in
+            try await confirm(candidate)
+            return try await admitNow(candidate, isFounder: isFounder)
+        }
+    }
+
+    /// Gives the lead to another voter.
+    ///
+    /// - Parameters:
+    ///   - target: 0 lets raft choose.
+    func transfer(to target: DqliteNodeID, timeout: Duration) async throws {
+        try await run { try await $0.transfer(to: target, timeout: timeout) }
+    }
+
+    private func admitNow(_ candidate: Candidate, isFounder: Bool) async throws -> DqliteRole {
+        var members = try await members()
+        // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
+        for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
+            try await remove(stale, "another node answers at its address now")
+        }
+        // The same node at another address.
+        for moved in members where moved.id == candidate.dqliteID && moved.address != candidate.address {
+            try await remove(moved, "it moved to another address")
+        }
+        members = try await self.members()
+        var role = members.first { $0.id == candidate.dqliteID }?.role
+        if role == nil {
+            try await run { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
+            logger.notice("a node was added", metadata: candidate.metadata)
+            role = .spare
+        }
+        let others = members.filter { $0.id != candidate.dqliteID && $0.role == .voter }.count
+        let wanted = RolePolicy.role(isFounder: isFounder, otherVoters: others, target: voters)
+        if role != wanted, role != .voter {
+            try await run { try await $0.assign(id: candidate.dqliteID, role: wanted, timeout: .seconds(15)) }
+            logger.notice(
+                "a node got its role",
+                metadata: candidate.metadata.merging(["node.role": "\(wanted)"]) { $1 })
+            role = wanted
+        }
+        try await store.apply(
+            .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
+        return role ?? wanted
+    }
+
+    private func remove(_ member: DqliteMember, _ reason: String) async throws {
+        logger.notice(
+            "a member is replaced",
+            metadata: [
+                "node.dqlite_id": "\(member.id)", "node.address": "\(member.address)", "reason": "\(reason)",
+            ])
+        try await run { try await $0.remove(id: member.id) }
+        try await store.apply(.forgetNode(member.id))
+    }
+
+    // MARK: - Connection
+
+    private func run<Result: Sendable>(
+        _ body: @Sendable (DqliteClient) async throws -> Result
+    ) async throws -> Result {
+        let client = try await connected()
+        do {
+            return try await body(client)
+        } catch let error as DqliteError {
+            if error.code == .timedOut || error.code == .connectionClosed { await disconnect() }
+            throw error
+        }
+    }
+
+    private func connected() async throws -> DqliteClient {
+        if let client, await client.isOpen { return client }
+        guard let socket else {
+            throw PortFailure(reason: .notReady, text: "the local database node is not running")
+        }
+        let client = try await DqliteClient.connect(to: socket, on: group, timeout: .seconds(5))
+        self.client = client
+        return client
+    }
+
+    private func disconnect() async {
+        let old = client
+        client = nil
+        await old?.close()
+    }
+}
+
+/// A node that is to become a member.
+struct Candidate: Sendable, Equatable {
+    var nodeID: String
+    var dqliteID: DqliteNodeID
+    var address: String
+    var name: String
+
+    var metadata: Logger.Metadata {
+        [
+            "node.id": "\(nodeID)", "node.dqlite_id": "\(dqliteID)", "node.address": "\(address)",
+            "node.name": "\(name)",
+        ]
+    }
+}

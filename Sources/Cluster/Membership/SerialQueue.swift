@@ -1,0 +1,21 @@
+import Synchronization
+
+/// Runs asynchronous work one piece after the other, in the order in which it came.
+///
+/// An actor alone does not: at each suspension the next caller gets in.
+final class SerialQueue: Sendable {
+    private let last = Mutex<Task<Void, Never>?>(nil)
+
+    func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
+        let task = last.withLock { last in
+            let previous = last
+            let task = Task {
+                await previous?.value
+                return try await body()
+            }
+            last = Task { _ = await task.result }
+            return task
+        }
+        return try await task.value
+    }
+}

@@ -1,0 +1,28 @@
+import Dqlite
+import Platform
+import Synchronization
+
+/// What event loops and libdqlite's threads must know of the node at once, without waiting for its actor.
+final class NodeFacts: Sendable {
+    struct Values: Sendable {
+        var clusterID: String?
+        var isFormed = false
+        /// The local node, once it takes part in raft.
+        var local: LocalNode?
+        /// Raft's configuration as this node last saw it.
+        var members: [DqliteMember] = []
+    }
+
+    private let values = Mutex(Values())
+
+    var current: Values { values.withLock { $0 } }
+
+    func update(_ change: (inout Values) -> Void) {
+        values.withLock { change(&$0) }
+    }
+
+    /// The member at an address, to say in the handshake whom we mean to reach.
+    func member(at address: String) -> DqliteMember? {
+        values.withLock { $0.members.first { $0.address == address } }
+    }
+}

@@ -1,0 +1,50 @@
+import Dqlite
+import NIOCore
+import Platform
+
+/// What this node answers on its cluster port.
+struct PortAnswers: ClusterPortDelegate {
+    let facts: NodeFacts
+    let settings: ClusterSettings
+    let node: @Sendable () -> ClusterNode?
+
+    var clientSocket: DqliteAddress? { facts.current.local?.socket }
+
+    func answer(_ request: PortRequest) async -> PortReply {
+        guard let node = node() else {
+            return .failed(PortFailure(reason: .notReady, text: "the node is stopping"))
+        }
+        return await node.answer(request)
+    }
+
+    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission {
+        let facts = facts.current
+        guard handshake.clusterName == settings.clusterName else {
+            throw PortFailure(
+                reason: .otherCluster,
+                text: "\(settings.advertised) belongs to the cluster named \"\(settings.clusterName)\", not to "
+                    + "\"\(handshake.clusterName)\": correct --cluster-name")
+        }
+        guard let local = facts.local, let clusterID = facts.clusterID else {
+            throw PortFailure(reason: .notReady, text: "\(settings.advertised) takes part in no cluster yet")
+        }
+        guard handshake.clusterID == clusterID else {
+            throw PortFailure(
+                reason: .otherCluster,
+                text: "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID)")
+        }
+        if let target = handshake.target, target != local.dqliteID {
+            throw PortFailure(
+                reason: .wrongNode,
+                text: "\(settings.advertised) is node \(local.dqliteID) now, not \(target): its disk was replaced")
+        }
+        let timeout = settings.timing.electionTimeout.inMilliseconds
+        guard handshake.electionTimeout == timeout else {
+            throw PortFailure(
+                reason: .invalid,
+                text: "\(settings.advertised) has an election timeout of \(timeout) ms and \(handshake.address) one of "
+                    + "\(handshake.electionTimeout) ms: all members need the same --timing")
+        }
+        return RaftAdmission(socket: local.socket, tap: local.observer.makeTap(direction: .inbound))
+    }
+}

@@ -1,0 +1,2 @@
+struct PeerRequest: Codable, Sendable {}
+struct PeerReply: Codable, Sendable {}

@@ -1,0 +1,169 @@
+import Dqlite
+import Logging
+import NIOCore
+import NIOPosix
+import Platform
+import Synchronization
+
+/// What the cluster port asks of the node behind it. Every call may come from any thread.
+protocol ClusterPortDelegate: Sendable {
+    /// Answers a request of a peer. The connection waits for it.
+    func answer(_ request: PortRequest) async -> PortReply
+    /// Whether a peer's raft stream may flow into the local node, and to where.
+    ///
+    /// - Throws: the refusal, which the peer gets to read.
+    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission
+    /// The local node's socket, for dqlite clients; nil while it does not run.
+    var clientSocket: DqliteAddress? { get }
+}
+
+/// A raft stream that may flow.
+struct RaftAdmission: Sendable {
+    var socket: DqliteAddress
+    /// Sees the bytes of the stream as they pass into the node.
+    var tap: @Sendable (ByteBuffer) -> Void
+}
+
+/// The one TCP port that nodes and dqlite clients connect to (DESIGN.md section 2).
+///
+/// It reads the first eight bytes of each connection and hands it on: peers to `PeerConnectionHandler`, dqlite clients,
+/// vetted, to the local node. libdqlite itself listens on an abstract unix socket only, since anybody who can write to
+/// its listener can stop it.
+final class ClusterPort: Sendable {
+    /// Bounds on what strangers can make us keep.
+    struct Limits: Sendable {
+        /// Connections that have not said yet what they are; the newest are refused beyond it.
+        var unidentified = 128
+        /// Requests of peers being served.
+        var peers = 256
+        /// dqlite clients.
+        var clients = 64
+        /// How long a connection may take to say what it is, and each peer request to arrive.
+        var patience: TimeAmount = .seconds(5)
+    }
+
+    let group: any EventLoopGroup
+    private let logger: Logger
+    private let limits: Limits
+    private let socketOptions: SocketOptions
+    private let delegate: any ClusterPortDelegate
+    private let counts = ConnectionCounts()
+    private let listener = Mutex<(any Channel)?>(nil)
+
+    init(
+        group: any EventLoopGroup, limits: Limits = Limits(), socketOptions: SocketOptions = SocketOptions(),
+        delegate: any ClusterPortDelegate, logger: Logger
+    ) {
+        self.group = group
+        self.limits = limits
+        self.socketOptions = socketOptions
+        self.delegate = delegate
+        self.logger = logger
+    }
+
+    /// Begins to listen.
+    ///
+    /// - Throws: `SystemError` that names the address and what to do about it.
+    /// - Returns: the address bound, with the port the kernel chose when `address` names port 0.
+    @discardableResult
+    func listen(on address: HostPort) async throws -> HostPort {
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 256)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.maxMessagesPerRead, value: 16)
+            .childChannelInitializer { [self] channel in
+                channel.eventLoop.makeCompletedFuture { try self.configure(channel) }
+            }
+        do {
+            let channel = try await socketOptions.applyToChildren(of: bootstrap)
+                .bind(host: address.host, port: Int(address.port)).get()
+            listener.withLock { $0 = channel }
+            return HostPort(host: address.host, port: UInt16(channel.localAddress?.port ?? Int(address.port)))
+        } catch let error as IOError {
+            throw SystemError(
+                "listen on the cluster port", address.description, errno: error.errnoCode,
+                remedy: Self.remedy(for: error.errnoCode))
+        }
+    }
+
+    func close() async {
+        let channel = listener.withLock { listener in
+            defer { listener = nil }
+            return listener
+        }
+        try? await channel?.close().get()
+    }
+
+    private static func remedy(for code: Int32) -> String? {
+        switch code {
+        case EADDRINUSE:
+            "another process listens there (see `ss -ltnp`); stop it, or choose another port with --bind-cluster on "
+                + "every node"
+        case EADDRNOTAVAIL:
+            "no interface of this host carries that address; correct --bind-cluster, or leave it out to use the first "
+                + "IPv4 address of --iface"
+        case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one with --bind-cluster"
+        default: nil
+        }
+    }
+
+    private func configure(_ channel: any Channel) throws {
+        guard counts.enter(.unidentified, limit: limits.unidentified) else {
+            channel.close(promise: nil)
+            return
+        }
+        let opening = OpeningHandler(patience: limits.patience) { [self] outcome, channel, rest in
+            counts.leave(.unidentified)
+            switch outcome {
+            case .peer: try servePeer(channel, rest)
+            case .dqliteClient(let word): try serveClient(channel, word, rest)
+            case .http: answerHTTP(channel)
+            case .unknown, nil: channel.close(promise: nil)
+            }
+        }
+        try channel.pipeline.syncOperations.addHandler(opening)
+    }
+
+    private func servePeer(_ channel: any Channel, _ rest: ByteBuffer) throws {
+        guard counts.enter(.peer, limit: limits.peers) else { return channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { [counts] _ in counts.leave(.peer) }
+        let handler = PeerConnectionHandler(delegate: delegate, patience: limits.patience, logger: logger)
+        try channel.pipeline.syncOperations.addHandler(handler)
+        handler.begin(with: rest)
+    }
+
+    private func serveClient(_ channel: any Channel, _ word: [UInt8], _ rest: ByteBuffer) throws {
+        guard let socket = delegate.clientSocket, counts.enter(.client, limit: limits.clients) else {
+            return channel.close(promise: nil)
+        }
+        channel.closeFuture.whenComplete { [counts] _ in counts.leave(.client) }
+        try ClientRelay.start(outside: channel, socket: socket, word: word, rest: rest)
+    }
+
+    private func answerHTTP(_ channel: any Channel) {
+        let text = "This is the cluster port of dqlite-vip. Its API listens on --bind-http (default port 9900).\n"
+        let answer =
+            "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: \(text.utf8.count)\r\n"
+            + "Connection: close\r\n\r\n" + text
+        channel.writeAndFlush(ByteBuffer(string: answer)).whenComplete { _ in channel.close(promise: nil) }
+    }
+}
+
+/// How many connections of each kind there are.
+final class ConnectionCounts: Sendable {
+    enum Kind: Int, Sendable { case unidentified, peer, client }
+
+    private let counts = Mutex<[Int]>([0, 0, 0])
+
+    func enter(_ kind: Kind, limit: Int) -> Bool {
+        counts.withLock { counts in
+            guard counts[kind.rawValue] < limit else { return false }
+            counts[kind.rawValue] += 1
+            return true
+        }
+    }
+
+    func leave(_ kind: Kind) {
+        counts.withLock { $0[kind.rawValue] -= 1 }
+    }
+}

@@ -1,3 +1,0 @@
-// placeholder
-import NIOCore
-import NIOPosix

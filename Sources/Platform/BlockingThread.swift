@@ -1,0 +1,69 @@
+import CLinux
+import Glibc
+
+/// Threads for calls that block (getaddrinfo, libcurl): the cooperative pool has one thread per core, and a few blocked
+/// ones would stop every task of the daemon.
+public enum BlockingThread {
+    /// Starts a detached thread with all signals blocked, so that signals keep going to the threads that expect them.
+    ///
+    /// - Parameters:
+    ///   - name: shown by ps and gdb; the kernel keeps 15 bytes of it.
+    ///   - stackSize: bytes; the resolver of glibc and libcurl are content with 512 KiB.
+    /// - Throws: `SystemError` with EAGAIN when the kernel has no thread to give; `body` is not called then.
+    public static func start(
+        named name: String, stackSize: Int = 512 << 10, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        pthread_attr_setstacksize(&attributes, stackSize)
+
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+
+        let start = Unmanaged.passRetained(Start(name: name, body: body))
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, &attributes,
+            { argument in
+                guard let argument else { return nil }
+                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                clinux_set_thread_name(start.name)
+                start.body()
+                return nil
+            }, start.toOpaque())
+        if code != 0 {
+            start.release()
+            throw SystemError("start a thread for", name, errno: code)
+        }
+    }
+
+    /// Runs `work` on a thread of its own and gives back what it returned or threw.
+    ///
+    /// Cancellation does not reach a blocked call: bound the time of `work` itself.
+    public static func run<Value: Sendable>(
+        named name: String, stackSize: Int = 512 << 10, _ work: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            do {
+                try start(named: name, stackSize: stackSize) { continuation.resume(with: Result { try work() }) }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    private final class Start: Sendable {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = String(decoding: name.utf8.prefix(15), as: UTF8.self)
+            self.body = body
+        }
+    }
+}

@@ -1,0 +1,210 @@
+import CLinux
+import Glibc
+import Platform
+
+/// Questions and orders to the kernel about addresses and links, one at a time: rtnetlink(7).
+///
+/// It belongs to one thread or actor at a time, and acts in the network namespace of the thread that created it. Each call
+/// waits for the kernel's answer, which takes microseconds; it gives up after two seconds.
+///
+/// How an IPv4 virtual address lives with the host's own (measured on Linux 6.18, tests in NetlinkSessionTests):
+/// - An address with the same subnet *and* prefix length as one that is there already becomes its secondary. Our address is
+///   one normally; when it goes, nothing else does.
+/// - When the host's primary goes, the kernel removes its secondaries with it, our address too, unless
+///   `net.ipv4.conf.*.promote_secondaries` is 1 for the interface or for all. The removal is reported as an event, and
+///   whoever holds the address sets it again.
+/// - When our address was there *first*, later addresses of the host are secondaries of ours, and its expiry would take
+///   them along: this needs promotion. `SecondaryPromotion` tells and sets it; a /32 never has secondaries.
+/// - With noprefixroute no connected route comes or goes with the address. In table `local` its own entry does, and the
+///   broadcast entry of its subnet as long as no other address of the host has it too.
+public final class NetlinkSession {
+    private let socket: NetlinkSocket
+    private var sequence: UInt32 = 0
+    private var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
+
+    /// A dump that changes interrupted this often is given up.
+    private static let dumpAttempts = 20
+
+    /// - Throws: `SystemError` when no netlink socket can be had.
+    public init() throws(SystemError) {
+        socket = try NetlinkSocket()
+    }
+
+    /// The IPv4 and IPv6 addresses of an interface, or of all interfaces, in the kernel's order: primary before secondary.
+    public func addresses(interface: UInt32? = nil) throws(SystemError) -> [InterfaceAddress] {
+        let request = NetlinkRequest.dumpAddresses(interface: interface ?? 0)
+        let subject = interface.map { "of \(Self.name(ofInterface: $0))" } ?? ""
+        let contents: [NetlinkMessage.Content]
+        do {
+            contents = try exchange(request, "read the addresses", subject)
+        } catch  where error.errno == ENODEV {
+            // A filtered dump of an interface that is gone: it has no addresses.
+            return []
+        }
+        return contents.compactMap { content in
+            // Kernels before 4.20 do not filter.
+            if case .newAddress(let address) = content, interface == nil || interface == address.interfaceIndex {
+                return address
+            }
+            return nil
+        }
+    }
+
+    /// All interfaces.
+    public func links() throws(SystemError) -> [LinkState] {
+        try exchange(.dumpLinks, "read the interfaces", "").compactMap { content in
+            if case .newLink(let link) = content { return link }
+            return nil
+        }
+    }
+
+    /// The interface of this name or alternative name; nil when there is none.
+    public func link(named name: String) throws(SystemError) -> LinkState? {
+        // 127 is the longest alternative name (ALTIFNAMSIZ); a name with a NUL byte would be cut to another.
+        guard !name.isEmpty, name.utf8.count <= 127, !name.utf8.contains(0) else { return nil }
+        do {
+            for case .newLink(let link) in try exchange(.link(name: name), "read the interface", name) { return link }
+            return nil
+        } catch  where error.errno == ENODEV {
+            return nil
+        }
+    }
+
+    /// Sets the address, or refreshes the lifetime of the one that is there. The address is ours from then on: tagged with
+    /// `virtualAddressProtocolTag`, global scope, no broadcast address, gone by itself when it is not refreshed.
+    ///
+    /// Refreshing turns an address of the host into one that expires: the caller makes sure that it is no such address, or
+    /// passes `exclusive`.
+    ///
+    /// - Parameters:
+    ///   - address: with the prefix length of its subnet; a /32 or /128 stands alone.
+    ///   - interface: index of the interface.
+    ///   - validLifetime: seconds until the kernel removes it, at least 1. The kernel checks it against jiffies and rounds
+    ///     to tenths: with 1, an address was gone 0.9 to 1.1 s after its last refresh.
+    ///   - preferredLifetime: seconds for which the host may choose it as source address; 0 means never.
+    ///   - exclusive: fail with EEXIST when the address is there already, whoever set it.
+    ///   - prefixRoute: let the kernel add the connected route of the subnet, as for an address of the host. Only taken
+    ///     into account when the address is new.
+    /// - Throws: `SystemError`: EPERM without CAP_NET_ADMIN, ENODEV without the interface, EEXIST, EINVAL.
+    public func set(
+        _ address: VirtualAddress, interface: UInt32, validLifetime: UInt32 = 1, preferredLifetime: UInt32 = 0,
+        exclusive: Bool = false, prefixRoute: Bool = false
+    ) throws(SystemError) {
+        let request = NetlinkRequest.setAddress(
+            .init(
+                address: address, interface: interface, validLifetime: validLifetime,
+                preferredLifetime: preferredLifetime, exclusive: exclusive, prefixRoute: prefixRoute))
+        _ = try exchange(request, "set the address", "\(address) on \(Self.name(ofInterface: interface))")
+    }
+
+    /// Removes exactly this address with this prefix length.
+    ///
+    /// - Returns: whether it was there; false also when the interface is gone.
+    /// - Throws: `SystemError`: EPERM without CAP_NET_ADMIN.
+    @discardableResult
+    public func delete(_ address: VirtualAddress, interface: UInt32) throws(SystemError) -> Bool {
+        let request = NetlinkRequest.deleteAddress(address, interface: interface)
+        do {
+            _ = try exchange(request, "remove the address", "\(address) from \(Self.name(ofInterface: interface))")
+            return true
+        } catch  where error.errno == EADDRNOTAVAIL || error.errno == ENODEV {
+            return false
+        }
+    }
+
+    /// Whether the kernel keeps and reports `virtualAddressProtocolTag`: Linux 5.18 and later, and earlier ones into which
+    /// the distribution brought it. Without it, our addresses are known by the list on disk alone.
+    public func reportsProtocolTags() throws(SystemError) -> Bool {
+        // A kernel that has it marks its own addresses, those of the loopback interface first of all.
+        if try addresses().contains(where: { $0.proto != nil }) { return true }
+        return Self.kernelRelease().map { $0 >= (5, 18) } ?? false
+    }
+
+    /// Major and minor number of the running kernel; nil when its release string is not of that form.
+    static func kernelRelease() -> (Int, Int)? {
+        var names = utsname()
+        guard uname(&names) == 0 else { return nil }
+        let release = withUnsafeBytes(of: names.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let numbers = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
+        return numbers.count == 2 ? (numbers[0], numbers[1]) : nil
+    }
+
+    // MARK: -
+
+    private func exchange(
+        _ request: NetlinkRequest, _ operation: String, _ subject: @autoclosure () -> String
+    ) throws(SystemError) -> [NetlinkMessage.Content] {
+        do {
+            for _ in 0..<Self.dumpAttempts {
+                if let contents = try attempt(request) { return contents }
+            }
+        } catch let failure {
+            throw SystemError(
+                operation, subject(), errno: failure.errno,
+                remedy: Self.remedy(for: failure.errno, explanation: failure.remedy))
+        }
+        throw SystemError(
+            operation, subject(), errno: EBUSY,
+            remedy: "the configuration changes faster than it can be read; try again")
+    }
+
+    /// Sends the request and collects its answers; nil when a change disturbed the dump.
+    ///
+    /// An error's `remedy` is the kernel's explanation.
+    private func attempt(_ request: NetlinkRequest) throws(SystemError) -> [NetlinkMessage.Content]? {
+        sequence &+= 1
+        try socket.send(request.encode(sequence: sequence))
+        var contents: [NetlinkMessage.Content] = []
+        var isInterrupted = false
+        while true {
+            let messages: [NetlinkMessage]
+            do {
+                messages = try socket.receive(into: &buffer)
+            } catch  where error.errno == EAGAIN {
+                throw SystemError("", errno: ETIMEDOUT, remedy: "the kernel did not answer within two seconds")
+            }
+            // An answer to a request that was given up earlier carries an older number.
+            for message in messages where message.sequence == sequence && message.port == socket.port {
+                isInterrupted = isInterrupted || message.isInterruptedDump
+                switch message.content {
+                case .acknowledgement, .done(errno: 0, text: _): return isInterrupted ? nil : contents
+                case .failure(let code, let text), .done(let code, let text):
+                    throw SystemError("", errno: code, remedy: text)
+                case .malformed(let type):
+                    throw SystemError("", errno: EBADMSG, remedy: "message type \(type) is not as rtnetlink(7) says")
+                case .newAddress, .deletedAddress, .newLink, .deletedLink, .other:
+                    contents.append(message.content)
+                }
+            }
+        }
+    }
+
+    private static func remedy(for code: Int32, explanation: String?) -> String? {
+        let advice: String? =
+            switch code {
+            case EPERM, EACCES: Remedy.netAdmin
+            case ENODEV: "there is no such interface any more; see `ip link`"
+            case EEXIST: "the address is there already, set by somebody else; see `ip address`"
+            default: nil
+            }
+        let words = [explanation.map { "the kernel says \"\($0)\"" }, advice].compactMap(\.self)
+        return words.isEmpty ? nil : words.joined(separator: "; ")
+    }
+
+    /// `eth0`, or `interface 7` when it is gone.
+    private static func name(ofInterface index: UInt32) -> String {
+        var name = [CChar](repeating: 0, count: Int(IFNAMSIZ))
+        guard if_indextoname(index, &name) != nil else { return "interface \(index)" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// What an operator can do about a refusal that more than one part meets.
+enum Remedy {
+    static let netAdmin =
+        "it needs CAP_NET_ADMIN: run as root, or `setcap cap_net_admin,cap_net_raw+ep` the dqlite-vip binary, "
+        + "or give the systemd unit `AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW`"
+    static let netRaw =
+        "it needs CAP_NET_RAW: run as root, or `setcap cap_net_admin,cap_net_raw+ep` the dqlite-vip binary, "
+        + "or give the systemd unit `AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW`"
+}

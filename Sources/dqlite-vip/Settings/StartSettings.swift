@@ -1,0 +1,43 @@
+import Discovery
+import Logging
+import Platform
+
+/// Everything `dqlite-vip start` was told, checked as a whole. Made by `StartSettings.validate`.
+struct StartSettings: Hashable, Sendable {
+    /// Where the node keeps its state; belongs to this node alone.
+    var dataDirectory: String
+    var clusterBind: ClusterBind
+    /// Where the HTTP API listens; the host is an address or a name such as localhost.
+    var apiBind: HostPort
+    /// The network interface that carries the virtual address, and the node's own.
+    var interface: String
+    /// Where to look for other nodes; without repetitions, in the order given.
+    var join: [HostPort]
+    /// The number of nodes that found the cluster together. nil: not given, so without `join` this node founds a cluster
+    /// of one, and with `join` it only joins.
+    var bootstrapExpect: Int?
+    /// `address/prefix length`, set once when the cluster forms and none is set.
+    var virtualAddress: String?
+    /// The number of voters up to which later nodes become voters: odd, 1...7.
+    var voters: Int
+    /// Checked in every handshake: nodes of clusters with different names never join each other.
+    var clusterName: String
+    var logLevel: Logger.Level
+    var logFormat: LogFormat
+}
+
+/// Where the cluster port listens and what the node tells its peers.
+enum ClusterBind: Hashable, Sendable {
+    /// Not given: listens on the first global IPv4 address of the interface and advertises it.
+    case interfaceAddress(port: UInt16)
+    /// `0.0.0.0` or `[::]`: listens on all addresses and advertises the interface's of that family.
+    case allAddresses(IPAddress.Family, port: UInt16)
+    /// Listens on this address and advertises it.
+    case address(IPAddress, port: UInt16)
+
+    var port: UInt16 {
+        switch self {
+        case .interfaceAddress(let port), .allAddresses(_, let port), .address(_, let port): port
+        }
+    }
+}

@@ -1,0 +1,298 @@
+import Dqlite
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Platform
+import Testing
+
+@testable import Cluster
+
+/// A node behind the port that answers from a script. Its "libdqlite" is an abstract socket of the test's own.
+private struct ScriptedDelegate: ClusterPortDelegate {
+    var socket: DqliteAddress?
+    var answer: @Sendable (PortRequest) async -> PortReply = { _ in .written }
+    var refusal: PortFailure?
+
+    func answer(_ request: PortRequest) async -> PortReply { await answer(request) }
+
+    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission {
+        if let refusal { throw refusal }
+        guard let socket else { throw PortFailure(reason: .notReady, text: "not running") }
+        return RaftAdmission(socket: socket, tap: { _ in })
+    }
+
+    var clientSocket: DqliteAddress? { socket }
+}
+
+/// A listener on an abstract unix socket that hands over each connection as a plain descriptor.
+private final class AbstractListener: Sendable {
+    let name: String
+    let descriptor: Int32
+
+    init() throws {
+        name = "dqlite-vip-test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { path in
+            for (index, byte) in name.utf8.enumerated() { path[index + 1] = byte }
+        }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + 1 + name.utf8.count)
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
+        }
+        try #require(bound == 0)
+        try #require(Glibc.listen(descriptor, 16) == 0)
+    }
+
+    func accept() -> Int32 { Glibc.accept(descriptor, nil, nil) }
+    deinit { close(descriptor) }
+}
+
+/// A blocking TCP connection to the port under test.
+private struct Connection: ~Copyable {
+    let descriptor: Int32
+
+    init(to port: UInt16) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let connected = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(connected == 0)
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    func send(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+
+    /// Up to `count` bytes; fewer when the other side closes first.
+    func receive(_ count: Int) -> [UInt8] { receiveBytes(descriptor, count) }
+
+    deinit { close(descriptor) }
+}
+
+private func receiveBytes(_ descriptor: Int32, _ count: Int) -> [UInt8] {
+    var received: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while received.count < count {
+        let read = recv(descriptor, &chunk, min(chunk.count, count - received.count), 0)
+        if read <= 0 { break }
+        received += chunk[..<read]
+    }
+    return received
+}
+
+private func withPort<Result: Sendable>(
+    _ delegate: ScriptedDelegate, limits: ClusterPort.Limits = .init(),
+    _ body: (HostPort, any EventLoopGroup) async throws -> Result
+) async throws -> Result {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let port = ClusterPort(group: group, limits: limits, delegate: delegate, logger: Logger(label: "test"))
+    let address = try await port.listen(on: HostPort(host: "127.0.0.1", port: 0))
+    do {
+        let result = try await body(address, group)
+        await port.close()
+        try await group.shutdownGracefully()
+        return result
+    } catch {
+        await port.close()
+        try await group.shutdownGracefully()
+        throw error
+    }
+}
+
+private let handshake = RaftHandshake(
+    clusterName: "test", clusterID: "c", dqliteID: 7, address: "127.0.0.1:1", target: nil, electionTimeout: 300)
+
+@Suite("The cluster port")
+struct ClusterPortTests {
+    @Test("a peer's request is answered, and several on one connection in order")
+    func requests() async throws {
+        let delegate = ScriptedDelegate(answer: { request in
+            if case .read = request { .configuration(.init(addresses: ["10.0.0.1/24"])) } else { .written }
+        })
+        try await withPort(delegate) { address, group in
+            let client = PeerClient(group: group)
+            let reply = try await client.ask(.read, of: address, timeout: .seconds(5))
+            guard case .configuration(let configuration) = reply else {
+                Issue.record("answered \(reply)")
+                return
+            }
+            #expect(configuration.addresses == ["10.0.0.1/24"])
+
+            let connection = try Connection(to: address.port)
+            let read = Array(ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.read)).readableBytesView)
+            let write = Array(
+                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([])))).readableBytesView)
+            connection.send(PeerProtocol.magic + read + write)
+            let first = try frame(connection)
+            let second = try frame(connection)
+            guard case .configuration = first, case .written = second else {
+                Issue.record("answered \(first), \(second)")
+                return
+            }
+        }
+    }
+
+    private func frame(_ connection: borrowing Connection) throws -> PortReply {
+        let length = connection.receive(4).reduce(0) { $0 << 8 | Int($1) }
+        return try PortCoding.decode(PortReply.self, from: connection.receive(length))
+    }
+
+    @Test("somebody who speaks HTTP to it is told which port he is looking for")
+    func http() async throws {
+        try await withPort(ScriptedDelegate()) { address, _ in
+            let connection = try Connection(to: address.port)
+            connection.send(Array("GET /status HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
+            let answer = String(decoding: connection.receive(4096), as: UTF8.self)
+            #expect(answer.hasPrefix("HTTP/1.1 400 "))
+            #expect(answer.contains("--bind-http"))
+        }
+    }
+
+    @Test(
+        "what is neither a peer nor a dqlite client is closed without an answer",
+        arguments: [
+            [UInt8](repeating: 0, count: 8), [2, 0, 0, 0, 0, 0, 0, 0], Array("SSH-2.0-".utf8),
+            [UInt8](repeating: 0xFF, count: 64),
+        ])
+    func strangers(opening: [UInt8]) async throws {
+        try await withPort(ScriptedDelegate()) { address, _ in
+            let connection = try Connection(to: address.port)
+            connection.send(opening)
+            #expect(connection.receive(1).isEmpty)
+        }
+    }
+
+    @Test("a connection that says nothing is closed when patience ends, and does not keep others out")
+    func silence() async throws {
+        let limits = ClusterPort.Limits(unidentified: 2, patience: .milliseconds(200))
+        try await withPort(ScriptedDelegate(), limits: limits) { address, group in
+            let silent = try Connection(to: address.port)
+            let silent2 = try Connection(to: address.port)
+            #expect(silent.receive(1).isEmpty)
+            #expect(silent2.receive(1).isEmpty)
+            _ = try await PeerClient(group: group).ask(
+                .write(.setAddresses([])), of: address, timeout: .seconds(5))
+        }
+    }
+
+    @Test("a frame longer than the limit ends the connection before it is read")
+    func longFrame() async throws {
+        try await withPort(ScriptedDelegate()) { address, _ in
+            let connection = try Connection(to: address.port)
+            connection.send(PeerProtocol.magic + [0xFF, 0xFF, 0xFF, 0xFF])
+            let answer = connection.receive(4096)
+            #expect(String(decoding: answer, as: UTF8.self).contains("malformed"))
+        }
+    }
+
+    @Test("raft flows both ways through dialler and port, byte for byte, in any sizes")
+    func raft() async throws {
+        let listener = try AbstractListener()
+        let delegate = ScriptedDelegate(socket: .abstractSocket(listener.name))
+        try await withPort(delegate) { address, group in
+            let dialer = RaftDialer(
+                group: group, timeout: .seconds(2), handshake: { _ in handshake }, tap: { { _ in } },
+                logger: Logger(label: "test"))
+            let near = try await blocking { try dialer.dial(address.description).get() }
+            let far = listener.accept()
+            defer { close(far) }
+            let sent = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            let received = await withTaskGroup(of: [UInt8].self) { tasks in
+                tasks.addTask {
+                    await blockingValue {
+                        var offset = 0
+                        while offset < sent.count {
+                            let count = sent.withUnsafeBytes {
+                                send(near, $0.baseAddress?.advanced(by: offset), min(7001, sent.count - offset), 0)
+                            }
+                            if count <= 0 { break }
+                            offset += count
+                        }
+                        return []
+                    }
+                }
+                tasks.addTask { await blockingValue { receiveBytes(far, sent.count) } }
+                var result: [UInt8] = []
+                for await part in tasks where !part.isEmpty { result = part }
+                return result
+            }
+            #expect(received == sent)
+            _ = send(far, [UInt8]([9, 8, 7]), 3, 0)
+            let back = await blockingValue { receiveBytes(near, 3) }
+            #expect(back == [9, 8, 7])
+            close(near)
+            #expect(await blockingValue { receiveBytes(far, 1) }.isEmpty, "the end of one side ends the other")
+        }
+    }
+
+    @Test("a refused handshake reaches the dialler as an error, and nothing reaches the node")
+    func refusal() async throws {
+        let delegate = ScriptedDelegate(refusal: PortFailure(reason: .otherCluster, text: "another cluster"))
+        try await withPort(delegate) { address, group in
+            let dialer = RaftDialer(
+                group: group, timeout: .seconds(2), handshake: { _ in handshake }, tap: { { _ in } },
+                logger: Logger(label: "test"))
+            let result = await blockingValue { dialer.dial(address.description) }
+            #expect(throws: SystemError.self) { try result.get() }
+        }
+    }
+
+    @Test("dialling somebody who accepts and then says nothing ends at the time limit")
+    func silentPeer() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let silent = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
+        let port = try #require(silent.localAddress?.port)
+        let dialer = RaftDialer(
+            group: group, timeout: .milliseconds(300), handshake: { _ in handshake }, tap: { { _ in } },
+            logger: Logger(label: "test"))
+        let start = BootClock.now
+        let result = await blockingValue { dialer.dial("127.0.0.1:\(port)") }
+        #expect(throws: SystemError.self) { try result.get() }
+        #expect(start.duration(to: BootClock.now) < .milliseconds(900))
+        try await silent.close()
+        try await group.shutdownGracefully()
+    }
+}
+
+private func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in
+        try? BlockingThread.start(named: "test") { continuation.resume(returning: body()) }
+    }
+}
+
+private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        OwnThread(name: "test") { continuation.resume(with: Result { try body() }) }.start()
+    }
+}
+
+@Suite("Counting answers")
+struct AnswerCounterTests {
+    private func message(_ type: UInt8, _ body: [UInt8]) -> [UInt8] {
+        [UInt8(body.count / 8), 0, 0, 0, type, 0, 0, 0] + body
+    }
+
+    @Test("rows in several messages are one answer, whatever the sizes in which they arrive", arguments: 1...40)
+    func parts(size: Int) {
+        let more = message(7, [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 0xEE, count: 8))
+        let last = message(7, [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 0xFF, count: 8))
+        let stream = message(8, [UInt8](repeating: 0, count: 8)) + more + more + last + message(1, more + more)
+        var counter = AnswerCounter()
+        var completed = 0
+        var rest = stream[...]
+        while !rest.isEmpty {
+            completed += counter.consume(ByteBuffer(bytes: rest.prefix(size)))
+            rest = rest.dropFirst(size)
+        }
+        #expect(completed == 3)
+    }
+}

@@ -1,0 +1,27 @@
+import Testing
+import VIP
+
+@Suite("support: network namespaces")
+struct NetworkNamespaceTests {
+    @Test("namespaces are empty, apart from each other, and commands run inside them")
+    func isolation() async throws {
+        try await withNetworkNamespace { first in
+            try await withNetworkNamespace { second in
+                try await first.script("ip link add a type veth peer name b")
+                let names: @Sendable () throws -> [String] = { try NetlinkSession().links().map(\.name).sorted() }
+                #expect(try await first.run(names) == ["a", "b", "lo"])
+                #expect(try await second.run(names) == ["lo"])
+                #expect(try await first.command("ip", "-o", "link").contains("a@b"))
+            }
+        }
+    }
+
+    @Test("a command that fails says so")
+    func failure() async throws {
+        try await withNetworkNamespace { namespace in
+            await #expect(throws: CommandFailure.self) {
+                try await namespace.command("ip", "link", "set", "none", "up")
+            }
+        }
+    }
+}
