@@ -1,5 +1,6 @@
 // What Swift's Glibc overlay leaves out of the Linux headers.
 #pragma once
+#include "clinux_namespace.h"
 // net/if.h before any linux/ header: linux/libc-compat.h then leaves the shared structs to it.
 #include <net/if.h>
 #include <arpa/inet.h>

@@ -1,0 +1,79 @@
+import Platform
+
+/// An IPv4 address that came to an interface or went from it.
+public struct AddressChange: Equatable, Sendable {
+    public var address: IPAddress
+    /// Bits of the prefix, 0...32.
+    public var prefixLength: UInt8
+    public var interface: UInt32
+    public var isPresent: Bool
+    /// Remaining valid lifetime in seconds, 4294967295 for ever; nil when the message carries none.
+    public var validLifetime: UInt32?
+}
+
+/// Reads rtnetlink's address messages: just enough for a witness, and on purpose not the product's own decoder.
+enum AddressMessages {
+    // linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+    private static let newAddress: UInt16 = 20
+    private static let deletedAddress: UInt16 = 21
+    private static let headerLength = 16
+    private static let addressHeaderLength = 8
+    private static let local: UInt16 = 2
+    private static let address: UInt16 = 1
+    private static let cacheInformation: UInt16 = 6
+    private static let inet: UInt8 = 2
+
+    /// Decodes every whole message; what is malformed or of another type is left out. Any bytes are taken.
+    static func decode(_ bytes: [UInt8]) -> [AddressChange] {
+        var changes: [AddressChange] = []
+        var offset = 0
+        while offset + headerLength <= bytes.count {
+            let length = Int(bytes.word32(at: offset))
+            guard length >= headerLength, offset + length <= bytes.count else { break }
+            let type = bytes.word16(at: offset + 4)
+            if type == newAddress || type == deletedAddress,
+                let change = change(bytes[(offset + headerLength)..<(offset + length)], isPresent: type == newAddress)
+            {
+                changes.append(change)
+            }
+            offset += (length + 3) & ~3
+        }
+        return changes
+    }
+
+    private static func change(_ slice: ArraySlice<UInt8>, isPresent: Bool) -> AddressChange? {
+        let body = Array(slice)
+        guard body.count >= addressHeaderLength, body[0] == inet else { return nil }
+        var found: IPAddress?
+        var fallback: IPAddress?
+        var lifetime: UInt32?
+        var offset = addressHeaderLength
+        while offset + 4 <= body.count {
+            let length = Int(body.word16(at: offset))
+            guard length >= 4, offset + length <= body.count else { break }
+            let value = body[(offset + 4)..<(offset + length)]
+            switch body.word16(at: offset + 2) {
+            case local: found = IPAddress(bytes: value)
+            case address: fallback = IPAddress(bytes: value)
+            case cacheInformation where value.count >= 8: lifetime = body.word32(at: offset + 8)
+            default: break
+            }
+            offset += (length + 3) & ~3
+        }
+        guard let address = found ?? fallback else { return nil }
+        return AddressChange(
+            address: address, prefixLength: body[1], interface: body.word32(at: 4), isPresent: isPresent,
+            validLifetime: lifetime)
+    }
+}
+
+extension [UInt8] {
+    /// Two bytes in the host's order (all supported hosts are little endian).
+    func word16(at offset: Int) -> UInt16 {
+        UInt16(self[offset]) | UInt16(self[offset + 1]) << 8
+    }
+
+    func word32(at offset: Int) -> UInt32 {
+        UInt32(word16(at: offset)) | UInt32(word16(at: offset + 2)) << 16
+    }
+}

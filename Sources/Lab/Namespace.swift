@@ -1,0 +1,98 @@
+import CLinux
+import Glibc
+import Platform
+import Synchronization
+
+/// A named network namespace, as ip-netns(8) keeps them: a file under /run/netns.
+public struct Namespace: Hashable, Sendable {
+    public let name: String
+
+    static let directory = "/run/netns"
+
+    init(name: String) {
+        self.name = name
+    }
+
+    /// Makes the namespace, without IPv6 (its own multicasts would disturb counts of packets), with loopback up.
+    static func create(_ name: String) throws -> Namespace {
+        try ToolCommand.check(["ip", "netns", "add", name])
+        let namespace = Namespace(name: name)
+        do {
+            try namespace.perform {
+                for scope in ["all", "default"] {
+                    let path = "/proc/sys/net/ipv6/conf/\(scope)/disable_ipv6"
+                    // A kernel without IPv6 has no such file, and nothing to switch off.
+                    if access(path, F_OK) == 0 { try writeSetting(path, "1") }
+                }
+            }
+            try ToolCommand.check(["ip", "-n", name, "link", "set", "lo", "up"])
+        } catch {
+            namespace.delete()
+            throw error
+        }
+        return namespace
+    }
+
+    /// Removes the name; the kernel removes the namespace with the last process and socket in it.
+    func delete() {
+        // A name that is gone already is what is wanted; nothing else can be done here about any other failure.
+        _ = try? ToolCommand.run(["ip", "netns", "delete", name])
+    }
+
+    static func existing() -> [Namespace] {
+        ProcessTable.entries(of: directory).map { Namespace(name: $0) }
+    }
+
+    /// Runs `body` on a thread inside the namespace. Sockets made there stay there, whoever uses them afterwards.
+    public func perform<T: Sendable>(_ body: @escaping @Sendable () throws -> T) throws -> T {
+        let box = ResultBox<T>()
+        let thread = try OwnThread("lab-namespace") {
+            let outcome = Result {
+                try self.enter()
+                return try body()
+            }
+            box.outcome.withLock { $0 = outcome }
+        }
+        thread.join()
+        guard let outcome = box.outcome.withLock({ $0 }) else { throw LabError("\(name): the thread gave no result") }
+        return try outcome.get()
+    }
+
+    /// Moves the calling thread into the namespace, for the rest of its life.
+    private func enter() throws(SystemError) {
+        let path = "\(Self.directory)/\(name)"
+        let descriptor = try retryingOnInterrupt("open the namespace", path) { open(path, O_RDONLY | O_CLOEXEC) }
+        defer { close(descriptor) }
+        try retryingOnInterrupt("enter the namespace", path) { clinux_enter_network_namespace(descriptor) }
+    }
+
+    /// Every process that runs in the namespace, zombies left out.
+    public func processes() -> [pid_t] {
+        var information = stat()
+        guard stat("\(Self.directory)/\(name)", &information) == 0 else { return [] }
+        return ProcessTable.processes(inNetworkNamespace: information.st_ino)
+    }
+
+    /// Kills every process that runs in the namespace, and waits until none is left.
+    func killProcesses() {
+        let deadline = BootClock.now.advanced(by: .seconds(5))
+        while BootClock.now < deadline {
+            let pids = processes()
+            if pids.isEmpty { return }
+            for pid in pids { kill(pid, SIGKILL) }
+            poll(nil, 0, 2)
+        }
+    }
+}
+
+private final class ResultBox<T: Sendable>: Sendable {
+    let outcome = Mutex<Result<T, any Error>?>(nil)
+}
+
+/// Writes a setting under /proc/sys.
+func writeSetting(_ path: String, _ value: String) throws(SystemError) {
+    let descriptor = try retryingOnInterrupt("open", path) { open(path, O_WRONLY | O_CLOEXEC) }
+    defer { close(descriptor) }
+    let bytes = Array(value.utf8)
+    try retryingOnInterrupt("write", path) { write(descriptor, bytes, bytes.count) }
+}

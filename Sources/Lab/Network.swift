@@ -1,0 +1,178 @@
+import Glibc
+import Platform
+import Synchronization
+
+/// A switch, some servers and a client, each a network namespace of its own; nothing of the host is touched.
+///
+///     client  eth0 ── p0 ┐
+///     node 1  eth0 ── p1 ┤ bridge br0 (in a namespace of its own)
+///     node n  eth0 ── pn ┘
+///
+/// Names begin with a prefix that holds this process's id, so that laboratories run side by side, and what a
+/// killed one left behind can be told from what lives (`Leftovers`).
+public final class Network: Sendable {
+    /// Begins all names: "dvlab-PID-RANDOM".
+    public let prefix: String
+    public let switchNamespace: Namespace
+    public let client: Namespace
+    /// The first is node 1.
+    public let servers: [Namespace]
+    /// Scratch directory, removed at close.
+    public let directory: String
+
+    public static let interface = "eth0"
+    public static let prefixLength = 24
+
+    private let isClosed = Mutex(false)
+
+    /// The address of node 1...n on eth0.
+    public static func address(ofNode node: Int) -> IPAddress { IPAddress.inSubnet(node) }
+    public static var clientAddress: IPAddress { IPAddress.inSubnet(254) }
+    /// An address of the subnet that nobody has: the usual VIP of a laboratory.
+    public static var vip: IPAddress { IPAddress.inSubnet(100) }
+
+    /// Builds the network.
+    ///
+    /// `servers`: 1...90.
+    /// - Throws: `LabError` that says so without root, or with what ip(8) said.
+    public init(servers count: Int) throws {
+        guard geteuid() == 0 else {
+            throw LabError("the laboratory makes network namespaces and needs root: run it with sudo")
+        }
+        guard (1...90).contains(count) else { throw LabError("a laboratory has 1 to 90 servers, not \(count)") }
+        let prefix = "\(Leftovers.namePrefix)\(getpid())-\(String(UInt16.random(in: .min ... .max), radix: 16))"
+        var made: [Namespace] = []
+        do {
+            func make(_ suffix: String) throws -> Namespace {
+                let namespace = try Namespace.create("\(prefix)-\(suffix)")
+                made.append(namespace)
+                return namespace
+            }
+            directory = try Leftovers.makeDirectory(for: prefix)
+            switchNamespace = try make("sw")
+            client = try make("cl")
+            servers = try (1...count).map { try make("s\($0)") }
+        } catch {
+            made.forEach { $0.delete() }
+            Leftovers.removeDirectory(of: prefix)
+            throw error
+        }
+        self.prefix = prefix
+        do {
+            try ToolCommand.check([
+                "ip", "-n", switchNamespace.name, "link", "add", "br0", "type", "bridge", "stp_state", "0",
+                "forward_delay", "0", "mcast_snooping", "0",
+            ])
+            try ToolCommand.check(["ip", "-n", switchNamespace.name, "link", "set", "br0", "up"])
+            try connect(client, port: 0, address: Self.clientAddress)
+            for (index, server) in servers.enumerated() {
+                try connect(server, port: index + 1, address: Self.address(ofNode: index + 1))
+            }
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    private func connect(_ namespace: Namespace, port: Int, address: IPAddress) throws {
+        let sw = switchNamespace.name
+        try ToolCommand.check([
+            "ip", "-n", sw, "link", "add", "p\(port)", "type", "veth", "peer", "name", Self.interface, "netns",
+            namespace.name,
+        ])
+        try ToolCommand.check(["ip", "-n", sw, "link", "set", "p\(port)", "master", "br0", "up"])
+        try ToolCommand.check([
+            "ip", "-n", namespace.name, "address", "add", "\(address)/\(Self.prefixLength)", "brd", "+", "dev",
+            Self.interface,
+        ])
+        try ToolCommand.check(["ip", "-n", namespace.name, "link", "set", Self.interface, "up"])
+    }
+
+    /// Ends every process in the namespaces and removes everything. Further calls do nothing.
+    public func close() {
+        let first = isClosed.withLock { closed in
+            defer { closed = true }
+            return !closed
+        }
+        guard first else { return }
+        for namespace in servers + [client, switchNamespace] {
+            namespace.killProcesses()
+            namespace.delete()
+        }
+        Leftovers.removeDirectory(of: prefix)
+    }
+
+    /// Leaves namespaces, processes and directory behind, for somebody who wants to look around.
+    public func keep() throws {
+        isClosed.withLock { $0 = true }
+        try Leftovers.markKept(prefix)
+    }
+
+    deinit { close() }
+}
+
+/// Faults of the wire.
+extension Network {
+    /// Takes the switch's side of the node's cable down or up: the node sees its carrier go.
+    public func setLink(ofNode node: Int, up: Bool) throws {
+        try ToolCommand.check(["ip", "-n", switchNamespace.name, "link", "set", "p\(node)", up ? "up" : "down"])
+    }
+
+    /// Lets the switch's port forward nothing, or again: carrier stays, nobody is told.
+    public func setForwarding(ofNode node: Int, _ forwards: Bool) throws {
+        // linux/if_bridge.h: BR_STATE_DISABLED 0, BR_STATE_FORWARDING 3. `ip link set ... state` is silently ignored.
+        try ToolCommand.check([
+            "bridge", "-n", switchNamespace.name, "link", "set", "dev", "p\(node)", "state", forwards ? "3" : "0",
+        ])
+    }
+
+    /// The IPv4 addresses of a node's eth0 as "address/prefix length", in the kernel's order.
+    public func addresses(ofNode node: Int) throws -> [String] {
+        let text = try ToolCommand.check(
+            ["ip", "-n", servers[node - 1].name, "-4", "-o", "address", "show", "dev", Self.interface])
+        return text.split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ")
+            return words.firstIndex(of: "inet").map { String(words[$0 + 1]) }
+        }
+    }
+
+    /// The hardware address of a node's eth0.
+    public func hardwareAddress(ofNode node: Int) throws -> [UInt8] {
+        // Not by /sys, which shows the namespace that mounted it.
+        let text = try ToolCommand.check(
+            ["ip", "-n", servers[node - 1].name, "-o", "link", "show", "dev", Self.interface])
+        let words = text.split(separator: " ")
+        guard let index = words.firstIndex(of: "link/ether"), index + 1 < words.count else {
+            throw LabError("node \(node): no hardware address in \"\(text)\"")
+        }
+        return words[index + 1].split(separator: ":").compactMap { UInt8($0, radix: 16) }
+    }
+
+    /// Sends gratuitous ARP for an address from a node, both forms.
+    public func announce(_ address: IPAddress, fromNode node: Int) throws {
+        let hardware = try hardwareAddress(ofNode: node)
+        try servers[node - 1].perform {
+            for operation in [ARPFrame.Operation.request, .reply] {
+                try PacketSocket.send(
+                    ARPFrame.announcement(of: address, at: hardware, operation), interface: Self.interface)
+            }
+        }
+    }
+
+    /// Packets that the switch got from the node so far.
+    public func packets(fromNode node: Int) throws -> Int {
+        let path = "/sys/class/net/p\(node)/statistics/rx_packets"
+        let text = try ToolCommand.check(["cat", path], in: switchNamespace)
+        return Int(text.trimmingNewlines()) ?? 0
+    }
+}
+
+extension IPAddress {
+    /// 10.42.0.`host`, the laboratories' only subnet: each has it to itself.
+    static func inSubnet(_ host: Int) -> IPAddress {
+        guard let address = IPAddress(bytes: [10, 42, 0, UInt8(truncatingIfNeeded: host)]) else {
+            preconditionFailure("four bytes are an IPv4 address")
+        }
+        return address
+    }
+}

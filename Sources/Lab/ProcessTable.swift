@@ -1,0 +1,87 @@
+import CLinux
+import Glibc
+import Platform
+
+/// What /proc says about processes; see proc(5). A process that ends meanwhile is simply no longer there.
+public enum ProcessTable {
+    /// The direct children of a process, oldest first.
+    public static func children(of pid: pid_t) -> [pid_t] {
+        entries(of: "/proc/\(pid)/task").flatMap { task in
+            text("/proc/\(pid)/task/\(task)/children").split(separator: " ").compactMap { pid_t($0) }
+        }
+    }
+
+    /// The process and everything below it, parents first.
+    public static func tree(of pid: pid_t) -> [pid_t] {
+        [pid] + children(of: pid).flatMap { tree(of: $0) }
+    }
+
+    /// The state letter of /proc/PID/stat ("R", "S", "T" stopped, "Z" zombie); nil when there is no such process.
+    public static func state(of pid: pid_t) -> Character? {
+        // The name stands in parentheses and may hold any character: the state is what follows the last one.
+        let line = text("/proc/\(pid)/stat")
+        guard let end = line.lastIndex(of: ")") else { return nil }
+        return line[end...].dropFirst(2).first
+    }
+
+    /// Exists, and is not just waiting to be reaped.
+    public static func isAlive(_ pid: pid_t) -> Bool {
+        guard let state = state(of: pid) else { return false }
+        return state != "Z" && state != "X"
+    }
+
+    /// Processes whose main thread is in the network namespace with this inode number, zombies left out.
+    static func processes(inNetworkNamespace inode: ino_t) -> [pid_t] {
+        entries(of: "/proc").compactMap { pid_t($0) }.filter { pid in
+            var information = stat()
+            return stat("/proc/\(pid)/ns/net", &information) == 0 && information.st_ino == inode && isAlive(pid)
+        }
+    }
+
+    /// CPU time that a process used so far, all its threads together, ended ones too; nil when it is gone.
+    ///
+    /// From the process's CPU clock, see clock_getcpuclockid(3): in nanoseconds, and not in ticks as /proc/PID/stat.
+    public static func processorTime(of pid: pid_t) -> Duration? {
+        var clock = clockid_t()
+        var time = timespec()
+        guard clock_getcpuclockid(pid, &clock) == 0, clock_gettime(clock, &time) == 0 else { return nil }
+        return .seconds(Int64(time.tv_sec)) + .nanoseconds(Int64(time.tv_nsec))
+    }
+
+    /// Memory of a process in KiB.
+    public struct Memory: Sendable {
+        /// Resident pages, those shared with other processes counted fully.
+        public var resident: Int
+        /// Resident pages, shared ones divided by the number of processes that share them.
+        public var proportional: Int
+    }
+
+    /// From /proc/PID/smaps_rollup; nil when the process is gone.
+    public static func memory(of pid: pid_t) -> Memory? {
+        let lines = text("/proc/\(pid)/smaps_rollup").split(separator: "\n")
+        func field(_ name: String) -> Int? {
+            lines.first { $0.hasPrefix(name) }?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
+        }
+        guard let resident = field("Rss:"), let proportional = field("Pss:") else { return nil }
+        return Memory(resident: resident, proportional: proportional)
+    }
+
+    static func entries(of directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+                String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    static func text(_ path: String) -> String {
+        // Nothing but "the process is gone" makes these files unreadable to root.
+        let bytes = (try? DurableFile.read(path)) ?? []
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
