@@ -1,7 +1,8 @@
 import CLinux
 import Platform
 
-/// The value of IFA_PROTO that marks an address as set by dqlite-vip; `ip address` shows it as `proto 0xd7`.
+/// The value of IFA_PROTO that marks an address as set by dqlite-vip; `ip address` of iproute2 6.3
+/// and later shows it as `proto 0xd7`.
 ///
 /// Kernels from 5.18 keep and report it; older ones ignore it (see `NetlinkSession.reportsProtocolTags`). The kernel itself
 /// uses 1...3 (linux/if_addr.h) and iproute2 names no others (rt_addrprotos); 0xD7 is an arbitrary choice far from them.

@@ -18,7 +18,7 @@ import Platform
 /// - With noprefixroute no connected route comes or goes with the address. In table `local` its own entry does, and the
 ///   broadcast entry of its subnet as long as no other address of the host has it too.
 public final class NetlinkSession {
-    private let socket: NetlinkSocket
+    let socket: NetlinkSocket
     private var sequence: UInt32 = 0
     private var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
 
