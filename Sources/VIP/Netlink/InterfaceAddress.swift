@@ -46,6 +46,9 @@ public struct InterfaceAddress: Hashable, Sendable {
     /// Whether another address of the interface with the same subnet and prefix length came first.
     public var isSecondary: Bool { flags & UInt32(IFA_F_SECONDARY) != 0 }
 
+    /// The subnet's first address, as the kernel computes it for the connected route.
+    public var network: IPAddress { address.network(prefixLength: Int(prefixLength)) }
+
     /// Whether this is the very address and prefix length of `virtual`.
     public func matches(_ virtual: VirtualAddress) -> Bool {
         address == virtual.address && prefixLength == virtual.prefixLength

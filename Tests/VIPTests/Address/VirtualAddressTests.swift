@@ -105,6 +105,25 @@ struct VirtualAddressTests {
         #expect(!(try VirtualAddress(parsing: "10.0.0.1/8")).contains(try #require(IPAddress("a00::1"))))
     }
 
+    @Test("the connected route is wanted unless an address of the host brings it")
+    func prefixRoute() throws {
+        let virtual = try VirtualAddress(parsing: "192.0.2.10/24")
+        func held(_ text: String, proto: UInt8? = nil) throws -> InterfaceAddress {
+            let parsed = try VirtualAddress(parsing: text)
+            return InterfaceAddress(
+                interfaceIndex: 2, address: parsed.address, prefixLength: parsed.prefixLength, proto: proto)
+        }
+        #expect(virtual.needsPrefixRoute(among: []))
+        #expect(!virtual.needsPrefixRoute(among: [try held("192.0.2.1/24")]))
+        #expect(!virtual.needsPrefixRoute(among: [try held("192.0.77.1/16")]))
+        // Another subnet, a part of ours only, another family, and addresses that go away like this one.
+        for other in ["192.0.3.1/24", "192.0.2.1/25", "192.0.2.1/32", "fd00::1/64", "192.0.2.10/24"] {
+            #expect(virtual.needsPrefixRoute(among: [try held(other)]), "\(other)")
+        }
+        #expect(virtual.needsPrefixRoute(among: [try held("192.0.2.1/24", proto: virtualAddressProtocolTag)]))
+        #expect(!(try VirtualAddress(parsing: "192.0.2.10/32")).needsPrefixRoute(among: []))
+    }
+
     @Test("JSON is the text form, and a bad one says why")
     func codable() throws {
         let address = try VirtualAddress(parsing: "192.0.2.10/24")

@@ -34,7 +34,7 @@ struct SecondaryAddressTests {
             try await promotion(isOn, in: namespace)
             try await namespace.session { try $0.set(vip, interface: $1) }
             try await namespace.command("ip", "address", "add", "192.0.2.1/24", "dev", "v0")
-            try await namespace.session { session, link in
+            try await namespace.session { session, link throws in
                 pause(.milliseconds(1500))
                 #expect(try session.v4(link) == (isOn ? ["192.0.2.1/24"] : []))
             }
@@ -48,7 +48,7 @@ struct SecondaryAddressTests {
             let single = try VirtualAddress(parsing: "192.0.2.10/32")
             try await namespace.session { try $0.set(single, interface: $1, validLifetime: 60) }
             try await namespace.command("ip", "address", "add", "192.0.2.1/24", "dev", "v0")
-            try await namespace.session { session, link in
+            try await namespace.session { session, link throws in
                 #expect(try session.addresses(interface: link).allSatisfy { !$0.isSecondary })
                 #expect(try session.delete(single, interface: link))
                 #expect(try session.v4(link) == ["192.0.2.1/24"])
@@ -60,7 +60,7 @@ struct SecondaryAddressTests {
     func setting() async throws {
         try await withVirtualEthernet { namespace in
             try await promotion(false, in: namespace)
-            try await namespace.run {
+            try await namespace.run { () throws in
                 #expect(try !SecondaryPromotion.isOn(interface: "v0"))
                 try SecondaryPromotion.enable(interface: "v0")
                 #expect(try SecondaryPromotion.isOn(interface: "v0"))
