@@ -35,11 +35,11 @@ public final class NetlinkSession {
     /// The IPv4 and IPv6 addresses of an interface, or of all interfaces, in the kernel's order: primary before secondary.
     public func addresses(interface: UInt32? = nil) throws(SystemError) -> [InterfaceAddress] {
         let request = NetlinkRequest.dumpAddresses(interface: interface ?? 0)
-        let subject = interface.map { "of \(Self.name(ofInterface: $0))" } ?? ""
         let contents: [NetlinkMessage.Content]
         do {
-            contents = try exchange(request, "read the addresses", subject)
-        } catch  where error.errno == ENODEV {
+            contents = try exchange(
+                request, "read the addresses", interface.map { "of \(Self.name(ofInterface: $0))" } ?? "")
+        } catch let error where error.errno == ENODEV {
             // A filtered dump of an interface that is gone: it has no addresses.
             return []
         }
@@ -67,7 +67,7 @@ public final class NetlinkSession {
         do {
             for case .newLink(let link) in try exchange(.link(name: name), "read the interface", name) { return link }
             return nil
-        } catch  where error.errno == ENODEV {
+        } catch let error where error.errno == ENODEV {
             return nil
         }
     }
@@ -109,7 +109,7 @@ public final class NetlinkSession {
         do {
             _ = try exchange(request, "remove the address", "\(address) from \(Self.name(ofInterface: interface))")
             return true
-        } catch  where error.errno == EADDRNOTAVAIL || error.errno == ENODEV {
+        } catch let error where error.errno == EADDRNOTAVAIL || error.errno == ENODEV {
             return false
         }
     }
@@ -163,7 +163,7 @@ public final class NetlinkSession {
             let messages: [NetlinkMessage]
             do {
                 messages = try socket.receive(into: &buffer)
-            } catch  where error.errno == EAGAIN {
+            } catch let error where error.errno == EAGAIN {
                 throw SystemError("", errno: ETIMEDOUT, remedy: "the kernel did not answer within two seconds")
             }
             // An answer to a request that was given up earlier carries an older number.
