@@ -19,6 +19,13 @@ import Platform
 ///   `VirtualAddress.needsPrefixRoute` tells when the route is wanted.
 /// - With noprefixroute no connected route comes or goes with the address. In table `local` its own entry does, and the
 ///   broadcast entry of its subnet as long as no other address of the host has it too.
+///
+/// How exactly the kernel keeps an IPv4 lifetime of 1 s (measured on Linux 6.18 with HZ 250, 60 expiries):
+/// - Never less than 0.98 s, mostly 1.0 to 1.3 s after the last refresh. From 6.13 on the check is a deferrable timer, which
+///   waits for its processor to wake up for another reason: on an idle machine up to 1.7 s were seen, and no bound is given.
+/// - Every set of an address with a lifetime runs the check at once and puts off the next one by at least a second. So
+///   refresh all addresses of the host in one go: one that was set 0.9 s after another, and nothing after it, made that
+///   other one live 2.0 s.
 public final class NetlinkSession {
     let socket: NetlinkSocket
     private var sequence: UInt32 = 0
@@ -81,8 +88,7 @@ public final class NetlinkSession {
     /// - Parameters:
     ///   - address: with the prefix length of its subnet; a /32 or /128 stands alone.
     ///   - interface: index of the interface.
-    ///   - validLifetime: seconds until the kernel removes it, at least 1. The kernel checks it against jiffies and rounds
-    ///     to tenths: with 1, an address was gone 0.9 to 1.1 s after its last refresh.
+    ///   - validLifetime: seconds until the kernel removes it, at least 1; how exactly, the type's comment says.
     ///   - preferredLifetime: seconds for which the host may choose it as source address; 0 means never.
     ///   - exclusive: fail with EEXIST when the address is there already, whoever set it.
     ///   - prefixRoute: let the kernel add the connected route of the subnet, as for an address of the host; see

@@ -8,6 +8,8 @@ import Testing
 @Suite("NetlinkSession on the real kernel")
 struct NetlinkSessionTests {
     private let vip: VirtualAddress
+    /// The kernel's timer is exact downwards and late upwards: see NetlinkSession.
+    private static let plausibleLife: Range<Duration> = .milliseconds(900)..<(.milliseconds(2500))
     init() throws { vip = try VirtualAddress(parsing: "192.0.2.10/24") }
 
     @Test("an address that was set is tagged, global, never preferred, short-lived and without a route")
@@ -39,7 +41,7 @@ struct NetlinkSessionTests {
             }
             try await removal(of: vip, seenBy: monitor)
             let life = set.duration(to: BootClock.now)
-            #expect(life > .milliseconds(700) && life < .milliseconds(1600), "\(life)")
+            #expect(Self.plausibleLife.contains(life), "\(life)")
         }
     }
 
@@ -59,7 +61,7 @@ struct NetlinkSessionTests {
             try await removal(of: vip, seenBy: monitor)
             // Had it gone between two refreshes, this first removal would have been long before.
             let life = last.duration(to: BootClock.now)
-            #expect(life > .milliseconds(700) && life < .milliseconds(1600), "\(life)")
+            #expect(Self.plausibleLife.contains(life), "\(life)")
         }
     }
 
