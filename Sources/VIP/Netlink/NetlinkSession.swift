@@ -20,9 +20,10 @@ import Platform
 /// - With noprefixroute no connected route comes or goes with the address. In table `local` its own entry does, and the
 ///   broadcast entry of its subnet as long as no other address of the host has it too.
 ///
-/// How exactly the kernel keeps an IPv4 lifetime of 1 s (measured on Linux 6.18 with HZ 250, 60 expiries):
-/// - Never less than 0.98 s, mostly 1.0 to 1.3 s after the last refresh. From 6.13 on the check is a deferrable timer, which
-///   waits for its processor to wake up for another reason: on an idle machine up to 1.7 s were seen, and no bound is given.
+/// How exactly the kernel keeps an IPv4 lifetime of 1 s (measured on Linux 6.18 with HZ 250, 51 expiries):
+/// - Never less than 1.0 s, mostly up to 1.3 s after the last refresh. The check is a deferrable timer there (devinet.c; older
+///   kernels had an ordinary one), which waits for its processor to wake up for another reason: on an idle machine 1.7 s
+///   were seen, and no bound is given.
 /// - Every set of an address with a lifetime runs the check at once and puts off the next one by at least a second. So
 ///   refresh all addresses of the host in one go: one that was set 0.9 s after another, and nothing after it, made that
 ///   other one live 2.0 s.
