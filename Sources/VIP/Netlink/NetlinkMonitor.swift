@@ -21,15 +21,17 @@ public final class NetlinkMonitor: Sendable {
     /// - Throws: `SystemError` when the socket or the thread cannot be had.
     public convenience init() throws(SystemError) {
         // Enough for some ten thousand events while the thread does not get a processor.
-        try self.init(receiveBuffer: 8 << 20)
+        try self.init(socket: try Self.subscribe(receiveBuffer: 8 << 20))
     }
 
-    /// - Parameter receiveBuffer: bytes for events that the thread has not read yet; what does not fit is lost.
-    /// - Throws: `SystemError` when the socket or the thread cannot be had.
-    init(receiveBuffer: Int32) throws(SystemError) {
-        let socket = try NetlinkSocket(
+    /// A socket on which the events queue up; what does not fit into its buffer is lost.
+    static func subscribe(receiveBuffer: Int32) throws(SystemError) -> NetlinkSocket {
+        try NetlinkSocket(
             groups: UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: receiveBuffer,
             timeout: nil)
+    }
+
+    init(socket: NetlinkSocket) throws(SystemError) {
         let wakeUp = try WakeUp()
         let (events, continuation) = AsyncStream.makeStream(
             of: NetlinkEvent.self, bufferingPolicy: .bufferingOldest(Self.capacity))
