@@ -166,12 +166,17 @@ struct ClusterOfThreeTests {
                 seen.streams[connection] = stream
             }
         }
-        try await TestCluster.run(voters: 3, relay: relay) { cluster in
+        try await TestCluster.run(voters: 3, relay: relay, snapshots: 16) { cluster in
             let leader = try await cluster.client(1, open: true)
             try await leader.execute("CREATE TABLE t(a INTEGER, b BLOB)")
             for size in [1, 5000, 100_000] {
                 try await leader.execute("INSERT INTO t VALUES(1, ?)", [.blob([UInt8](repeating: 7, count: size))])
             }
+            for _ in 0..<40 { try await leader.execute("INSERT INTO t VALUES(2, NULL)") }
+            // The beginning of the log is gone by now: a newcomer gets a snapshot.
+            try await cluster.start(4)
+            try await leader.add(id: 4, address: "n4")
+            try await leader.assign(id: 4, role: .standby)
             try await leader.transfer(to: 2)
             try await cluster.waitForLeader(2, seenBy: 3)
             // An election with pre-votes.
@@ -189,7 +194,7 @@ struct ClusterOfThreeTests {
             #expect(stream.preface.peer.map { $0.address == "n\($0.id)" } ?? true)
         }
         let expected: [RaftFrame.Kind] = [
-            .appendEntries, .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow,
+            .appendEntries, .appendEntriesResult, .requestVote, .requestVoteResult, .installSnapshot, .timeoutNow,
         ]
         for kind in expected { #expect((result.kinds[kind] ?? 0) > 0, "\(kind)") }
         #expect(result.granted > 0)

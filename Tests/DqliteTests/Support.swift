@@ -84,10 +84,12 @@ final class TestCluster: Sendable {
     private let latency: Duration
     private let sockets = Mutex<[String: DqliteAddress]>([:])
     private let relay: Relay?
+    private let snapshots: UInt32?
     private let running = Mutex<[Member]>([])
     private let clients = Mutex<[DqliteClient]>([])
 
-    init(directory: String, latency: Duration = .milliseconds(20), relay: Relay? = nil) {
+    init(directory: String, latency: Duration, relay: Relay?, snapshots: UInt32?) {
+        self.snapshots = snapshots
         self.directory = directory
         self.latency = latency
         self.relay = relay
@@ -95,11 +97,11 @@ final class TestCluster: Sendable {
 
     /// Runs `body` with a cluster of voters "n1", "n2", …, the first of them the leader; stops all of them after it.
     static func run<T: Sendable>(
-        voters: Int, latency: Duration = .milliseconds(20), relay: Relay? = nil,
+        voters: Int, latency: Duration = .milliseconds(20), relay: Relay? = nil, snapshots: UInt32? = nil,
         _ body: (TestCluster) async throws -> T
     ) async throws -> T {
         try await withTemporaryDirectory { directory in
-            let cluster = TestCluster(directory: directory, latency: latency, relay: relay)
+            let cluster = TestCluster(directory: directory, latency: latency, relay: relay, snapshots: snapshots)
             do {
                 try await cluster.found()
                 if voters > 1 {
@@ -128,6 +130,7 @@ final class TestCluster: Sendable {
         let node = DqliteNode(
             configuration: .init(
                 id: id, address: name, directory: path(id), networkLatency: latency, failureDomain: 40 + id,
+                snapshotThreshold: snapshots, snapshotTrailing: snapshots,
                 connect: { [self] in dial($0) }))
         try await node.start()
         let address = try node.bindAddress
