@@ -55,7 +55,7 @@ public final class LabCluster: Sendable {
     }
 
     private func stopWatching() {
-        prober.withLock { $0?.stop() }
+        stopProbe()
         responders.stop()
         arp.stop()
         witness.stop()
@@ -71,6 +71,14 @@ public final class LabCluster: Sendable {
             let made = try Prober(network.client, target: vip)
             prober = made
             return made
+        }
+    }
+
+    /// Ends the probe; `startProbe` begins a new one.
+    public func stopProbe() {
+        prober.withLock { prober in
+            prober?.stop()
+            prober = nil
         }
     }
 
