@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1
 #include "clinux.h"
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 
 /// Threads for calls that block (getaddrinfo, libcurl): the cooperative pool has one thread per core, and a few blocked
@@ -27,15 +26,7 @@ public enum BlockingThread {
 
         let start = Unmanaged.passRetained(Start(name: name, body: body))
         var thread = pthread_t()
-        let code = pthread_create(
-            &thread, &attributes,
-            { argument in
-                guard let argument else { return nil }
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                clinux_set_thread_name(start.name)
-                start.body()
-                return nil
-            }, start.toOpaque())
+        let code = pthread_create(&thread, &attributes, runStart, start.toOpaque())
         if code != 0 {
             start.release()
             throw SystemError("start a thread for", name, errno: code)
@@ -56,14 +47,32 @@ public enum BlockingThread {
             }
         }
     }
+}
 
-    private final class Start: Sendable {
-        let name: String
-        let body: @Sendable () -> Void
+/// What a thread is to do.
+private final class Start: Sendable {
+    let name: String
+    let body: @Sendable () -> Void
 
-        init(name: String, body: @escaping @Sendable () -> Void) {
-            self.name = String(decoding: name.utf8.prefix(15), as: UTF8.self)
-            self.body = body
-        }
+    init(name: String, body: @escaping @Sendable () -> Void) {
+        self.name = String(decoding: name.utf8.prefix(15), as: UTF8.self)
+        self.body = body
     }
+}
+
+private func runStart(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let argument else { return nil }
+    let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+    nameThread(start.name)
+    start.body()
+    return nil
+}
+
+/// Names the calling thread the kernel's own way, since Swift's Glibc hides pthread_setname_np; see proc(5). A thread
+/// without a name works too, so a failure is left at that.
+private func nameThread(_ name: String) {
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    _ = name.utf8CString.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count - 1) }
+    close(descriptor)
 }

@@ -1,6 +1,5 @@
 // What Swift's Glibc overlay leaves out of the Linux headers.
 #pragma once
-#define _GNU_SOURCE 1
 #include "clinux_namespace.h"
 // net/if.h before any linux/ header: linux/libc-compat.h then leaves the shared structs to it.
 #include <net/if.h>
@@ -30,11 +29,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-// IFA_PROTO came with Linux 5.18; Debian 12's headers may lack the name.
-#ifndef IFA_PROTO
-#define IFA_PROTO 11
-#endif
 
 // Swift sees neither GNU extensions nor variadic functions of libc; these are thin names for the few that are needed.
 

@@ -149,7 +149,7 @@ actor ConfigurationStore {
     }
 
     private func connected() async throws -> DqliteClient {
-        if let client, await client.isOpen { return client }
+        if let client { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }

@@ -52,27 +52,33 @@ private final class ObservedStream: Sendable {
     enum Hint: Sendable { case leads, stands }
 
     private struct State {
-        var scanner = RaftStreamScanner()
-        var wasLost = false
+        var preface = RaftPreface()
+        var scanner = RaftFrameScanner()
+        var isUnreadable = false
     }
 
     private let state = Mutex(State())
 
     func consume(_ bytes: ByteBuffer) -> (hint: Hint?, isNewlyLost: Bool) {
         state.withLock { state in
+            guard !state.isUnreadable else { return (nil, false) }
             var hint: Hint?
-            bytes.withUnsafeReadableBytes { raw in
-                state.scanner.consume(raw) { frame in
-                    switch frame.kind {
-                    case .appendEntries, .installSnapshot: hint = .leads
-                    case .requestVote: hint = .stands
-                    case .appendEntriesResult, .requestVoteResult, .timeoutNow: break
+            do {
+                try bytes.withUnsafeReadableBytes { raw in
+                    let used = state.preface.peer == nil ? try state.preface.consume(raw) : 0
+                    state.scanner.consume(UnsafeRawBufferPointer(rebasing: raw[used...])) { frame in
+                        switch frame.kind {
+                        case .appendEntries, .installSnapshot: hint = .leads
+                        case .requestVote: hint = .stands
+                        case .appendEntriesResult, .requestVoteResult, .timeoutNow: break
+                        }
                     }
                 }
+                state.isUnreadable = state.scanner.isLost
+            } catch {
+                state.isUnreadable = true
             }
-            let isNewlyLost = state.scanner.isLost && !state.wasLost
-            state.wasLost = state.scanner.isLost
-            return (hint, isNewlyLost)
+            return (hint, state.isUnreadable)
         }
     }
 }

@@ -10,22 +10,16 @@ import Platform
 actor Membership {
     private let group: any EventLoopGroup
     private let store: ConfigurationStore
-    private let clusterName: String
-    private let voters: Int
+    private let policy: RolePolicy
     private let logger: Logger
     private var socket: DqliteAddress?
     private var client: DqliteClient?
     private let queue = SerialQueue()
 
-    /// - Parameters:
-    ///   - voters: up to how many voters later nodes become voters.
-    init(
-        group: any EventLoopGroup, store: ConfigurationStore, clusterName: String, voters: Int, logger: Logger
-    ) {
+    init(group: any EventLoopGroup, store: ConfigurationStore, policy: RolePolicy, logger: Logger) {
         self.group = group
         self.store = store
-        self.clusterName = clusterName
-        self.voters = voters
+        self.policy = policy
         self.logger = logger
     }
 
@@ -41,15 +35,14 @@ actor Membership {
 
     /// Makes a node a member; repeatable, so that a lost answer costs nothing.
     ///
-    /// - Parameters:
-    ///   - isFounder: a node of the founding set becomes a voter, up to seven.
-    ///   - confirm: asks the node at the address who it is.
+    /// - Parameter confirm: asks the node at the address who it is.
     func admit(
-        _ candidate: Candidate, isFounder: Bool, confirm: @Sendable (Candidate) async throws -> Void
-    ) async throws -> DqliteRole {
+        _ candidate: Candidate, as kind: Candidate.Kind,
+        confirm: @escaping @Sendable (Candidate) async throws -> Void
+    ) async throws -> MemberRole {
         try await queue.run { [self] in
             try await confirm(candidate)
-            return try await admitNow(candidate, isFounder: isFounder)
+            return try await admitNow(candidate, kind)
         }
     }
 
@@ -61,7 +54,7 @@ actor Membership {
         try await run { try await $0.transfer(to: target, timeout: timeout) }
     }
 
-    private func admitNow(_ candidate: Candidate, isFounder: Bool) async throws -> DqliteRole {
+    private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
         var members = try await members()
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
@@ -79,17 +72,20 @@ actor Membership {
             role = .spare
         }
         let others = members.filter { $0.id != candidate.dqliteID && $0.role == .voter }.count
-        let wanted = RolePolicy.role(isFounder: isFounder, otherVoters: others, target: voters)
-        if role != wanted, role != .voter {
-            try await run { try await $0.assign(id: candidate.dqliteID, role: wanted, timeout: .seconds(15)) }
+        let wanted = policy.role(
+            currentVoters: others, isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
+        if role != DqliteRole(wanted), role != .voter {
+            let role = DqliteRole(wanted)
+            try await run { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
             logger.notice(
                 "a node got its role",
                 metadata: candidate.metadata.merging(["node.role": "\(wanted)"]) { $1 })
-            role = wanted
         }
-        try await store.apply(
-            .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
-        return role ?? wanted
+        if !candidate.name.isEmpty {
+            try await store.apply(
+                .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
+        }
+        return wanted
     }
 
     private func remove(_ member: DqliteMember, _ reason: String) async throws {
@@ -117,7 +113,7 @@ actor Membership {
     }
 
     private func connected() async throws -> DqliteClient {
-        if let client, await client.isOpen { return client }
+        if let client { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
@@ -135,6 +131,12 @@ actor Membership {
 
 /// A node that is to become a member.
 struct Candidate: Sendable, Equatable {
+    enum Kind: Sendable, Equatable {
+        /// Of the agreed founding set: a voter, up to seven.
+        case founder
+        case joiner(nonVoter: Bool)
+    }
+
     var nodeID: String
     var dqliteID: DqliteNodeID
     var address: String
@@ -145,5 +147,15 @@ struct Candidate: Sendable, Equatable {
             "node.id": "\(nodeID)", "node.dqlite_id": "\(dqliteID)", "node.address": "\(address)",
             "node.name": "\(name)",
         ]
+    }
+}
+
+extension DqliteRole {
+    init(_ role: MemberRole) {
+        switch role {
+        case .voter: self = .voter
+        case .standBy: self = .standby
+        case .spare: self = .spare
+        }
     }
 }

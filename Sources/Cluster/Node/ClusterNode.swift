@@ -5,12 +5,13 @@ import NIOCore
 import NIOPosix
 import Platform
 import ServiceLifecycle
+import Synchronization
 
-/// This node's life in its cluster: it finds the others, founds or joins, keeps the membership when it leads, and tells
+/// This node's life in its cluster: it finds the others, founds or joins, keeps the membership while it leads, and tells
 /// who leads and what is configured.
 ///
-/// Decisions of bootstrap are `BootstrapCore`'s; this actor feeds it with what happens and does what it says, one
-/// directive after the other.
+/// What to do is `BootstrapCore`'s decision; this actor feeds it with what happens and does what it says, one directive
+/// after the other. Membership, configuration and status stand in extensions beside.
 public actor ClusterNode: Service {
     let settings: ClusterSettings
     let facts = NodeFacts()
@@ -18,34 +19,35 @@ public actor ClusterNode: Service {
     let membership: Membership
     let peers: PeerClient
     let logger: Logger
-    private let discovery: any Discovery
+    let discovery: any Discovery
     private let data: DataDirectory
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
     private let onLeadership: @Sendable () -> Void
 
     private var core: BootstrapCore
-    private var record: NodeRecord
     private let events: AsyncStream<BootstrapEvent>
     private let input: AsyncStream<BootstrapEvent>.Continuation
     private let leaderships: AsyncStream<Leadership>
     private let leadershipInput: AsyncStream<Leadership>.Continuation
-    private var pendingAnswers: [Int: CheckedContinuation<PeerReply, Never>] = [:]
-    private var nextToken = 0
+    private var pendingAnswers: [PeerReplyToken: CheckedContinuation<PeerReply, Never>] = [:]
+    private var nextToken: PeerReplyToken = 0
     private var timer: Task<Void, Never>?
+    /// Bumped at each change of leadership, so that work for an earlier one knows that it is out of date.
+    var leadershipEpoch = 0
 
     /// What this node waits for, in words; empty when it is a member of a formed cluster.
     private(set) var waitingFor = ""
-    private var warnings: [String] = []
+    private(set) var warnings: [String] = []
     /// The configuration as this node last saw it; current while it leads.
     var configuration = ReplicatedConfiguration()
-    private var configurationWatchers: [Int: AsyncStream<ReplicatedConfiguration?>.Continuation] = [:]
-    private var nextWatcher = 0
+    var watchers: [Int: AsyncStream<ReplicatedConfiguration?>.Continuation] = [:]
+    var nextWatcher = 0
 
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onLeadership: called, on a thread of the node's own, at each change of leadership; it must not block.
-    /// - Throws: what loading `node.json` throws.
+    /// - Throws: `DataDirectory.Failure` and `BootstrapCore.Refusal`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
         onLeadership: @escaping @Sendable () -> Void
@@ -55,19 +57,271 @@ public actor ClusterNode: Service {
         self.data = data
         self.logger = logger
         self.onLeadership = onLeadership
+        core = try BootstrapCore(
+            options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         self.group = group
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
-        membership = Membership(
-            group: group, store: store, clusterName: settings.clusterName, voters: settings.voters, logger: logger)
+        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger)
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(64))
-        let box = WeakNode()
+        let box = NodeReference()
         port = ClusterPort(
-            group: group, delegate: PortAnswers(facts: facts, settings: settings, node: { box.node }), logger: logger)
-        core = BootstrapCore()
-        record = NodeRecord()
+            group: group, delegate: PortAnswers(facts: facts, settings: settings, node: box), logger: logger)
         box.set(self)
     }
+
+    // MARK: - Life
+
+    /// Runs until graceful shutdown, which hands leadership over and stops the local node.
+    ///
+    /// - Throws: what makes it impossible to go on: the port is taken, the disk fails, libdqlite does not start.
+    public func run() async throws {
+        try await port.listen(on: settings.listen)
+        logger.info(
+            "the cluster port is open",
+            metadata: [
+                "node.id": "\(core.record.nodeID)", "node.address": "\(settings.advertised)",
+                "listen": "\(settings.listen)",
+            ])
+        let input = self.input
+        do {
+            try await withGracefulShutdownHandler {
+                try await withThrowingTaskGroup(of: Void.self) { tasks in
+                    tasks.addTask { try await self.consumeEvents() }
+                    tasks.addTask { await self.consumeLeaderships() }
+                    try await tasks.next()
+                    tasks.cancelAll()
+                }
+            } onGracefulShutdown: {
+                input.finish()
+            }
+        } catch {
+            await stop()
+            throw error
+        }
+        await stop()
+    }
+
+    private func stop() async {
+        timer?.cancel()
+        await handOver()
+        for watcher in watchers.values { watcher.finish() }
+        await port.close()
+        await store.use(nil)
+        await membership.use(nil)
+        await stopLocalNode()
+        for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
+        pendingAnswers = [:]
+        do {
+            try await group.shutdownGracefully()
+        } catch {
+            logger.warning("the network did not stop cleanly", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func consumeEvents() async throws {
+        input.yield(.start)
+        for await event in events {
+            for directive in core.step(event, now: BootClock.now) {
+                try await perform(directive)
+            }
+        }
+    }
+
+    func report(_ event: BootstrapEvent) {
+        input.yield(event)
+    }
+
+    var record: NodeRecord { core.record }
+
+    // MARK: - Directives
+
+    private func perform(_ directive: BootstrapDirective) async throws {
+        switch directive {
+        case .persist(let record):
+            try await persist(record)
+        case .send(let request, let target, let id, let within):
+            send(request, to: target, id: id, within: within)
+        case .respond(let reply, let token):
+            pendingAnswers.removeValue(forKey: token)?.resume(returning: reply)
+        case .lookUp:
+            lookUp()
+        case .startNode(let id, _):
+            try await startLocalNode(id)
+            report(.nodeStarted(dqliteID: id))
+        case .createDatabase(let clusterID, let agreement):
+            createDatabase(clusterID, agreement)
+        case .admit(let member, let role, let clusterID):
+            admitFounder(member, role, clusterID)
+        case .commitFormed(let clusterID):
+            commitFormed(clusterID)
+        case .stopNodeAndWipeRaft:
+            await stopLocalNode()
+            try data.wipeRaft()
+        case .becameMember(let clusterID, let formed):
+            becameMember(clusterID, formed: formed)
+        case .waiting(let reason):
+            note(waitingFor: reason)
+        case .warn(let warning):
+            note(warning: "\(warning)")
+        case .wake(let at):
+            timer?.cancel()
+            timer = Task { [input] in
+                try? await BootClock().sleep(until: at)
+                if !Task.isCancelled { input.yield(.tick) }
+            }
+        }
+    }
+
+    private func persist(_ record: NodeRecord) async throws {
+        let data = self.data
+        // An fsync can take long; the cooperative pool has two threads on a small machine.
+        try await BlockingThread.run(named: "node.json") { try data.save(record) }
+        facts.update { $0.clusterID = record.clusterID?.description }
+    }
+
+    private func send(_ request: PeerRequest, to target: HostPort, id: PeerRequestID, within: Duration) {
+        Task {
+            do {
+                let reply = try await peers.ask(.peer(request), of: target, timeout: within)
+                guard case .peer(let answer) = reply else {
+                    throw PortFailure(reason: .malformed, text: "\(target) answered something else")
+                }
+                report(.reply(id, from: target, answer))
+            } catch {
+                if let failure = error as? PortFailure, failure.reason == .wrongNode {
+                    note(warning: failure.text)
+                }
+                report(.failed(id, from: target, reason: "\(error)"))
+            }
+        }
+    }
+
+    private func lookUp() {
+        Task {
+            do {
+                report(.discovered(try await discovery.lookUp()))
+            } catch {
+                report(.lookUpFailed("\(error)"))
+            }
+        }
+    }
+
+    private func note(waitingFor reason: BootstrapWaiting?) {
+        let text = reason.map { "\($0)" } ?? ""
+        guard text != waitingFor else { return }
+        waitingFor = text
+        if !text.isEmpty { logger.info("waiting", metadata: ["reason": "\(text)"]) }
+    }
+
+    private func note(warning: String) {
+        guard !warnings.contains(warning) else { return }
+        logger.warning("\(Logger.Message(stringLiteral: warning))")
+        warnings.append(warning)
+        if warnings.count > 20 { warnings.removeFirst() }
+    }
+
+    // MARK: - The local node
+
+    private func startLocalNode(_ id: DqliteNodeID) async throws {
+        if let local = facts.current.local {
+            if local.dqliteID == id { return }
+            await stopLocalNode()
+        }
+        try data.prepareRaft(dqliteID: id)
+        let facts = self.facts
+        let settings = self.settings
+        let leadershipInput = self.leadershipInput
+        let onLeadership = self.onLeadership
+        let local = try await LocalNode.start(
+            id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
+            group: group,
+            handshake: { address in
+                guard let clusterID = facts.current.clusterID else { return nil }
+                return RaftHandshake(
+                    clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
+                    address: settings.advertised.description, target: facts.member(at: address)?.id,
+                    electionTimeout: settings.timing.electionTimeout.inMilliseconds)
+            },
+            logger: logger,
+            onLeadership: { leadership in
+                onLeadership()
+                leadershipInput.yield(leadership)
+            })
+        facts.update { $0.local = local }
+        await store.use(local.socket)
+        await membership.use(local.socket)
+        await refreshMembers()
+        logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
+    }
+
+    private func stopLocalNode() async {
+        let local = facts.current.local
+        facts.update {
+            $0.local = nil
+            $0.members = []
+            $0.isFormed = false
+        }
+        guard let local else { return }
+        await store.use(nil)
+        await membership.use(nil)
+        do {
+            try await local.stop()
+        } catch {
+            logger.warning("the database node did not stop cleanly", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func becameMember(_ clusterID: ClusterID, formed: Bool) {
+        let wasFormed = facts.current.isFormed
+        facts.update {
+            $0.clusterID = clusterID.description
+            $0.isFormed = formed
+        }
+        guard formed, !wasFormed else { return }
+        logger.notice("this node belongs to a formed cluster", metadata: ["cluster.id": "\(clusterID)"])
+        onLeadership()
+        leadershipInput.yield(facts.current.local?.monitor.current ?? Leadership())
+    }
+
+    // MARK: - Peers
+
+    /// Answers a request that came in on the cluster port.
+    func answer(_ request: PortRequest) async -> PortReply {
+        switch request {
+        case .peer(.join(let join)) where facts.current.isFormed:
+            return .peer(await admit(join))
+        case .peer(let request):
+            let token = nextToken
+            nextToken += 1
+            return .peer(
+                await withCheckedContinuation { continuation in
+                    pendingAnswers[token] = continuation
+                    report(.request(request, token: token))
+                })
+        case .write(let change):
+            return await answer(write: change)
+        case .read:
+            return await answerRead()
+        case .raft:
+            return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
+        }
+    }
+
+    private func consumeLeaderships() async {
+        for await leadership in leaderships {
+            await leadershipChanged(leadership)
+        }
+    }
+}
+
+/// A reference to the node that does not keep it alive.
+final class NodeReference: Sendable {
+    private struct Weak: Sendable { weak var node: ClusterNode? }
+    private let reference = Mutex(Weak())
+
+    func set(_ node: ClusterNode) { reference.withLock { $0.node = node } }
+    var node: ClusterNode? { reference.withLock { $0.node } }
 }

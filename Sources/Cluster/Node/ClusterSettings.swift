@@ -35,3 +35,17 @@ public struct ClusterSettings: Sendable {
         self.timing = timing
     }
 }
+
+extension ClusterSettings {
+    var bootstrapOptions: BootstrapOptions {
+        let mode: BootstrapOptions.Mode =
+            switch (bootstrapExpect, hasJoinAddresses) {
+            case (let expect?, _): .expect(expect)
+            case (nil, true): .joinOnly
+            case (nil, false): .single
+            }
+        return BootstrapOptions(mode: mode, clusterName: clusterName, name: name, address: advertised)
+    }
+
+    var rolePolicy: RolePolicy { RolePolicy(voters: voters, expect: bootstrapExpect) }
+}

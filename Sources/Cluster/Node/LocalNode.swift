@@ -51,7 +51,7 @@ final class LocalNode: Sendable {
             settings: .init(timeout: timing.electionTimeout / 2, proofTime: timing.electionTimeout),
             logger: logger, onChange: onLeadership)
         observer.follow(monitor)
-        monitor.start()
+        try monitor.start()
         return LocalNode(dqliteID: id, node: node, socket: socket, monitor: monitor, observer: observer)
     }
 

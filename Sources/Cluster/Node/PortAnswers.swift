@@ -6,12 +6,12 @@ import Platform
 struct PortAnswers: ClusterPortDelegate {
     let facts: NodeFacts
     let settings: ClusterSettings
-    let node: @Sendable () -> ClusterNode?
+    let node: NodeReference
 
     var clientSocket: DqliteAddress? { facts.current.local?.socket }
 
     func answer(_ request: PortRequest) async -> PortReply {
-        guard let node = node() else {
+        guard let node = node.node else {
             return .failed(PortFailure(reason: .notReady, text: "the node is stopping"))
         }
         return await node.answer(request)

@@ -1,13 +1,18 @@
 import Dqlite
+import Glibc
 import NIOCore
 import NIOPosix
+import Platform
 
 /// Connections to the local node's own listener, which lets in only this very process.
 enum LocalSocket {
     /// The channel does not read before a handler asks it to.
     static func connect(to address: DqliteAddress, on loop: any EventLoop) -> EventLoopFuture<any Channel> {
         do {
-            let descriptor = try address.connectedSocket()
+            guard case .abstractSocket(let name) = address else {
+                throw SystemError("connect to", address.description, errno: EAFNOSUPPORT)
+            }
+            let descriptor = try DqliteSocket.connect(abstractName: name)
             return ClientBootstrap(group: loop)
                 .channelOption(.maxMessagesPerRead, value: 16)
                 .channelOption(.autoRead, value: false)

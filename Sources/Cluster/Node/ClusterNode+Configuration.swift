@@ -1,0 +1,166 @@
+import Dqlite
+import Logging
+import Platform
+
+/// The replicated configuration, readable and changeable from any node.
+extension ClusterNode {
+    /// Why a read or a change was not done; for a person.
+    public struct Unavailable: Error, Sendable, CustomStringConvertible {
+        public var description: String
+    }
+
+    /// The committed configuration, as the leader knows it.
+    ///
+    /// - Throws: `Unavailable` when no leader answers within `limit`.
+    public func currentConfiguration(within limit: Duration = .seconds(4)) async throws -> ReplicatedConfiguration {
+        let answer = try await askLeader(.read, within: limit) { try await self.readAsLeader() }
+        guard case .configuration(let configuration) = answer else {
+            throw Unavailable(description: "the leader answered something else: do all nodes run the same version?")
+        }
+        return configuration
+    }
+
+    /// Commits a change, through whichever node leads.
+    ///
+    /// - Throws: `Unavailable` when it was not confirmed within `limit`; it may then still take effect.
+    public func commit(_ change: ConfigurationChange, within limit: Duration = .seconds(4)) async throws {
+        _ = try await askLeader(.write(change), within: limit) {
+            try await self.writeAsLeader(change)
+            return .written
+        }
+    }
+
+    /// The configuration while this node leads a formed cluster, at each change; nil when it does not.
+    public func ledConfigurations() -> AsyncStream<ReplicatedConfiguration?> {
+        AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
+            let id = nextWatcher
+            nextWatcher += 1
+            watchers[id] = continuation
+            continuation.onTermination = { _ in
+                Task { await self.removeWatcher(id) }
+            }
+        }
+    }
+
+    private func removeWatcher(_ id: Int) {
+        watchers[id] = nil
+    }
+
+    func publish(_ configuration: ReplicatedConfiguration?) {
+        for watcher in watchers.values { watcher.yield(configuration) }
+    }
+
+    /// Reads the configuration from the database and tells it to who watches. Only as the leader.
+    func refreshConfiguration() async {
+        let epoch = leadershipEpoch
+        do {
+            let configuration = try await store.configuration()
+            guard epoch == leadershipEpoch, facts.current.isFormed || configuration != self.configuration else {
+                return
+            }
+            self.configuration = configuration
+            publish(configuration)
+        } catch {
+            logger.debug("the configuration cannot be read", metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: - As the leader
+
+    private func readAsLeader() async throws -> PortReply {
+        try requireLead()
+        do {
+            return .configuration(try await store.configuration())
+        } catch {
+            throw Self.failure(of: error)
+        }
+    }
+
+    private func writeAsLeader(_ change: ConfigurationChange) async throws {
+        try requireLead()
+        do {
+            try await store.apply(change)
+        } catch {
+            throw Self.failure(of: error)
+        }
+        await refreshConfiguration()
+    }
+
+    private func requireLead() throws {
+        guard facts.current.isFormed else {
+            throw PortFailure(reason: .notReady, text: "the cluster is not formed yet")
+        }
+        guard facts.current.local?.monitor.current.isLeader == true else {
+            throw PortFailure(reason: .notLeader, text: "\(settings.advertised) does not lead")
+        }
+    }
+
+    private static func failure(of error: any Error) -> PortFailure {
+        guard let error = error as? DqliteError else {
+            return error as? PortFailure ?? PortFailure(reason: .unavailable, text: "\(error)")
+        }
+        let reason: PortFailure.Reason = error.code == .notLeader ? .notLeader : .unavailable
+        return PortFailure(reason: reason, text: "\(error)")
+    }
+
+    func answer(write change: ConfigurationChange) async -> PortReply {
+        do {
+            try await writeAsLeader(change)
+            return .written
+        } catch {
+            return .failed(Self.failure(of: error))
+        }
+    }
+
+    func answerRead() async -> PortReply {
+        do {
+            return try await readAsLeader()
+        } catch {
+            return .failed(Self.failure(of: error))
+        }
+    }
+
+    // MARK: - As anybody
+
+    /// Asks whoever leads, again and again, as the lead may be on the move. Changes are idempotent, so asking twice is
+    /// harmless.
+    private func askLeader(
+        _ request: PortRequest, within limit: Duration, asLeader: () async throws -> PortReply
+    ) async throws -> PortReply {
+        let deadline = BootClock.now.advanced(by: limit)
+        var reason = "no leader is known"
+        guard facts.current.isFormed else {
+            let text = waitingFor.isEmpty ? "this node has not found its cluster yet" : waitingFor
+            throw Unavailable(description: "there is no cluster yet: \(text)")
+        }
+        while true {
+            do {
+                if facts.current.local?.monitor.current.isLeader == true { return try await asLeader() }
+                for target in leaderCandidates {
+                    let remaining = BootClock.now.duration(to: deadline)
+                    guard remaining > .zero else { break }
+                    do {
+                        return try await peers.ask(request, of: target, timeout: min(remaining, .seconds(2)))
+                    } catch let failure as PortFailure where failure.reason == .notLeader {
+                        reason = "no leader is known"
+                    }
+                }
+            } catch {
+                reason = "\(error)"
+            }
+            guard BootClock.now.advanced(by: .milliseconds(20)) < deadline else { break }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw Unavailable(
+            description: "no majority of the cluster's voters can be reached from here (\(reason)); try again when more "
+                + "nodes are up, see `dqlite-vip status`")
+    }
+
+    /// The leader when it is known; otherwise every voter that may be it: stand-bys and spares never know.
+    private var leaderCandidates: [HostPort] {
+        if let leader = leaderAddress, leader != settings.advertised { return [leader] }
+        return facts.current.members
+            .filter { $0.role == .voter && $0.id != facts.current.local?.dqliteID }
+            .compactMap { try? HostPort(parsing: $0.address) }
+    }
+}

@@ -1,0 +1,243 @@
+import Dqlite
+import FoundationEssentials
+import Logging
+import Platform
+
+/// Founding, admitting and leading: the work on raft and on the database that the bootstrap asks for.
+extension ClusterNode {
+    // MARK: - What the bootstrap asks for
+
+    /// Makes the tables of a new cluster, once the node leads its cluster of one.
+    func createDatabase(_ clusterID: ClusterID, _ agreement: Agreement) {
+        Task {
+            do {
+                let text = String(decoding: try JSONEncoder().encode(agreement), as: UTF8.self)
+                try await waitUntilLeading(within: .seconds(5))
+                try await store.create(
+                    clusterID: clusterID.description, clusterName: settings.clusterName, agreement: text)
+                report(.databaseCreated(clusterID))
+            } catch {
+                report(.databaseFailed(clusterID, reason: "\(error)"))
+            }
+        }
+    }
+
+    func admitFounder(_ member: FoundingMember, _ role: MemberRole, _ clusterID: ClusterID) {
+        Task {
+            do {
+                let candidate = Candidate(
+                    nodeID: member.nodeID.description, dqliteID: member.dqliteID,
+                    address: member.address.description, name: "")
+                _ = try await membership.admit(candidate, as: .founder) { try await self.identify($0) }
+                await refreshMembers()
+                report(.admitted(member.nodeID, clusterID))
+            } catch {
+                report(.admitFailed(member.nodeID, clusterID, reason: "\(error)"))
+            }
+        }
+    }
+
+    func commitFormed(_ clusterID: ClusterID) {
+        Task {
+            do {
+                try await store.commitFormed()
+                report(.formedCommitted(clusterID))
+            } catch {
+                report(.formedFailed(clusterID, reason: "\(error)"))
+            }
+        }
+    }
+
+    private func waitUntilLeading(within limit: Duration) async throws {
+        guard let monitor = facts.current.local?.monitor else {
+            throw PortFailure(reason: .notReady, text: "the local database node is not running")
+        }
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                for await leadership in monitor.changes() where leadership.isLeader { return }
+                throw PortFailure(reason: .notReady, text: "the local database node stopped")
+            }
+            tasks.addTask {
+                try await Task.sleep(for: limit)
+                throw PortFailure(reason: .notLeader, text: "the local node does not lead its new cluster")
+            }
+            defer { tasks.cancelAll() }
+            try await tasks.next()
+        }
+    }
+
+    // MARK: - Joining a formed cluster
+
+    /// Answers a node that asks to be a member. Only the leader can do it; another node names the leader.
+    func admit(_ join: JoinRequest) async -> PeerReply {
+        guard let clusterID = record.clusterID, facts.current.isFormed else {
+            return .error("this node does not know yet whether its cluster is formed")
+        }
+        guard join.clusterName == settings.clusterName else {
+            return .refused(
+                Refusal(
+                    .clusterName,
+                    "\(settings.advertised) belongs to the cluster named \"\(settings.clusterName)\", and "
+                        + "\(join.address) was started for \"\(join.clusterName)\": correct --cluster-name"))
+        }
+        guard join.clusterID == clusterID else {
+            return .refused(
+                Refusal(.otherCluster, "\(settings.advertised) belongs to cluster \(clusterID), not \(join.clusterID)"))
+        }
+        guard facts.current.local?.monitor.current.isLeader == true else {
+            return .redirect(leader: leaderAddress)
+        }
+        let candidate = Candidate(
+            nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
+            name: join.name)
+        do {
+            let role = try await membership.admit(candidate, as: .joiner(nonVoter: join.nonVoter)) {
+                try await self.identify($0)
+            }
+            await refreshMembers()
+            await refreshConfiguration()
+            return .joined(clusterID, role)
+        } catch let error as DqliteError where error.code == .notLeader {
+            return .redirect(leader: leaderAddress)
+        } catch {
+            logger.warning(
+                "a node could not be added",
+                metadata: candidate.metadata.merging(["error": "\(error)"]) { $1 })
+            return .error("\(join.address) could not be added: \(error)")
+        }
+    }
+
+    /// Asks who is at a candidate's address, as members will dial it.
+    ///
+    /// - Throws: what to tell the operator when it is somebody else or nobody.
+    private func identify(_ candidate: Candidate) async throws {
+        let address = try HostPort(parsing: candidate.address)
+        let reply: PortReply
+        do {
+            reply = try await peers.ask(.peer(.hello(view)), of: address, timeout: .seconds(1))
+        } catch {
+            throw PortFailure(
+                reason: .wrongNode,
+                text: "members cannot reach it at \(address), the address that it gives as its own: \(error); check "
+                    + "--bind-cluster there and the firewall between")
+        }
+        guard case .peer(.view(let view)) = reply, view.nodeID.description == candidate.nodeID else {
+            throw PortFailure(
+                reason: .wrongNode,
+                text: "another node answers at \(address), which it gives as its own address: correct --bind-cluster")
+        }
+    }
+
+    // MARK: - Leading
+
+    func leadershipChanged(_ leadership: Leadership) async {
+        leadershipEpoch += 1
+        let epoch = leadershipEpoch
+        await refreshMembers()
+        report(.leaderKnown(leaderAddress))
+        logger.info(
+            leadership.isLeader
+                ? "this node leads" : leadership.leader == nil ? "no leader is known" : "another node leads",
+            metadata: [
+                "raft.term": "\(leadership.term)", "raft.leader": "\(leadership.leader ?? 0)",
+                "raft.leader_address": "\(leaderAddress?.description ?? "")",
+            ])
+        guard leadership.isLeader else {
+            publish(nil)
+            report(.notLeading)
+            return
+        }
+        await takeUpLead(epoch)
+    }
+
+    /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.
+    private func takeUpLead(_ epoch: Int) async {
+        while epoch == leadershipEpoch, facts.current.local?.monitor.current.isLeader == true {
+            do {
+                let found = try await store.facts()
+                guard epoch == leadershipEpoch else { return }
+                // A founder that has not written them yet will say so itself.
+                guard let text = found["cluster_id"], let clusterID = ClusterID(text) else { return }
+                if found["formed"] == "1" {
+                    report(.becameFormed(clusterID))
+                    try await store.apply(.setAddressesIfNone(settings.initialAddresses))
+                    await refreshConfiguration()
+                    try await store.apply(.describeNode(ownEntry))
+                } else if let text = found["agreement"] {
+                    let agreement = try JSONDecoder().decode(Agreement.self, from: Data(text.utf8))
+                    let members = try await membership.members()
+                    report(.leading(clusterID, agreement, members: members.filter { $0.role != .spare }.map(\.id)))
+                }
+                return
+            } catch {
+                logger.debug("the new leader cannot read its database yet", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
+    private var ownEntry: ReplicatedConfiguration.NodeEntry {
+        .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
+    }
+
+    /// Gives the lead to another voter that answers, so that nobody has to wait for an election.
+    func handOver() async {
+        guard let local = facts.current.local, local.monitor.current.isLeader else { return }
+        await refreshMembers()
+        let others = facts.current.members.filter { $0.role == .voter && $0.id != local.dqliteID }
+        guard !others.isEmpty else { return }
+        let successor = await withTaskGroup(of: DqliteMember?.self, returning: DqliteMember?.self) { tasks in
+            for member in others {
+                tasks.addTask { [peers, view] () -> DqliteMember? in
+                    guard let address = try? HostPort(parsing: member.address) else { return nil }
+                    let reply = try? await peers.ask(.peer(.hello(view)), of: address, timeout: .milliseconds(300))
+                    guard case .peer(.view(let theirs)) = reply, theirs.dqliteID == member.id else { return nil }
+                    return member
+                }
+            }
+            defer { tasks.cancelAll() }
+            for await case let member? in tasks { return member }
+            return DqliteMember?.none
+        }
+        guard let successor else {
+            logger.warning("no other voter answers: the lead is not handed over")
+            return
+        }
+        do {
+            try await membership.transfer(to: successor.id, timeout: .seconds(2))
+            local.monitor.kick()
+            logger.notice("the lead was handed over", metadata: ["raft.leader_address": "\(successor.address)"])
+        } catch {
+            logger.warning(
+                "the lead could not be handed over",
+                metadata: ["raft.leader_address": "\(successor.address)", "error": "\(error)"])
+        }
+    }
+
+    // MARK: - Members
+
+    func refreshMembers() async {
+        guard let members = try? await membership.members() else { return }
+        facts.update { $0.members = members }
+    }
+
+    /// Where the leader is, as this node knows.
+    var leaderAddress: HostPort? {
+        let facts = facts.current
+        guard let leader = facts.local?.monitor.current.leader,
+            let member = facts.members.first(where: { $0.id == leader })
+        else { return nil }
+        return try? HostPort(parsing: member.address)
+    }
+}
+
+extension ClusterNode {
+    /// What this node says of itself when the shell, not the bootstrap, asks a peer.
+    var view: NodeView {
+        let record = record
+        return NodeView(
+            nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, generation: record.generation,
+            address: settings.advertised, clusterName: settings.clusterName, expect: settings.bootstrapOptions.expect,
+            nonVoter: false, phase: facts.current.isFormed ? .formed : .joining, clusterID: record.clusterID)
+    }
+}

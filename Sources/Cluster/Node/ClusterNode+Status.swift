@@ -1,0 +1,55 @@
+import Dqlite
+import Platform
+
+/// What a node tells of itself and of its cluster.
+public struct ClusterStatus: Sendable {
+    public enum State: String, Sendable {
+        case forming, joining, formed
+    }
+
+    public var nodeID: String
+    /// 0 while the node takes no part in raft.
+    public var dqliteID: DqliteNodeID
+    public var address: HostPort
+    public var clusterID: String?
+    public var state: State
+    public var waitingFor: String
+    public var leadership: Leadership
+    public var members: [DqliteMember]
+    /// Last seen; current on the leader.
+    public var configuration: ReplicatedConfiguration
+    public var warnings: [String]
+    /// Questions to the local node about leadership that it did not answer in time.
+    public var unansweredPolls: UInt64
+}
+
+extension ClusterNode {
+    /// This node's view, without asking anybody else.
+    public func status() async -> ClusterStatus {
+        await refreshMembers()
+        let facts = facts.current
+        let state: ClusterStatus.State
+        if facts.isFormed {
+            state = .formed
+        } else if case .joining = record.state {
+            state = .joining
+        } else {
+            state = .forming
+        }
+        return ClusterStatus(
+            nodeID: record.nodeID.description, dqliteID: facts.local?.dqliteID ?? 0, address: settings.advertised,
+            clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
+            leadership: facts.local?.monitor.current ?? Leadership(), members: facts.members,
+            configuration: configuration, warnings: warnings,
+            unansweredPolls: facts.local?.monitor.unanswered ?? 0)
+    }
+
+    /// The proof that this node leads a formed cluster: the term, and until when it holds. nil when it does not lead.
+    ///
+    /// Callable from any thread, without waiting.
+    public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
+        let facts = facts.current
+        guard facts.isFormed else { return nil }
+        return facts.local?.monitor.proof
+    }
+}

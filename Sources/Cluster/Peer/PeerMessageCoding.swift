@@ -1,0 +1,186 @@
+import FoundationEssentials
+import Platform
+
+/// The JSON bytes of peer messages, bounded in size; the frame around them is the peer port's.
+public enum PeerMessageCoding {
+    /// The longest message that is read or written, in bytes.
+    public static let maximumBytes = 256 * 1024
+
+    /// Why bytes are no message, or a message has no bytes.
+    public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
+        public var description: String
+    }
+
+    public static func encode(_ request: PeerRequest) throws(Failure) -> [UInt8] {
+        try bytes(of: request)
+    }
+
+    public static func encode(_ reply: PeerReply) throws(Failure) -> [UInt8] {
+        try bytes(of: reply)
+    }
+
+    public static func request(from bytes: [UInt8]) throws(Failure) -> PeerRequest {
+        try value(from: bytes)
+    }
+
+    public static func reply(from bytes: [UInt8]) throws(Failure) -> PeerReply {
+        try value(from: bytes)
+    }
+
+    private static func bytes(of message: some Encodable) throws(Failure) -> [UInt8] {
+        let bytes: [UInt8]
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            bytes = Array(try encoder.encode(message))
+        } catch {
+            throw Failure(description: "cannot encode the peer message: \(error)")
+        }
+        guard bytes.count <= maximumBytes else {
+            throw Failure(description: "the peer message has \(bytes.count) bytes; at most \(maximumBytes) are sent")
+        }
+        return bytes
+    }
+
+    private static func value<Message: Decodable>(from bytes: [UInt8]) throws(Failure) -> Message {
+        guard bytes.count <= maximumBytes else {
+            throw Failure(description: "the peer message has \(bytes.count) bytes; at most \(maximumBytes) are read")
+        }
+        do {
+            return try JSONDecoder().decode(Message.self, from: Data(bytes))
+        } catch let error as DecodingError {
+            throw Failure(description: "this is no peer message: \(DecodingText.describe(error))")
+        } catch {
+            throw Failure(description: "this is no peer message: \(error)")
+        }
+    }
+}
+
+/// A `DecodingError` in one line for people: where, and what was wrong there.
+enum DecodingText {
+    static func describe(_ error: DecodingError) -> String {
+        switch error {
+        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+            place(context.codingPath) + context.debugDescription
+        case .keyNotFound(let key, let context):
+            place(context.codingPath) + "\"\(key.stringValue)\" is missing"
+        @unknown default:
+            "\(error)"
+        }
+    }
+
+    private static func place(_ path: [any CodingKey]) -> String {
+        path.isEmpty ? "" : "at \(path.map(\.stringValue).joined(separator: ".")): "
+    }
+}
+
+extension PeerRequest: Codable {
+    private enum Key: String, CodingKey, CaseIterable {
+        case hello
+        case propose
+        case abort
+        case invite
+        case join
+    }
+
+    private struct Invitation: Codable {
+        var agreement: Agreement
+        var clusterID: ClusterID
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        switch try container.onlyKey() {
+        case .hello:
+            self = .hello(try container.decode(NodeView.self, forKey: .hello))
+        case .propose:
+            self = .propose(try container.decode(Agreement.self, forKey: .propose))
+        case .abort:
+            self = .abort(try container.decode(ProposalID.self, forKey: .abort))
+        case .invite:
+            let invitation = try container.decode(Invitation.self, forKey: .invite)
+            self = .invite(invitation.agreement, invitation.clusterID)
+        case .join:
+            self = .join(try container.decode(JoinRequest.self, forKey: .join))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        switch self {
+        case .hello(let view): try container.encode(view, forKey: .hello)
+        case .propose(let agreement): try container.encode(agreement, forKey: .propose)
+        case .abort(let proposal): try container.encode(proposal, forKey: .abort)
+        case .invite(let agreement, let clusterID):
+            try container.encode(Invitation(agreement: agreement, clusterID: clusterID), forKey: .invite)
+        case .join(let request): try container.encode(request, forKey: .join)
+        }
+    }
+}
+
+extension PeerReply: Codable {
+    private enum Key: String, CodingKey, CaseIterable {
+        case view
+        case agreed
+        case accepted
+        case joined
+        case redirect
+        case refused
+        case error
+    }
+
+    private struct Joined: Codable {
+        var clusterID: ClusterID
+        var role: MemberRole
+    }
+
+    private struct Redirect: Codable {
+        var leader: HostPort?
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        switch try container.onlyKey() {
+        case .view:
+            self = .view(try container.decode(NodeView.self, forKey: .view))
+        case .agreed:
+            self = .agreed(try container.decode(ProposalID.self, forKey: .agreed))
+        case .accepted:
+            self = .accepted(try container.decode(ClusterID.self, forKey: .accepted))
+        case .joined:
+            let joined = try container.decode(Joined.self, forKey: .joined)
+            self = .joined(joined.clusterID, joined.role)
+        case .redirect:
+            self = .redirect(leader: try container.decode(Redirect.self, forKey: .redirect).leader)
+        case .refused:
+            self = .refused(try container.decode(Refusal.self, forKey: .refused))
+        case .error:
+            self = .error(try container.decode(String.self, forKey: .error))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        switch self {
+        case .view(let view): try container.encode(view, forKey: .view)
+        case .agreed(let proposal): try container.encode(proposal, forKey: .agreed)
+        case .accepted(let clusterID): try container.encode(clusterID, forKey: .accepted)
+        case .joined(let clusterID, let role):
+            try container.encode(Joined(clusterID: clusterID, role: role), forKey: .joined)
+        case .redirect(let leader): try container.encode(Redirect(leader: leader), forKey: .redirect)
+        case .refused(let refusal): try container.encode(refusal, forKey: .refused)
+        case .error(let text): try container.encode(text, forKey: .error)
+        }
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// The one key of a message; a message with none, with several, or with an unknown one is not understood.
+    fileprivate func onlyKey() throws -> Key {
+        guard let key = allKeys.first, allKeys.count == 1 else {
+            throw DecodingError.dataCorrupted(
+                .init(codingPath: codingPath, debugDescription: "not exactly one known kind of message"))
+        }
+        return key
+    }
+}

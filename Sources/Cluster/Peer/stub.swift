@@ -1,2 +1,0 @@
-struct PeerRequest: Codable, Sendable {}
-struct PeerReply: Codable, Sendable {}

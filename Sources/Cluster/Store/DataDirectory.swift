@@ -1,0 +1,244 @@
+import FoundationEssentials
+import Glibc
+import Platform
+
+/// `<data-dir>`: belongs to one node, one process at a time, mode 0700.
+///
+///     lock        flock(2); holds the process id of who took it last, for people
+///     node.json   NodeRecord, replaced by rename
+///     addresses   what this host has set (DESIGN O3; written by the guard)
+///     raft/       libdqlite's files, and our marker `owner` with the dqlite id that they belong to
+///
+/// The lock is held for as long as the descriptor is open in any process that inherited it.
+public final class DataDirectory: Sendable {
+    /// As given, without a slash at the end.
+    public let path: String
+    /// The locked descriptor, close-on-exec. A parent passes it on by dup2 or posix_spawn_file_actions_adddup2.
+    public let lockDescriptor: Int32
+
+    public var raftDirectory: String { path + "/raft" }
+    public var recordFile: String { path + "/node.json" }
+    public var addressesFile: String { path + "/addresses" }
+    private var lockFile: String { path + "/lock" }
+    private var ownerFile: String { raftDirectory + "/owner" }
+
+    /// Why a data directory cannot be used: which file, what is wrong, what to do.
+    public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
+        public enum Code: Sendable, Equatable {
+            /// Another process holds the lock.
+            case locked
+            /// A system call failed.
+            case system
+            /// A file holds what this program did not write.
+            case corrupt
+            /// A file was written by a newer version.
+            case version
+            /// The raft directory belongs to another dqlite id.
+            case otherOwner
+        }
+
+        public var code: Code
+        public var description: String
+    }
+
+    /// Creates what is missing, and takes the lock.
+    ///
+    /// - Parameter inheritedLock: the descriptor of `lock` that the parent has locked already; this object closes it.
+    /// - Throws: `Failure`; `.locked` when another process has it.
+    public init(_ path: String, inheritedLock: Int32? = nil) throws(Failure) {
+        var trimmed = Substring(path)
+        while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
+        self.path = String(trimmed)
+        try Self.makeDirectory(self.path)
+        try Self.makeDirectory(self.path + "/raft")
+        lockDescriptor = try Self.lock(self.path + "/lock", data: self.path, inherited: inheritedLock)
+    }
+
+    deinit {
+        close(lockDescriptor)
+    }
+
+    // MARK: node.json
+
+    /// What the last run left; nil when there was none.
+    ///
+    /// - Throws: `Failure` that names the file: `.system`, `.corrupt`, `.version`.
+    public func loadRecord() throws(Failure) -> NodeRecord? {
+        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(recordFile) }) else {
+            return nil
+        }
+        struct Head: Decodable {
+            var version: Int
+        }
+        let remedy =
+            "restore it from a backup, or move \(path) away: the node then comes back as a new one and joins again"
+        do {
+            let data = Data(bytes)
+            let version = try JSONDecoder().decode(Head.self, from: data).version
+            guard version == NodeRecord.currentVersion else {
+                throw Failure(
+                    code: .version,
+                    description: "\(recordFile) has format version \(version), and this program knows version "
+                        + "\(NodeRecord.currentVersion): run the version of dqlite-vip that wrote it")
+            }
+            return try JSONDecoder().decode(NodeRecord.self, from: data)
+        } catch let failure as Failure {
+            throw failure
+        } catch let error as DecodingError {
+            throw Failure(
+                code: .corrupt, description: "\(recordFile) is corrupt: \(DecodingText.describe(error)): \(remedy)")
+        } catch {
+            throw Failure(code: .corrupt, description: "\(recordFile) is corrupt: \(error): \(remedy)")
+        }
+    }
+
+    /// Replaces `node.json`; when it returns the record survives a power loss.
+    public func save(_ record: NodeRecord) throws(Failure) {
+        let bytes: [UInt8]
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+            bytes = Array(try encoder.encode(record)) + [UInt8(ascii: "\n")]
+        } catch {
+            throw Failure(code: .corrupt, description: "cannot encode the content of \(recordFile): \(error)")
+        }
+        try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: recordFile) }
+    }
+
+    // MARK: raft/
+
+    /// Neither dqlite's data nor our marker is there.
+    ///
+    /// The marker is needed because libdqlite writes nothing at all until it is added to a cluster: without it a node
+    /// that has run cannot be told from one that was emptied by hand.
+    public var raftIsEmpty: Bool {
+        for name in ["metadata1", "metadata2", "owner"] {
+            var status = stat()
+            if stat(raftDirectory + "/" + name, &status) == 0 || errno != ENOENT { return false }
+        }
+        return true
+    }
+
+    /// Marks the raft directory as that of this dqlite id; to be done before the dqlite node is started.
+    ///
+    /// - Throws: `Failure` `.otherOwner` when it holds the data of another id.
+    public func prepareRaft(dqliteID: UInt64) throws(Failure) {
+        if let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(ownerFile) }) {
+            let text = String(decoding: bytes, as: UTF8.self)
+            if text == "\(dqliteID)\n" { return }
+            throw Failure(
+                code: .otherOwner,
+                description: "\(raftDirectory) belongs to the dqlite id \(text.prefix(32).filter { $0 != "\n" }), and "
+                    + "\(recordFile) names \(dqliteID): were files of two nodes mixed? Restore both from one backup, or "
+                    + "move \(path) away: the node then comes back as a new one and joins again")
+        }
+        try Self.system { () throws(SystemError) in
+            try DurableFile.write(Array("\(dqliteID)\n".utf8), to: ownerFile)
+        }
+    }
+
+    /// Empties the raft directory durably. Our dqlite node must not run.
+    public func wipeRaft() throws(Failure) {
+        try Self.system { () throws(SystemError) in
+            guard let directory = opendir(raftDirectory) else { throw SystemError.last("open", raftDirectory) }
+            defer { closedir(directory) }
+            // The marker goes last: while it is there nobody takes the directory for an empty one.
+            while let entry = readdir(directory) {
+                let name = Self.name(of: entry)
+                if name == "." || name == ".." || name == "owner" { continue }
+                let file = raftDirectory + "/" + name
+                if unlink(file) != 0, errno != ENOENT {
+                    throw SystemError.last("remove", file, remedy: "remove it by hand and start again")
+                }
+            }
+            try DurableFile.remove(ownerFile)
+            try retryingOnInterrupt("sync", raftDirectory) { fsync(dirfd(directory)) }
+        }
+    }
+}
+
+extension DataDirectory {
+    private static func name(of entry: UnsafeMutablePointer<dirent>) -> String {
+        withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+            String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+
+    private static func makeDirectory(_ path: String) throws(Failure) {
+        if mkdir(path, 0o700) == 0 { return }
+        let code = errno
+        var status = stat()
+        if code == EEXIST, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
+        let remedy =
+            switch code {
+            case EEXIST: "it is not a directory; name another with --data-dir"
+            case ENOENT: "create the directory above it, or name another with --data-dir"
+            case EACCES, EPERM: "give this user the right to write there, or name another with --data-dir"
+            case EROFS: "it is mounted read-only; name another with --data-dir"
+            case ENOSPC, EDQUOT: "free some space"
+            default: "name another with --data-dir"
+            }
+        throw Failure(
+            code: .system,
+            description: SystemError("create the data directory", path, errno: code, remedy: remedy).description)
+    }
+
+    private static func lock(_ file: String, data: String, inherited: Int32?) throws(Failure) -> Int32 {
+        let descriptor: Int32
+        if let inherited {
+            var mine = stat()
+            var there = stat()
+            guard fstat(inherited, &mine) == 0, stat(file, &there) == 0, mine.st_ino == there.st_ino,
+                mine.st_dev == there.st_dev
+            else {
+                throw Failure(
+                    code: .system,
+                    description:
+                        "the inherited descriptor \(inherited) is not that of \(file): start dqlite-vip by its "
+                        + "own command and not by its inner one")
+            }
+            _ = fcntl(inherited, F_SETFD, FD_CLOEXEC)
+            descriptor = inherited
+        } else {
+            descriptor = try system { () throws(SystemError) in
+                try retryingOnInterrupt("open", file) { open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+            }
+        }
+        do {
+            try retryingOnInterrupt("lock", file) { flock(descriptor, LOCK_EX | LOCK_NB) }
+        } catch {
+            let holder = (try? DurableFile.read(file)).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
+            close(descriptor)
+            guard error.errno == EWOULDBLOCK else { throw Failure(code: .system, description: error.description) }
+            let process = holder.isEmpty ? "" : " (process \(holder.filter { $0 != "\n" }))"
+            throw Failure(
+                code: .locked,
+                description:
+                    "another dqlite-vip\(process) runs on the data directory \(data): stop it, or name another "
+                    + "directory with --data-dir")
+        }
+        // For people only; a full disk must not keep a locked directory from being used.
+        let text = Array("\(getpid())\n".utf8)
+        if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, text, text.count, 0) }
+        return descriptor
+    }
+
+    @discardableResult
+    private static func system<Value>(_ work: () throws(SystemError) -> Value) throws(Failure) -> Value {
+        do {
+            return try work()
+        } catch {
+            var error = error
+            if error.remedy == nil {
+                switch error.errno {
+                case ENOSPC, EDQUOT: error.remedy = "free some space on its file system"
+                case EROFS: error.remedy = "its file system is mounted read-only; see dmesg"
+                case EIO: error.remedy = "the disk fails; see dmesg"
+                case EACCES, EPERM: error.remedy = "give this user the right to read and write it"
+                default: break
+                }
+            }
+            throw Failure(code: .system, description: error.description)
+        }
+    }
+}

@@ -1,0 +1,36 @@
+import Platform
+
+/// What libraft keeps of its vote on disk, in `metadata1` and `metadata2` of a node's data directory.
+///
+/// Each file is four little-endian u64: format (1), version, term, voted_for. libraft writes them in turn with a
+/// rising version, so the higher version counts, and a file torn by a crash leaves the other one.
+public enum RaftMetadata {
+    private static let format: UInt64 = 1
+
+    /// The current term of the node whose data directory this is.
+    ///
+    /// - Returns: nil when neither file can be read: an empty directory, or both damaged.
+    public static func term(inDirectory directory: String) -> UInt64? {
+        var newest: (version: UInt64, term: UInt64)?
+        for name in ["metadata1", "metadata2"] {
+            // An unreadable file is the case that the second file exists for; when both are, nil says so.
+            guard let content = try? DurableFile.read(directory + "/" + name, limit: 4096),
+                let (version, term) = decode(content)
+            else { continue }
+            if newest.map({ version > $0.version }) ?? true { newest = (version, term) }
+        }
+        return newest?.term
+    }
+
+    static func decode(_ content: [UInt8]) -> (version: UInt64, term: UInt64)? {
+        guard content.count == 32 else { return nil }
+        return content.withUnsafeBytes { raw in
+            func word(_ index: Int) -> UInt64 {
+                UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+            }
+            // Version 0 is what a file of zeros has; libraft counts from 1.
+            guard word(0) == format, word(1) > 0 else { return nil }
+            return (version: word(1), term: word(2))
+        }
+    }
+}

@@ -1,0 +1,260 @@
+import CLinux
+import Glibc
+import Platform
+
+/// The guard: the parent process of the daemon. It removes every address that the daemon does not extend in time, also
+/// when the daemon is killed, hangs or is stopped, and starts it again.
+///
+/// It has one thread and opens no socket but netlink and the channel. Once the daemon runs and the addresses are known it
+/// allocates no memory, unless something goes wrong.
+public enum GuardProcess {
+    /// Guards until the daemon is stopped or will not be started again; returns the status to exit with.
+    ///
+    /// Call it on the first thread before there is any other: it takes the signals SIGTERM, SIGINT, SIGPWR, SIGQUIT,
+    /// SIGHUP and SIGCHLD by signalfd(2), which only works when no thread has them unblocked. The first one of those that
+    /// mean "stop" is passed on to the daemon over the channel; with the second one, or after `Policy.stopTimeout`, the
+    /// addresses are removed and the daemon is killed.
+    ///
+    /// - Returns: the daemon's status when that is final; 1 when it had to be killed; 71 (EX_OSERR) when the guard could
+    ///   not even begin, which is logged.
+    public static func run(_ configuration: GuardConfiguration) -> Int32 {
+        do {
+            var loop = try GuardLoop(configuration)
+            return loop.run()
+        } catch {
+            configuration.log("the guard cannot run: \(error)")
+            return 71
+        }
+    }
+}
+
+private struct GuardLoop {
+    private static let stopSignals: [Int32] = [SIGTERM, SIGINT, SIGPWR, SIGQUIT, SIGHUP]
+    /// How soon a removal that failed is tried again.
+    private static let retry: Duration = .milliseconds(20)
+
+    private let configuration: GuardConfiguration
+    private let spawn: GuardSpawn
+    private let netlink: Int32
+    private let signals: Int32
+    private let timer: Int32
+    private var table = GuardCore()
+    private var supervisor: GuardSupervisor
+    /// The guard's end of the channel; −1 while there is none.
+    private var channel: Int32 = -1
+    private var pid: pid_t = 0
+    private var exitStatus: Int32?
+    private var armed: BootInstant?
+    private var reportedFailure = false
+    /// What was just removed because its deadline had come; logged when all removals are done.
+    private var late: [GuardedAddress] = []
+
+    init(_ configuration: GuardConfiguration) throws(SystemError) {
+        self.configuration = configuration
+        _ = clinux_set_thread_name(configuration.processName)
+        // What whoever started the guard left open is not for the daemon, which gets its descriptors from `GuardSpawn`.
+        for descriptor in 3..<Int32(1024) { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        var mask = sigset_t()
+        sigemptyset(&mask)
+        for signal in Self.stopSignals + [SIGCHLD] { sigaddset(&mask, signal) }
+        pthread_sigmask(SIG_BLOCK, &mask, nil)
+        signals = try retryingOnInterrupt("open a signalfd") {
+            signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
+        }
+        timer = try retryingOnInterrupt("open a timer") {
+            timerfd_create(CLOCK_BOOTTIME, Int32(TFD_CLOEXEC | TFD_NONBLOCK))
+        }
+        netlink = try PreparedDeletion.openSocket()
+        spawn = try GuardSpawn(configuration)
+        supervisor = GuardSupervisor(policy: configuration.policy, now: BootClock.now)
+        late.reserveCapacity(GuardCore.capacity)
+    }
+
+    mutating func run() -> Int32 {
+        removeLeftOvers()
+        perform(.wake)
+        while exitStatus == nil {
+            arm()
+            waitForEvents()
+            // The most urgent first; then signals, so that a daemon that obeyed the same signal counts as stopped.
+            removeExpired()
+            readSignals()
+            readChannel()
+            reap()
+            perform(.wake)
+        }
+        return exitStatus ?? GuardSupervisor.killedStatus
+    }
+
+    // MARK: Waiting
+
+    private mutating func arm() {
+        let next = [table.nextDeadline, supervisor.nextWake].lazy.compactMap { $0 }.min()
+        guard next != armed else { return }
+        armed = next
+        // All zeros disarm the timer; a time long gone fires at once.
+        let time = next.map { max(1, $0.nanoseconds) } ?? 0
+        var setting = itimerspec()
+        setting.it_value = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
+        timerfd_settime(timer, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+    }
+
+    private mutating func waitForEvents() {
+        withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 3) { descriptors in
+            descriptors[0] = pollfd(fd: timer, events: Int16(POLLIN), revents: 0)
+            descriptors[1] = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
+            // poll(2) passes over a negative descriptor.
+            descriptors[2] = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
+            _ = poll(descriptors.baseAddress, 3, -1)
+            if descriptors[0].revents != 0 {
+                var expirations: UInt64 = 0
+                _ = read(timer, &expirations, 8)
+                armed = nil
+            }
+        }
+    }
+
+    private mutating func readSignals() {
+        var information = signalfd_siginfo()
+        let size = MemoryLayout<signalfd_siginfo>.size
+        while read(signals, &information, size) == size {
+            let number = Int32(bitPattern: information.ssi_signo)
+            if number != SIGCHLD { perform(.stopSignal(Self.name(of: number))) }
+        }
+    }
+
+    private mutating func readChannel() {
+        guard channel >= 0 else { return }
+        while true {
+            // One byte more than a record, so that a longer packet is seen as such.
+            let capacity = GuardRecord.size + 1
+            let (count, record) = withUnsafeTemporaryAllocation(byteCount: capacity, alignment: 8) { buffer in
+                let count = recv(channel, buffer.baseAddress, capacity, Int32(MSG_DONTWAIT))
+                return (count, count > 0 ? GuardRecord(decoding: UnsafeRawBufferPointer(rebasing: buffer[..<count])) : nil)
+            }
+            if count < 0 {
+                if errno == EINTR { continue }
+                if errno == EAGAIN { return }
+            }
+            guard count > 0 else {
+                close(channel)
+                channel = -1
+                perform(.channelClosed)
+                return
+            }
+            switch record {
+            case .hold(let address, let deadline):
+                switch table.hold(address, until: deadline, now: BootClock.now) {
+                case .held: break
+                case .full: perform(.unguardable("it holds more than \(GuardCore.capacity) addresses"))
+                case .notVirtual: perform(.unguardable("it holds \(address), which no host can own"))
+                }
+            case .release(let address): table.release(address)
+            case .releaseAll: table.releaseAll()
+            case .ready: perform(.ready)
+            case .stop, nil: perform(.unguardable("it sent a record that the guard does not know"))
+            }
+        }
+    }
+
+    private mutating func reap() {
+        guard pid > 0 else { return }
+        var status: Int32 = 0
+        guard waitpid(pid, &status, WNOHANG) == pid else { return }
+        // What it sent last counts, and the end of the channel was perhaps not read yet.
+        readChannel()
+        pid = 0
+        // WIFEXITED, WEXITSTATUS and WTERMSIG of wait(2), which are macros.
+        let signal = status & 0x7F
+        if signal == 0 {
+            perform(.ended(.exited(status: status >> 8 & 0xFF)))
+        } else {
+            perform(.ended(.signalled(number: signal, name: Self.name(of: signal))))
+        }
+    }
+
+    // MARK: Acting
+
+    private mutating func perform(_ event: GuardEvent) {
+        for directive in supervisor.step(event, now: BootClock.now) {
+            switch directive {
+            case .start: start()
+            case .sendStop: sendStop()
+            case .removeAll:
+                table.expireAll(now: BootClock.now)
+                removeExpired(announcing: false)
+            case .kill: if pid > 0 { kill(pid, SIGKILL) }
+            case .log(let line): log(line)
+            case .exit(let status): exitStatus = status
+            }
+        }
+    }
+
+    private mutating func start() {
+        do {
+            let started = try spawn.start()
+            (pid, channel) = started
+            perform(.started(pid: pid))
+        } catch {
+            perform(.startFailed(error.description))
+        }
+    }
+
+    private mutating func sendStop() {
+        let sent = withUnsafeTemporaryAllocation(byteCount: GuardRecord.size, alignment: 8) { buffer in
+            GuardRecord.stop.encode(into: buffer)
+            return send(channel, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        }
+        // A daemon that does not read its channel may still handle signals.
+        if sent < 0 && pid > 0 { kill(pid, SIGTERM) }
+    }
+
+    private mutating func removeExpired(announcing: Bool = true) {
+        let now = BootClock.now
+        var failure: SystemError?
+        while let entry = table.takeExpired(now: now) {
+            let code = entry.deletion.send(on: netlink)
+            switch code {
+            case 0: if announcing { late.append(entry.address) }
+            case EADDRNOTAVAIL, ENODEV: break
+            default:
+                table.putBack(entry, until: now.advanced(by: Self.retry))
+                failure = SystemError("remove", entry.address.description, errno: code)
+            }
+        }
+        for address in late { log("\(address) was not extended by the daemon in time: the guard has removed it") }
+        late.removeAll(keepingCapacity: true)
+        if let failure, !reportedFailure {
+            reportedFailure = true
+            log("\(failure); it is tried again")
+        }
+    }
+
+    private func removeLeftOvers() {
+        guard let path = configuration.addressesFile else { return }
+        do {
+            for address in try LeftOvers.remove(listedIn: path) {
+                log("removed \(address.address)/\(address.prefixLength), which an earlier run had left")
+            }
+        } catch {
+            log("what an earlier run left cannot be removed: \(error)")
+        }
+    }
+
+    private func log(_ line: String) {
+        // Nobody reads a full pipe at standard error: the guard must not wait for it.
+        var descriptor = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+        if poll(&descriptor, 1, 0) == 1 && descriptor.revents & Int16(POLLOUT) != 0 { configuration.log(line) }
+    }
+
+    private static func name(of signal: Int32) -> String {
+        switch signal {
+        case SIGTERM: "SIGTERM"
+        case SIGINT: "SIGINT"
+        case SIGPWR: "SIGPWR"
+        case SIGQUIT: "SIGQUIT"
+        case SIGHUP: "SIGHUP"
+        default: strsignal(signal).map { String(cString: $0) } ?? "signal \(signal)"
+        }
+    }
+}

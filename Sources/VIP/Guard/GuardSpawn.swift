@@ -1,0 +1,110 @@
+import CLinux
+import Glibc
+import Platform
+
+/// Starts the daemon with its end of the channel: posix_spawn(3) and unix(7).
+struct GuardSpawn {
+    private let configuration: GuardConfiguration
+    /// Copies far above the numbers that the daemon's descriptors get, so that none is overwritten by another.
+    private let inherited: [Int32]
+
+    private static let firstCopy: Int32 = 64
+    /// Room for a record of each of `GuardCore.capacity` addresses, of which the kernel counts about 1 KiB each.
+    private static let channelBuffer: Int32 = 2 << 20
+
+    init(_ configuration: GuardConfiguration) throws(SystemError) {
+        self.configuration = configuration
+        var copies: [Int32] = []
+        for descriptor in configuration.inheritedDescriptors {
+            copies.append(try Self.copy(descriptor))
+        }
+        inherited = copies
+    }
+
+    /// Starts the daemon.
+    ///
+    /// - Returns: its process id, and the guard's end of the channel.
+    func start() throws(SystemError) -> (pid: pid_t, channel: Int32) {
+        var pair: [Int32] = [-1, -1]
+        let kind = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        try retryingOnInterrupt("open a channel to the daemon") { socketpair(AF_UNIX, kind, 0, &pair) }
+        let channel = pair[0]
+        do {
+            defer { close(pair[1]) }
+            enlargeBuffer(of: pair[1])
+            let end = try Self.copy(pair[1])
+            defer { close(end) }
+            return (try spawn(end), channel)
+        } catch {
+            close(channel)
+            throw error
+        }
+    }
+
+    private static func copy(_ descriptor: Int32) throws(SystemError) -> Int32 {
+        try retryingOnInterrupt("duplicate the descriptor", "\(descriptor)") {
+            fcntl(descriptor, F_DUPFD_CLOEXEC, firstCopy)
+        }
+    }
+
+    private func enlargeBuffer(of descriptor: Int32) {
+        var size = Self.channelBuffer
+        let length = socklen_t(MemoryLayout<Int32>.size)
+        // Beyond net.core.wmem_max with CAP_NET_ADMIN only. Without, a burst of many addresses may find the channel full,
+        // which the daemon takes for a guard that does not listen: an error that is seen, not a danger.
+        if setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {
+            setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, length)
+        }
+    }
+
+    private func spawn(_ end: Int32) throws(SystemError) -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        var number = GuardEnvironment.channelDescriptor
+        for source in [end] + inherited {
+            posix_spawn_file_actions_adddup2(&actions, source, number)
+            number += 1
+        }
+
+        // The guard blocks the signals that it reads from a descriptor; the daemon starts with none blocked.
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+
+        var pid: pid_t = 0
+        let code = withCStrings(configuration.arguments) { arguments in
+            withCStrings(environment()) { environment in
+                posix_spawn(&pid, configuration.executable, &actions, &attributes, arguments, environment)
+            }
+        }
+        guard code == 0 else { throw SystemError("start", configuration.executable, errno: code) }
+        return pid
+    }
+
+    private func environment() -> [String] {
+        var environment = configuration.environment
+        let first = GuardEnvironment.channelDescriptor
+        environment[GuardEnvironment.channel] = "\(first)"
+        environment[GuardEnvironment.inherited] = nil
+        if !inherited.isEmpty {
+            let numbers = inherited.indices.map { "\(Int(first) + 1 + $0)" }
+            environment[GuardEnvironment.inherited] = numbers.joined(separator: ",")
+        }
+        return environment.map { "\($0)=\($1)" }
+    }
+}
+
+private func withCStrings<Result>(
+    _ strings: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
+) -> Result {
+    let copies = strings.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    return body(copies + [nil])
+}

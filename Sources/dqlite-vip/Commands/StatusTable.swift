@@ -1,0 +1,105 @@
+import API
+
+/// A status as a person reads it on a terminal.
+struct StatusTable: CustomStringConvertible {
+    private let report: StatusReport
+
+    init(_ report: StatusReport) {
+        self.report = report
+    }
+
+    var description: String {
+        var rows: [[String]] = [["cluster", cluster], ["node", node], ["leader", leader], ["virtual IP", vip]]
+        for address in report.addresses where address.address != report.vip || !address.detail.isEmpty {
+            let since = address.since.map { " since \($0)" } ?? ""
+            rows.append(["", ["\(address.address) \(address.state)\(since)", address.detail].joinedNonEmpty(": ")])
+        }
+        if !report.waitingFor.isEmpty { rows.append(["waiting for", report.waitingFor]) }
+        rows.append(["discovery", discovery])
+        rows.append(["daemon", "version \(report.version), up \(Self.age(report.uptimeSeconds))"])
+        for (index, warning) in report.warnings.enumerated() { rows.append([index == 0 ? "warnings" : "", warning]) }
+
+        var members = [["ID", "NAME", "ADDRESS", "ROLE", ""]]
+        for member in report.clusterMembers {
+            let marks = [
+                member.id == report.leaderID ? "leader" : "", member.id == report.id ? "this node" : "",
+            ]
+            members.append([
+                "\(member.id)", member.name ?? "-", member.address, member.role.rawValue, marks.joinedNonEmpty(", "),
+            ])
+        }
+        let table = members.count > 1 ? "\n" + Self.columns(members) : ""
+        return Self.columns(rows) + table
+    }
+
+    private var cluster: String {
+        let id = report.clusterID.isEmpty ? "" : "id \(report.clusterID)"
+        let term = report.term == 0 ? "" : "term \(report.term)"
+        return ["\(report.clusterName): \(report.state)", id, term].joinedNonEmpty(", ")
+    }
+
+    private var node: String {
+        let id = report.id == 0 ? "" : "id \(report.id)"
+        return [report.name, report.address, id, report.nodeID].joinedNonEmpty(", ")
+    }
+
+    private var leader: String {
+        if report.leaderID == 0 { return "none known" }
+        if report.isLeader { return "this node" }
+        return name(ofMember: report.leaderID)
+    }
+
+    private var vip: String {
+        if report.vip.isEmpty { return "none set (dqlite-vip vip set ADDRESS/PREFIX)" }
+        if report.holdsVIP { return "\(report.vip), held by this node" }
+        if report.isLeader { return "\(report.vip), not held: this node leads and has not taken it" }
+        if report.leaderID == 0 { return "\(report.vip), held by no node: there is no leader" }
+        return "\(report.vip), with the leader \(name(ofMember: report.leaderID))"
+    }
+
+    private var discovery: String {
+        let found = report.discovery.lastAddresses.joined(separator: ", ")
+        let contact = report.discovery.lastContact.map { "last answer \($0)" } ?? ""
+        let error = report.discovery.lastError.map { "last error: \($0)" } ?? ""
+        return [report.discovery.mode, found, contact, error].joinedNonEmpty("; ")
+    }
+
+    private func name(ofMember id: UInt64) -> String {
+        guard let member = report.clusterMembers.first(where: { $0.id == id }) else { return "id \(id)" }
+        return member.name.map { "\($0) (\(member.address))" } ?? member.address
+    }
+
+    /// Rows of equal length, each column as wide as its widest cell; nothing is put behind the last.
+    static func columns(_ rows: [[String]]) -> String {
+        var widths: [Int] = []
+        for row in rows {
+            for (column, cell) in row.enumerated() {
+                if column == widths.count { widths.append(0) }
+                widths[column] = max(widths[column], cell.count)
+            }
+        }
+        return rows.map { row in
+            var line = ""
+            for (column, cell) in row.enumerated() {
+                line += cell + String(repeating: " ", count: widths[column] - cell.count + 2)
+            }
+            while line.last == " " { line.removeLast() }
+            return line + "\n"
+        }.joined()
+    }
+
+    /// A number of seconds in its two largest units.
+    static func age(_ seconds: Int64) -> String {
+        let parts = [
+            (seconds / 86400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s"),
+        ]
+        let first = parts.firstIndex { $0.0 > 0 } ?? 3
+        return parts[first...].prefix(2).map { "\($0.0) \($0.1)" }.joined(separator: " ")
+    }
+}
+
+extension [String] {
+    fileprivate func joinedNonEmpty(_ separator: String) -> String {
+        filter { !$0.isEmpty }.joined(separator: separator)
+    }
+}
