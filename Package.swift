@@ -63,6 +63,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // For tests: a guard with a daemon that only holds addresses.
+        .executableTarget(name: "guard-probe", dependencies: ["Platform", "VIP", logging], swiftSettings: strict),
+
         // For developers: the laboratory of network namespaces that tests, demo and benchmark share.
         .target(name: "Lab", dependencies: ["CLinux", "Platform"], swiftSettings: strict),
         .executableTarget(
@@ -78,7 +81,9 @@ let package = Package(
         .testTarget(
             name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
             swiftSettings: strict),
-        .testTarget(name: "VIPTests", dependencies: ["VIP", "CLinux", "Platform"], swiftSettings: strict),
+        .testTarget(
+            name: "VIPTests", dependencies: ["VIP", "CLinux", "Platform", "guard-probe", logging],
+            swiftSettings: strict),
         .testTarget(
             name: "APITests",
             dependencies: [

@@ -10,10 +10,8 @@ public struct APIClient: Sendable {
     private let connectTime: Duration
     private let totalTime: Duration
 
-    /// - Parameters:
-    ///   - connectTime: until the connection stands, names resolved included.
-    ///   - totalTime: until the answer is complete; longer than the daemon's own limit of 10 s, so that its message is
-    ///     seen and not ours.
+    /// `connectTime` runs until the connection stands, names resolved included; `totalTime` until the answer is complete.
+    /// That is longer than the daemon's own limit of 10 s, so that its message is seen and not ours.
     public init(
         address: HostPort, connectTime: Duration = .seconds(3), totalTime: Duration = .seconds(12)
     ) {

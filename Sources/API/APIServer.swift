@@ -15,9 +15,8 @@ public struct APIServer: Service, CustomStringConvertible {
     private let limits: APILimits
     private let onListening: @Sendable (HostPort) async -> Void
 
-    /// - Parameters:
-    ///   - bind: where to listen; port 0 lets the kernel choose one.
-    ///   - onListening: called once with the address that is listened on, before the first request is answered.
+    /// Port 0 in `bind` lets the kernel choose one. `onListening` is called once with the address that is listened on,
+    /// before the first request is answered.
     public init(
         bind: HostPort, control: any ControlPlane, logger: Logger, limits: APILimits = APILimits(),
         onListening: @escaping @Sendable (HostPort) async -> Void = { _ in }

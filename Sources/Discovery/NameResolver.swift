@@ -57,6 +57,9 @@ public final class NameResolver: Sendable {
         }
     }
 
+    /// For tests: how many wait for a name.
+    func waiterCount(of host: String) -> Int { pending.withLock { $0.waiters[host]?.count ?? 0 } }
+
     private func wait(for host: String, _ id: UInt64, _ continuation: CheckedContinuation<[IPAddress], any Error>) {
         let limit = timeLimit
         let timer = Task { [weak self] in

@@ -14,10 +14,9 @@ public final class StaticDiscovery: Discovery {
     private let resolver: NameResolver
     private let state = Mutex(DiscoveryStatistics(mode: "static"))
 
-    /// - Parameters:
-    ///   - entries: names or addresses; the node's own may be among them.
-    ///   - family: the family of this node's cluster address. A name that has addresses of this family answers with them
-    ///     alone, lest one dual-stack host counts as two. nil: all.
+    /// The entries are names or addresses; the node's own may be among them. `family` is that of this node's cluster
+    /// address: a name that has addresses of this family answers with them alone, lest one dual-stack host counts as two;
+    /// nil takes all.
     public init(_ entries: [HostPort], family: IPAddress.Family? = nil, resolver: NameResolver = NameResolver()) {
         self.entries = entries
         self.family = family

@@ -5,9 +5,9 @@ import Glibc
 public enum BlockingThread {
     /// Starts a detached thread with all signals blocked, so that signals keep going to the threads that expect them.
     ///
-    /// - Parameters:
-    ///   - name: shown by ps and gdb; the kernel keeps 15 bytes of it.
-    ///   - stackSize: bytes; the resolver of glibc and libcurl are content with 512 KiB.
+    /// ps and gdb show the name, of which the kernel keeps 15 bytes. The stack size is in bytes; the resolver of glibc and
+    /// libcurl are content with 512 KiB.
+    ///
     /// - Throws: `SystemError` with EAGAIN when the kernel has no thread to give; `body` is not called then.
     public static func start(
         named name: String, stackSize: Int = 512 << 10, _ body: @escaping @Sendable () -> Void

@@ -17,9 +17,9 @@ public struct HostPort: Hashable, Sendable, Comparable, CustomStringConvertible 
         public var description: String { "\"\(text)\" is not an address: \(reason)" }
     }
 
-    /// Parses `host`, `host:port`, `[v6]`, `[v6]:port`.
+    /// Parses `host`, `host:port`, `[v6]`, `[v6]:port`. The default port is taken when the text names none; nil makes the
+    /// port obligatory.
     ///
-    /// - Parameter defaultPort: taken when the text names none; nil makes the port obligatory.
     /// - Throws: `ParseError` that says which part is wrong.
     public init(parsing text: some StringProtocol, defaultPort: UInt16? = nil) throws(ParseError) {
         let text = String(text)

@@ -38,5 +38,9 @@ int clinux_set_thread_name(const char *name);
 /// Gives the calling thread a new, empty network namespace (unshare(2), CLONE_NEWNET). 0, or -1 with errno.
 int clinux_unshare_network(void);
 
+/// Takes all capabilities from the calling thread, and from no other: for tests of what an unprivileged process meets.
+/// 0, or -1 with errno.
+int clinux_drop_thread_capabilities(void);
+
 /// Moves the calling thread into the network namespace of an open /proc/PID/ns/net (setns(2)). 0, or -1 with errno.
 int clinux_enter_network(int descriptor);

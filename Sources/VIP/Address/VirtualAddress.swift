@@ -82,18 +82,34 @@ public struct VirtualAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The first address of the prefix.
-    public var network: IPAddress { Self.replacingHostBits(of: address, after: Int(prefixLength), with: 0x00) }
+    public var network: IPAddress { address.network(prefixLength: Int(prefixLength)) }
 
     /// The last address of an IPv4 prefix of at most 30 bits; nil where there is no broadcast.
     public var broadcast: IPAddress? {
         guard address.family == .v4, prefixLength <= 30 else { return nil }
-        return Self.replacingHostBits(of: address, after: Int(prefixLength), with: 0xFF)
+        return address.replacingHostBits(after: Int(prefixLength), with: 0xFF)
     }
 
     /// Whether `other` is of the same family and lies in the prefix.
     public func contains(_ other: IPAddress) -> Bool {
         other.family == address.family
-            && Self.replacingHostBits(of: other, after: Int(prefixLength), with: 0x00) == network
+            && other.network(prefixLength: Int(prefixLength)) == network
+    }
+
+    /// Whether the address must bring the connected route of its subnet (`prefixRoute` of `NetlinkSession.set`).
+    ///
+    /// With a host address in the same subnet the route is there already, and must stay when ours goes. Without one the host
+    /// could not answer the clients of that subnet: measured on Linux 6.18, not even a ping comes back.
+    ///
+    /// - Parameter addresses: those of the interface, with the addresses of the host; ours among them do not count.
+    /// - Returns: false also for a /32 and a /128, which have no subnet.
+    public func needsPrefixRoute(among addresses: [InterfaceAddress]) -> Bool {
+        Int(prefixLength) < address.family.bits
+            && !addresses.contains { other in
+                !other.isTagged && !other.matches(self) && other.address.family == address.family
+                    && other.prefixLength <= prefixLength
+                    && address.network(prefixLength: Int(other.prefixLength)) == other.network
+            }
     }
 
     public var description: String { "\(address)/\(prefixLength)" }
@@ -122,24 +138,30 @@ public struct VirtualAddress: Hashable, Sendable, CustomStringConvertible {
         // A prefix with at most one host bit has no network and no broadcast address: RFC 3021, RFC 6164.
         guard address.family.bits - prefixLength >= 2 else { return nil }
         let advice = "write a host address of that subnet, or \(address)/\(address.family.bits) for this one address"
-        if address == replacingHostBits(of: address, after: prefixLength, with: 0x00) {
+        if address == address.network(prefixLength: prefixLength) {
             let name = address.family == .v4 ? "network address" : "subnet-router anycast address"
             return "\(address) is the \(name) of its /\(prefixLength); \(advice)"
         }
-        if address.family == .v4, address == replacingHostBits(of: address, after: prefixLength, with: 0xFF) {
+        if address.family == .v4, address == address.replacingHostBits(after: prefixLength, with: 0xFF) {
             return "\(address) is the broadcast address of its /\(prefixLength); \(advice)"
         }
         return nil
     }
+}
 
-    private static func replacingHostBits(of address: IPAddress, after length: Int, with fill: UInt8) -> IPAddress {
-        let bytes = address.bytes.enumerated().map { position, byte in
+extension IPAddress {
+    /// The first address of the prefix of this length.
+    func network(prefixLength: Int) -> IPAddress { replacingHostBits(after: prefixLength, with: 0x00) }
+
+    /// The address with every bit after the prefix taken from `fill`.
+    func replacingHostBits(after length: Int, with fill: UInt8) -> IPAddress {
+        let changed = bytes.enumerated().map { position, byte in
             let networkBits = min(max(length - position * 8, 0), 8)
             let hostMask = UInt8(truncatingIfNeeded: 0xFF >> networkBits)
             return byte & ~hostMask | fill & hostMask
         }
         // The number of bytes is unchanged, so the initialiser does not fail.
-        return IPAddress(bytes: bytes) ?? address
+        return IPAddress(bytes: changed) ?? self
     }
 }
 

@@ -24,13 +24,13 @@ public final class GuardClient: AddressGuard, Sendable {
 
     /// Takes the channel that the environment names, and closes all inherited descriptors on exec. Also removes the
     /// variables of `GuardEnvironment` from this process, so that no program started by it takes itself for a daemon: call
-    /// it before other threads use the environment.
+    /// it before other threads use the environment. It gives nil when the environment names no channel: this process was not
+    /// started by a guard.
     ///
     /// - Parameters:
     ///   - environment: of this process.
     ///   - onGuardLost: is called on the client's thread when the guard is gone and the addresses are deleted; at most
     ///     50 ms should pass in it. Afterwards the process ends with `guardLostStatus`.
-    /// - Returns: nil when the environment names no channel: this process was not started by a guard.
     /// - Throws: `SystemError` when what it names is no channel to a guard.
     public convenience init?(
         environment: [String: String], onGuardLost: @escaping @Sendable () -> Void

@@ -130,7 +130,9 @@ private struct GuardLoop {
             let capacity = GuardRecord.size + 1
             let (count, record) = withUnsafeTemporaryAllocation(byteCount: capacity, alignment: 8) { buffer in
                 let count = recv(channel, buffer.baseAddress, capacity, Int32(MSG_DONTWAIT))
-                return (count, count > 0 ? GuardRecord(decoding: UnsafeRawBufferPointer(rebasing: buffer[..<count])) : nil)
+                return (
+                    count, count > 0 ? GuardRecord(decoding: UnsafeRawBufferPointer(rebasing: buffer[..<count])) : nil
+                )
             }
             if count < 0 {
                 if errno == EINTR { continue }

@@ -1,7 +1,8 @@
 import CLinux
 import Platform
 
-/// The value of IFA_PROTO that marks an address as set by dqlite-vip; `ip address` shows it as `proto 0xd7`.
+/// The value of IFA_PROTO that marks an address as set by dqlite-vip; `ip address` of iproute2 6.3
+/// and later shows it as `proto 0xd7`.
 ///
 /// Kernels from 5.18 keep and report it; older ones ignore it (see `NetlinkSession.reportsProtocolTags`). The kernel itself
 /// uses 1...3 (linux/if_addr.h) and iproute2 names no others (rt_addrprotos); 0xD7 is an arbitrary choice far from them.
@@ -44,6 +45,9 @@ public struct InterfaceAddress: Hashable, Sendable {
     public var isGlobal: Bool { scope == UInt8(RT_SCOPE_UNIVERSE.rawValue) }
     /// Whether another address of the interface with the same subnet and prefix length came first.
     public var isSecondary: Bool { flags & UInt32(IFA_F_SECONDARY) != 0 }
+
+    /// The subnet's first address, as the kernel computes it for the connected route.
+    public var network: IPAddress { address.network(prefixLength: Int(prefixLength)) }
 
     /// Whether this is the very address and prefix length of `virtual`.
     public func matches(_ virtual: VirtualAddress) -> Bool {

@@ -15,10 +15,12 @@ import Platform
 ///   whoever holds the address sets it again.
 /// - When our address was there *first*, later addresses of the host are secondaries of ours, and its expiry would take
 ///   them along: this needs promotion. `SecondaryPromotion` tells and sets it; a /32 never has secondaries.
+/// - With noprefixroute a host without another address in that subnet cannot answer its clients:
+///   `VirtualAddress.needsPrefixRoute` tells when the route is wanted.
 /// - With noprefixroute no connected route comes or goes with the address. In table `local` its own entry does, and the
 ///   broadcast entry of its subnet as long as no other address of the host has it too.
 public final class NetlinkSession {
-    private let socket: NetlinkSocket
+    let socket: NetlinkSocket
     private var sequence: UInt32 = 0
     private var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
 
@@ -83,8 +85,8 @@ public final class NetlinkSession {
     ///     to tenths: with 1, an address was gone 0.9 to 1.1 s after its last refresh.
     ///   - preferredLifetime: seconds for which the host may choose it as source address; 0 means never.
     ///   - exclusive: fail with EEXIST when the address is there already, whoever set it.
-    ///   - prefixRoute: let the kernel add the connected route of the subnet, as for an address of the host. Only taken
-    ///     into account when the address is new.
+    ///   - prefixRoute: let the kernel add the connected route of the subnet, as for an address of the host; see
+    ///     `VirtualAddress.needsPrefixRoute`. A refresh does not change it.
     /// - Throws: `SystemError`: EPERM without CAP_NET_ADMIN, ENODEV without the interface, EEXIST, EINVAL.
     public func set(
         _ address: VirtualAddress, interface: UInt32, validLifetime: UInt32 = 1, preferredLifetime: UInt32 = 0,
@@ -152,6 +154,7 @@ public final class NetlinkSession {
     ///
     /// An error's `remedy` is the kernel's explanation.
     private func attempt(_ request: NetlinkRequest) throws(SystemError) -> [NetlinkMessage.Content]? {
+        socket.discardAnswers(using: &buffer)
         sequence &+= 1
         try socket.send(request.encode(sequence: sequence))
         var contents: [NetlinkMessage.Content] = []

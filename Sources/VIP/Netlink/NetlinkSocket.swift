@@ -69,6 +69,18 @@ final class NetlinkSocket: Sendable {
         return local.nl_pid
     }
 
+    /// Throws away the answers that an earlier exchange did not read, without waiting.
+    ///
+    /// The kernel has one dump at a time for a socket, and refuses the next one (EBUSY) until this one is read to its end.
+    func discardAnswers(using buffer: inout [UInt8]) {
+        while true {
+            let count = buffer.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT))
+            }
+            if count < 0 && errno != EINTR { return }
+        }
+    }
+
     /// Sends one request to the kernel.
     func send(_ request: [UInt8]) throws(SystemError) {
         try retryingOnInterrupt("send a netlink request") {

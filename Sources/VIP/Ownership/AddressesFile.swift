@@ -36,7 +36,8 @@ public enum AddressesFile {
     }
 
     static func encode(_ entries: [Entry]) -> [UInt8] {
-        let lines = ["# Addresses that this node may set; dqlite-vip removes them when it starts. Do not edit."]
+        let lines =
+            ["# Addresses that this node may set; dqlite-vip removes them when it starts. Do not edit."]
             + entries.map { "\($0.address) \($0.interface)" }.sorted()
         return Array(lines.map { $0 + "\n" }.joined().utf8)
     }

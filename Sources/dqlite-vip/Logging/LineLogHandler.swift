@@ -12,7 +12,7 @@ struct LineLogHandler: LogHandler {
     private let sink: any LogSink
     private let now: @Sendable () -> WallTime
 
-    /// - Parameter now: the time of an event; tests give their own.
+    /// `now` gives the time of an event; tests bring their own.
     init(
         label: String, level: Logger.Level, format: LogFormat, prefix: LogLine.Prefix, sink: any LogSink,
         now: @escaping @Sendable () -> WallTime = { .now }

@@ -8,10 +8,8 @@ enum LogSetup {
 
     /// Sends the log of the whole process to standard error. Only the first call of a process counts; swift-log allows no
     /// second.
-    ///
-    /// - Parameters:
-    ///   - level: the least level that is written.
-    ///   - environment: that of the process; `JOURNAL_STREAM` in it tells whether journald reads the log.
+    /// Lines below `level` are not written. `environment` is that of the process: `JOURNAL_STREAM` in it tells whether
+    /// journald reads the log.
     static func bootstrap(level: Logger.Level, format: LogFormat, environment: [String: String]) {
         let isFirst = isDone.withLock { isDone in
             defer { isDone = true }

@@ -23,10 +23,8 @@ extension StartSettings {
     static let mostVoters = 7
     static let mostExpected = 63
 
-    /// Checks the settings as a whole. Does no I/O: the same input always has the same outcome.
-    ///
-    /// - Parameter vipFault: says what is wrong with a virtual address, or nil when nothing is.
-    /// - Throws: all faults together.
+    /// Checks the settings as a whole; throws all faults together. Does no I/O: the same input always has the same outcome.
+    /// `vipFault` says what is wrong with a virtual address, or nil when nothing is.
     static func validate(
         _ input: StartInput, vipFault: (String) -> String? = { _ in nil }
     ) throws(SettingsFaults) -> StartSettings {
@@ -186,8 +184,7 @@ private struct SettingsCheck {
                 fault(
                     .join, entry.description,
                     "\(address) is not the address of one host: give the address at which that node can be reached")
-            }
-            if let api, entry.port == api.port, entry.port != clusterPort {
+            } else if let api, entry.port == api.port, entry.port != clusterPort {
                 fault(
                     .join, entry.description,
                     "\(entry.port) is the port of the API (--bind-http); use the cluster port (\(clusterPort)): "

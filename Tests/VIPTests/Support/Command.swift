@@ -30,7 +30,7 @@ func runCommand(_ arguments: [String]) throws -> String {
     var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
     defer { for argument in argv { free(argument) } }
     var process = pid_t()
-    let code = posix_spawnp(&process, argv[0], &actions, nil, &argv, environ)
+    let code = posix_spawnp(&process, arguments[0], &actions, nil, &argv, Glibc.environ)
     close(ends[1])
     guard code == 0 else { throw SystemError("run", arguments.joined(separator: " "), errno: code) }
 

@@ -54,6 +54,11 @@ final class NetworkNamespace: Sendable {
         }
     }
 
+    /// A name under which `ip link set … netns` finds this namespace: the id of its thread.
+    func threadIdentifier() async throws -> String {
+        try await run { String(gettid()) }
+    }
+
     fileprivate func close() {
         queue.withLock { $0.isClosed = true }
         signal()
@@ -80,6 +85,7 @@ final class NetworkNamespace: Sendable {
 /// Gives the test a new network namespace with the loopback interface up, and takes it away at the end.
 ///
 /// - Throws: what `body` throws; and `SystemError` when the process may not make namespaces: run the tests as root.
+@discardableResult
 func withNetworkNamespace<Result: Sendable>(
     _ body: (NetworkNamespace) async throws -> Result
 ) async throws -> Result {

@@ -7,11 +7,11 @@ struct NetworkNamespaceTests {
     func isolation() async throws {
         try await withNetworkNamespace { first in
             try await withNetworkNamespace { second in
-                try await first.script("ip link add a type veth peer name b")
+                try await first.script("ip link add v0 type veth peer name v1")
                 let names: @Sendable () throws -> [String] = { try NetlinkSession().links().map(\.name).sorted() }
-                #expect(try await first.run(names) == ["a", "b", "lo"])
+                #expect(try await first.run(names) == ["lo", "v0", "v1"])
                 #expect(try await second.run(names) == ["lo"])
-                #expect(try await first.command("ip", "-o", "link").contains("a@b"))
+                #expect(try await first.command("ip", "-o", "link").contains("v0@v1"))
             }
         }
     }
@@ -19,7 +19,7 @@ struct NetworkNamespaceTests {
     @Test("a command that fails says so")
     func failure() async throws {
         try await withNetworkNamespace { namespace in
-            await #expect(throws: CommandFailure.self) {
+            _ = await #expect(throws: CommandFailure.self) {
                 try await namespace.command("ip", "link", "set", "none", "up")
             }
         }

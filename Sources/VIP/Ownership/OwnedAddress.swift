@@ -1,0 +1,69 @@
+import Platform
+
+/// What `OwnershipCore` knows of one address.
+struct OwnedAddress {
+    /// What the interface carries under this address.
+    enum Carried: Hashable {
+        case absent
+        /// With our tag: we set it, or an earlier run did.
+        case ours
+        /// Without our tag, as described.
+        case foreign(String)
+    }
+
+    let address: VirtualAddress
+    var isDesired = true
+    var carried = Carried.absent
+    /// The index of the interface on which we have set it, or may have.
+    var placed: UInt32?
+    /// A set failed in a way that does not tell whether it was done: it is deleted, to be sure.
+    var isDoubtful = false
+    /// What the guard was told.
+    var guarded: (interface: UInt32, until: BootInstant)?
+    /// The guard did not take the deadline.
+    var isUnguarded = false
+    /// Why its deletion was ordered.
+    var leaving: ReleaseReason?
+    var refreshAt = BootInstant(nanoseconds: 0)
+    var schedule: AnnounceSchedule
+    /// From when on it could have been claimed.
+    var eligibleSince: BootInstant?
+    /// When the claim was carried out, as long as that is not reported.
+    var claimedAt: BootInstant?
+    /// It is held as far as events have told.
+    var isReported = false
+    var term: UInt64?
+    /// No claim before this.
+    var retryAt: BootInstant?
+    /// No deletion before this.
+    var deleteRetryAt: BootInstant?
+    var announcements: UInt64 = 0
+    var lastError: String?
+    var state = OwnershipSnapshot.State.released
+    var since: BootInstant
+
+    init(_ address: VirtualAddress, schedule: AnnounceSchedule, now: BootInstant) {
+        self.address = address
+        self.schedule = schedule
+        since = now
+    }
+
+    /// Set in a way in which it must not stay, whoever leads.
+    var mustGo: Bool { isDoubtful || isUnguarded }
+
+    /// Nothing of it is left: neither wanted nor set nor guarded.
+    var isDone: Bool { !isDesired && placed == nil && guarded == nil && !isReported }
+
+    mutating func enter(_ state: OwnershipSnapshot.State, now: BootInstant) {
+        if state != self.state { since = now }
+        self.state = state
+    }
+
+    /// It is not on the interface any more.
+    mutating func displaced() {
+        placed = nil
+        isDoubtful = false
+        deleteRetryAt = nil
+        schedule.released()
+    }
+}

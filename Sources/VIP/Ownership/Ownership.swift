@@ -1,0 +1,261 @@
+import Dispatch
+import Glibc
+import Logging
+import Platform
+import ServiceLifecycle
+import Synchronization
+
+/// Holds the virtual addresses of one interface while this node leads, and lets go of them otherwise.
+///
+/// It runs on a thread of its own, and acts in the network namespace of the thread that created it. `OwnershipCore` decides;
+/// this only carries out, with a look at the lease right before each system call.
+public actor Ownership: Service {
+    /// What happens to the addresses, in order; for one consumer. The newest 1024 wait for it.
+    public nonisolated let events: AsyncStream<OwnershipEvent>
+    /// The name of the interface that carries the addresses.
+    public nonisolated let interface: String
+
+    private nonisolated let thread: OwnershipThread
+    private nonisolated let kickedAt = Atomic<Int64>(0)
+    private nonisolated let fileQueue = DispatchQueue(label: "vip.addresses")
+    private let lease: LeaseSource
+    private let guardChannel: any AddressGuard
+    private let addressesFile: String?
+    private let logger: Logger
+    private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
+    private let session: NetlinkSession
+    private let monitor: NetlinkMonitor
+    private let announcer: ARPAnnouncer
+    private var core: OwnershipCore
+    private var isRunning = false
+
+    /// - Parameters:
+    ///   - interface: the name of the interface that carries the addresses; it need not be there yet.
+    ///   - lease: see `LeaseSource`.
+    ///   - guardChannel: gets the deadline of each address before it is set.
+    ///   - addressesFile: `<data-dir>/addresses`, where the addresses are listed before they are set; nil for no list.
+    ///   - timing: the times; the defaults are those of production.
+    ///   - schedule: when a held address is announced.
+    ///   - logger: for state changes at notice and worse; gets the interface as metadata.
+    /// - Throws: `SystemError` when a socket or the thread cannot be had; EPERM without CAP_NET_RAW.
+    public init(
+        interface: String, lease: @escaping LeaseSource, guardChannel: any AddressGuard, addressesFile: String?,
+        timing: OwnershipTiming = OwnershipTiming(), schedule: AnnounceSchedule = AnnounceSchedule(), logger: Logger
+    ) throws(SystemError) {
+        var logger = logger
+        logger[metadataKey: "vip.interface"] = "\(interface)"
+        self.logger = logger
+        self.interface = interface
+        self.lease = lease
+        self.guardChannel = guardChannel
+        self.addressesFile = addressesFile
+        session = try NetlinkSession()
+        // Before the first reading of the state, so that no change is missed.
+        monitor = try NetlinkMonitor()
+        announcer = try ARPAnnouncer()
+        (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        core = OwnershipCore(interface: interface, timing: timing, schedule: schedule, now: BootClock.now)
+        thread = try OwnershipThread(named: "vip-ownership")
+        thread.onWake { [weak self] in self?.assumeIsolated { $0.wake() } }
+    }
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    /// Holds addresses until the task is cancelled or the service group shuts down; all are released when it returns.
+    ///
+    /// - Throws: `SystemError` when the kernel's reports of changes end: then nobody would notice an address that was removed.
+    public func run() async throws {
+        isRunning = true
+        react(.wake)
+        let isOver = await withTaskExecutorPreference(thread) {
+            await watch()
+        }
+        await releaseAll()
+        eventsContinuation.finish()
+        guard isOver else {
+            throw SystemError(
+                "follow the changes of addresses and interfaces", interface, errno: EPIPE,
+                remedy: "see the kernel's log, and start dqlite-vip again")
+        }
+    }
+
+    /// Tells that leadership changed: the lease is looked at now. From any thread; it costs a system call and never waits.
+    public nonisolated func kick() {
+        kickedAt.store(BootClock.now.nanoseconds, ordering: .releasing)
+        thread.wake()
+    }
+
+    /// Sets which addresses this node shall hold while it leads. Calls take effect in their order. New addresses are set
+    /// before those that are not named any more are deleted.
+    ///
+    /// It returns when the addresses are listed on disk and, as far as the lease allows, set and deleted.
+    public nonisolated func setDesired(_ addresses: [VirtualAddress]) async {
+        var seen = Set<VirtualAddress>()
+        let distinct = addresses.filter { seen.insert($0).inserted }
+        await withCheckedContinuation { continuation in
+            fileQueue.async {
+                let done = DispatchSemaphore(value: 0)
+                // What is still set stays on the list until it is deleted.
+                let before = Mutex<[VirtualAddress]>([])
+                let after = Mutex<[VirtualAddress]>([])
+                self.thread.submit {
+                    self.assumeIsolated { ownership in before.withLock { $0 = ownership.core.placed } }
+                    done.signal()
+                }
+                done.wait()
+                self.list(before.withLock { $0 } + distinct)
+                self.thread.submit {
+                    self.assumeIsolated { ownership in
+                        ownership.react(.desired(distinct))
+                        after.withLock { $0 = ownership.core.placed }
+                    }
+                    done.signal()
+                }
+                done.wait()
+                if !Set(before.withLock { $0 }).isSubset(of: distinct) { self.list(after.withLock { $0 } + distinct) }
+                continuation.resume()
+            }
+        }
+    }
+
+    /// The state of the addresses at this moment.
+    public func snapshot() -> OwnershipSnapshot { core.snapshot }
+
+    /// Deletes all addresses, and holds none any more. It returns when they are gone, at the latest after a second.
+    public func releaseAll() async {
+        react(.releaseAll)
+        let limit = BootClock.now.advanced(by: .seconds(1))
+        while !core.placed.isEmpty && BootClock.now < limit {
+            try? await Task.sleep(for: .milliseconds(10))
+            react(.wake)
+        }
+    }
+
+    // MARK: -
+
+    /// Returns true after an orderly end, false when the kernel's reports ended by themselves.
+    private func watch() async -> Bool {
+        let isStopped = Mutex(false)
+        await withTaskCancellationOrGracefulShutdownHandler {
+            for await event in monitor.events where core.isNews(event) {
+                if case .linkChanged(let link) = event { react(.linkChanged(link)) } else { react(.disturbed) }
+            }
+        } onCancelOrGracefulShutdown: { [monitor] in
+            isStopped.withLock { $0 = true }
+            monitor.stop()
+        }
+        return isStopped.withLock { $0 }
+    }
+
+    private func wake() {
+        let kicked = kickedAt.exchange(0, ordering: .acquiring)
+        react(kicked == 0 ? .wake : .kicked(at: BootInstant(nanoseconds: kicked)))
+    }
+
+    /// The lease of this moment; none without a guard, for then nothing may be held.
+    private func currentLease() -> Lease? {
+        guardChannel.isPresent ? lease() : nil
+    }
+
+    private func react(_ input: OwnershipCore.Input) {
+        guard isRunning else {
+            // Before `run` it is only noted what is wanted.
+            switch input {
+            case .desired, .releaseAll: _ = core.step(input, lease: nil, now: BootClock.now)
+            case .wake, .kicked, .disturbed, .linkChanged: break
+            }
+            return
+        }
+        var input = input
+        // Each round does what the one before made possible; a few are enough, and the rest waits for other work's sake.
+        for _ in 0..<16 {
+            let directives = core.step(input, lease: currentLease(), now: BootClock.now)
+            input = .wake
+            if directives.isEmpty {
+                thread.arm(at: core.nextWake(lease: currentLease(), now: BootClock.now))
+                return
+            }
+            for directive in directives { perform(directive) }
+        }
+        thread.wake()
+    }
+
+    private func perform(_ directive: OwnershipDirective) {
+        guard core.permits(directive, lease: currentLease(), now: BootClock.now) else { return }
+        var wasSent = true
+        do {
+            switch directive {
+            case .survey:
+                let link = try session.link(named: interface)
+                core.observe(link: link, addresses: try session.addresses(), now: BootClock.now)
+            case .guardHold(let address, let interface, let until):
+                try guardChannel.hold(address, interface: interface, until: until)
+            case .set(let address, let interface, let exclusive):
+                try session.set(
+                    address, interface: interface, validLifetime: core.timing.lifetime, exclusive: exclusive)
+            case .announce(let address):
+                wasSent = try announce(address)
+            case .delete(let address, let interface):
+                try session.delete(address, interface: interface)
+            case .guardRelease(let address, let interface):
+                try guardChannel.release(address, interface: interface)
+            case .event(let event):
+                log(event)
+                eventsContinuation.yield(event)
+            }
+            core.completed(directive, wasSent: wasSent, now: BootClock.now)
+        } catch {
+            core.failed(directive, error, now: BootClock.now)
+        }
+    }
+
+    private func announce(_ address: VirtualAddress) throws(SystemError) -> Bool {
+        guard let link = try session.link(named: interface) else {
+            throw SystemError("announce", "\(address) on \(interface)", errno: ENODEV)
+        }
+        switch try announcer.announce(address, on: link) {
+        case .sent: return true
+        case .skipped(let reason):
+            logger.debug("No announcement", metadata: ["vip.address": "\(address)", "reason": "\(reason)"])
+            return false
+        }
+    }
+
+    /// Writes the list of addresses, on the queue for files.
+    private nonisolated func list(_ addresses: [VirtualAddress]) {
+        guard let addressesFile else { return }
+        do {
+            try AddressesFile.write(
+                Set(addresses).map { .init(address: $0, interface: interface) }, to: addressesFile)
+        } catch {
+            // Service goes before the list: the tag and the kernel's lifetime are there all the same.
+            let text = "\(error): what a crash may leave is removed by the kernel only, after a second"
+            thread.submit { self.assumeIsolated { $0.perform(.event(.failed(nil, text))) } }
+        }
+    }
+
+    private func log(_ event: OwnershipEvent) {
+        switch event {
+        case .claimed(let address, let term, let took):
+            logger.notice(
+                "Address claimed",
+                metadata: [
+                    "vip.address": "\(address)", "raft.term": "\(term)", "took.us": "\(took.inNanoseconds / 1000)",
+                ])
+        case .released(let address, let reason):
+            logger.notice(
+                "Address released", metadata: ["vip.address": "\(address)", "reason": "\(reason.rawValue)"])
+        case .reinstated(let address):
+            logger.warning(
+                "Address was removed by somebody else and is set again", metadata: ["vip.address": "\(address)"])
+        case .conflict(let address, let detail):
+            logger.error("Address conflict", metadata: ["vip.address": "\(address)", "error": "\(detail)"])
+        case .linkDown: logger.warning("Link is down: no announcement can be sent")
+        case .linkUp: logger.notice("Link is up")
+        case .failed(let address, let text):
+            logger.error(
+                "Address operation failed",
+                metadata: ["vip.address": "\(address.map(\.description) ?? "-")", "error": "\(text)"])
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import Platform
+
+/// Why an address is no longer held.
+public enum ReleaseReason: String, Sendable, Hashable, CaseIterable, Codable {
+    /// This node does not lead any more.
+    case leadershipLost = "leadership-lost"
+    /// The lease ran out: a majority was not heard in time.
+    case leaseEnded = "lease-ended"
+    /// The configuration does not name the address any more.
+    case notDesired = "not-desired"
+    /// `Ownership.releaseAll()`.
+    case shutdown
+    /// The guard process did not take the deadline, so nobody guards the address.
+    case guardFailed = "guard-failed"
+    /// The interface is gone.
+    case interfaceGone = "interface-gone"
+    /// Somebody else removed our address and set it himself.
+    case conflict
+    /// The kernel refused to set it again.
+    case failed
+}
+
+/// What became of an address or of its interface.
+public enum OwnershipEvent: Sendable, Hashable {
+    /// Set and announced; `took` counts from the moment at which it was allowed to be.
+    case claimed(VirtualAddress, term: UInt64, took: Duration)
+    case released(VirtualAddress, reason: ReleaseReason)
+    /// Somebody else had removed it; it is set again.
+    case reinstated(VirtualAddress)
+    /// Somebody else has set it on this host; it is not touched.
+    case conflict(VirtualAddress, String)
+    /// No frame can leave the interface: it is down, without carrier, or gone.
+    case linkDown(String)
+    case linkUp(String)
+    /// Something failed that is tried again; in words for the operator.
+    case failed(VirtualAddress?, String)
+}
+
+/// What the shell of the ownership has to do, in this order, each after `OwnershipCore.permits` allowed it.
+public enum OwnershipDirective: Sendable, Hashable {
+    /// Read the interface and its addresses, and tell `OwnershipCore.observe`.
+    case survey
+    /// Tell the guard when to remove it.
+    case guardHold(VirtualAddress, interface: UInt32, until: BootInstant)
+    /// Set it with the kernel lifetime, or refresh that. Exclusive: fail when it is there already.
+    case set(VirtualAddress, interface: UInt32, exclusive: Bool)
+    case announce(VirtualAddress)
+    case delete(VirtualAddress, interface: UInt32)
+    /// Tell the guard that it is deleted.
+    case guardRelease(VirtualAddress, interface: UInt32)
+    case event(OwnershipEvent)
+}
+
+/// The times of the ownership.
+public struct OwnershipTiming: Sendable, Hashable {
+    /// How long before the end of the lease the deletion begins, so that it is done by then.
+    public var lead: Duration = .milliseconds(2)
+    /// How often the guard's deadline is moved to the lease's end; sooner when the lease is short.
+    public var guardTick: Duration = .milliseconds(50)
+    /// How often the kernel lifetime is refreshed, a quarter of it.
+    public var refresh: Duration = .milliseconds(250)
+    /// The lifetime given to the kernel, in whole seconds: the shortest that there is.
+    public var lifetime: UInt32 = 1
+    /// When something that failed is tried again.
+    public var retry: Duration = .milliseconds(200)
+    /// When a deletion that failed is tried again.
+    public var deleteRetry: Duration = .milliseconds(20)
+    /// How often the lease is looked at although nobody kicked.
+    public var poll: Duration = .milliseconds(250)
+    /// How often the interface is read although no change was reported.
+    public var survey: Duration = .seconds(10)
+    /// How long after one reading the next one waits, when changes are reported.
+    public var surveyGap: Duration = .milliseconds(10)
+
+    public init() {}
+}
+
+/// Counts since the start.
+public struct OwnershipCounters: Sendable, Hashable {
+    public var claims: UInt64 = 0
+    public var releases: [ReleaseReason: UInt64] = [:]
+    /// Addresses that somebody had removed and that were set again.
+    public var reinstated: UInt64 = 0
+    public var conflicts: UInt64 = 0
+    /// ARP announcements, each a request and a reply.
+    public var announcements: UInt64 = 0
+    public var announceErrors: UInt64 = 0
+    /// Failures of netlink.
+    public var kernelErrors: UInt64 = 0
+    public var guardErrors: UInt64 = 0
+
+    public init() {}
+}
+
+/// The ownership at one moment, for status and metrics.
+public struct OwnershipSnapshot: Sendable, Hashable {
+    public enum State: String, Sendable, Hashable, Codable {
+        /// Set on this node.
+        case held
+        /// Not on this node, as it should be.
+        case released
+        /// This node leads, but somebody else has set the address on this host.
+        case conflict
+        /// This node leads, but cannot set the address.
+        case error
+    }
+
+    public struct Address: Sendable, Hashable {
+        public var address: VirtualAddress
+        public var state: State
+        /// More about the state, for the operator: why it is in conflict or error.
+        public var detail: String?
+        /// Since when it is in this state.
+        public var since: BootInstant
+        /// The term in which it is held; nil when it is not.
+        public var term: UInt64?
+        /// How many announcements were sent since it was claimed.
+        public var announcements: UInt64
+        /// The last failure, also when it was overcome.
+        public var lastError: String?
+    }
+
+    public var interface: String
+    /// Whether the interface is there, up, and has carrier.
+    public var isLinkUp: Bool
+    public var addresses: [Address]
+    public var counters: OwnershipCounters
+}

@@ -1,0 +1,77 @@
+import API
+import Platform
+import Synchronization
+
+/// A control plane whose answers a test chooses, and which remembers what it was asked.
+final class FakeControlPlane: ControlPlane {
+    struct State: Sendable {
+        var vip = ""
+        var calls: [String] = []
+        var error: ControlError?
+        var health = HealthReport(isAlive: true)
+        var readiness = ReadinessReport(isReady: true)
+        var status = StatusReport.example
+    }
+
+    let state = Mutex(State())
+    /// How long `setVirtualAddress` takes, whether it is cancelled or not.
+    let hangs: Duration?
+
+    init(hangs: Duration? = nil) {
+        self.hangs = hangs
+    }
+
+    var calls: [String] { state.withLock { $0.calls } }
+
+    func change(_ body: @Sendable (inout State) -> Void) { state.withLock { body(&$0) } }
+
+    func status() async -> StatusReport { state.withLock { $0.status } }
+
+    func virtualAddress() async throws -> String {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            return state.vip
+        }
+    }
+
+    func setVirtualAddress(_ text: String) async throws {
+        if let hangs {
+            // Deaf to cancellation on purpose.
+            await Task.detached { try? await Task.sleep(for: hangs) }.value
+        }
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            state.calls.append("set \(text)")
+            state.vip = text
+        }
+    }
+
+    func clearVirtualAddress() async throws {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            state.calls.append("clear")
+            state.vip = ""
+        }
+    }
+
+    func health() async -> HealthReport { state.withLock { $0.health } }
+    func readiness() async -> ReadinessReport { state.withLock { $0.readiness } }
+}
+
+extension StatusReport {
+    static let example = StatusReport(
+        id: 12_345_678_901_234_567_890, leaderID: 1, isLeader: false,
+        clusterMembers: [
+            ClusterMember(id: 1, address: "192.0.2.1:8800", role: .voter, nodeID: "uuid-1", name: "one"),
+            ClusterMember(id: 12_345_678_901_234_567_890, address: "192.0.2.2:8800", role: .standBy),
+            ClusterMember(id: 3, address: "192.0.2.3:8800", role: .spare),
+        ],
+        nodeID: "uuid-2", name: "two", address: "192.0.2.2:8800", clusterID: "uuid-c", clusterName: "dqlite-vip",
+        state: .formed, term: 7, vip: "192.0.2.10/24", holdsVIP: false,
+        addresses: [
+            AddressReport(address: "192.0.2.10/24", state: "not held", since: WallTime(milliseconds: 0), detail: "")
+        ],
+        discovery: DiscoveryReport(
+            mode: "static", lastContact: nil, lastAddresses: ["192.0.2.1:8800"], lastError: nil),
+        version: "0.1.0", uptimeSeconds: 61, warnings: [])
+}
