@@ -37,3 +37,10 @@ public enum ConfigurationChange: Codable, Sendable, Equatable {
     /// Forgets a member that is no longer in raft's configuration.
     case forgetNode(DqliteNodeID)
 }
+
+/// The configuration as a node came to know it.
+public struct ConfigurationUpdate: Sendable, Equatable {
+    public var configuration: ReplicatedConfiguration
+    /// The term as whose leader this node has read it; nil when another node told it.
+    public var term: UInt64?
+}

@@ -13,8 +13,11 @@ actor Membership {
     private let policy: RolePolicy
     private let logger: Logger
     private var socket: DqliteAddress?
-    private var client: DqliteClient?
+    private var clients: [Purpose: DqliteClient] = [:]
     private let queue = SerialQueue()
+
+    /// A connection carries one request at a time, and a change can take seconds; nobody else shall wait for it.
+    private enum Purpose: Hashable { case view, change, transfer }
 
     init(group: any EventLoopGroup, store: ConfigurationStore, policy: RolePolicy, logger: Logger) {
         self.group = group
@@ -30,7 +33,7 @@ actor Membership {
 
     /// The members as the local node has them in its raft configuration.
     func members() async throws -> [DqliteMember] {
-        try await run { try await $0.cluster() }
+        try await run(.view) { try await $0.cluster() }
     }
 
     /// Makes a node a member; repeatable, so that a lost answer costs nothing.
@@ -51,7 +54,7 @@ actor Membership {
     /// - Parameters:
     ///   - target: 0 lets raft choose.
     func transfer(to target: DqliteNodeID, timeout: Duration) async throws {
-        try await run { try await $0.transfer(to: target, timeout: timeout) }
+        try await run(.transfer) { try await $0.transfer(to: target, timeout: timeout) }
     }
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
@@ -67,7 +70,7 @@ actor Membership {
         members = try await self.members()
         var role = members.first { $0.id == candidate.dqliteID }?.role
         if role == nil {
-            try await run { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
+            try await run(.change) { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
             logger.notice("a node was added", metadata: candidate.metadata)
             role = .spare
         }
@@ -76,7 +79,7 @@ actor Membership {
             currentVoters: others, isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
         if role != DqliteRole(wanted), role != .voter {
             let role = DqliteRole(wanted)
-            try await run { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
+            try await run(.change) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
             logger.notice(
                 "a node got its role",
                 metadata: candidate.metadata.merging(["node.role": "\(wanted)"]) { $1 })
@@ -94,38 +97,41 @@ actor Membership {
             metadata: [
                 "node.dqlite_id": "\(member.id)", "node.address": "\(member.address)", "reason": "\(reason)",
             ])
-        try await run { try await $0.remove(id: member.id) }
+        try await run(.change) { try await $0.remove(id: member.id) }
         try await store.apply(.forgetNode(member.id))
     }
 
     // MARK: - Connection
 
     private func run<Result: Sendable>(
-        _ body: @Sendable (DqliteClient) async throws -> Result
+        _ purpose: Purpose, _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
-        let client = try await connected()
+        let client = try await connected(purpose)
         do {
             return try await body(client)
         } catch let error as DqliteError {
-            if error.code == .timedOut || error.code == .connectionClosed { await disconnect() }
+            if error.code == .timedOut || error.code == .connectionClosed {
+                clients[purpose] = nil
+                await client.close()
+            }
             throw error
         }
     }
 
-    private func connected() async throws -> DqliteClient {
-        if let client { return client }
+    private func connected(_ purpose: Purpose) async throws -> DqliteClient {
+        if let client = clients[purpose] { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
         let client = try await DqliteClient.connect(to: socket, on: group, timeout: .seconds(5))
-        self.client = client
+        clients[purpose] = client
         return client
     }
 
     private func disconnect() async {
-        let old = client
-        client = nil
-        await old?.close()
+        let old = clients
+        clients = [:]
+        for client in old.values { await client.close() }
     }
 }
 

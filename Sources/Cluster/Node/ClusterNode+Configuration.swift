@@ -30,8 +30,8 @@ extension ClusterNode {
         }
     }
 
-    /// The configuration while this node leads a formed cluster, at each change; nil when it does not.
-    public func ledConfigurations() -> AsyncStream<ReplicatedConfiguration?> {
+    /// The configuration at each change, as this node hears of it; with the term when it was read as that term's leader.
+    public func configurations() -> AsyncStream<ConfigurationUpdate> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             let id = nextWatcher
             nextWatcher += 1
@@ -46,22 +46,39 @@ extension ClusterNode {
         watchers[id] = nil
     }
 
-    func publish(_ configuration: ReplicatedConfiguration?) {
-        for watcher in watchers.values { watcher.yield(configuration) }
+    private func publish(_ update: ConfigurationUpdate) {
+        configuration = update.configuration
+        for watcher in watchers.values { watcher.yield(update) }
     }
 
-    /// Reads the configuration from the database and tells it to who watches. Only as the leader.
-    func refreshConfiguration() async {
-        let epoch = leadershipEpoch
-        do {
-            let configuration = try await store.configuration()
-            guard epoch == leadershipEpoch, facts.current.isFormed || configuration != self.configuration else {
-                return
+    /// Takes note of what the leader says is configured now.
+    func heard(_ configuration: ReplicatedConfiguration) {
+        guard facts.current.local?.monitor.current.isLeader != true else { return }
+        publish(ConfigurationUpdate(configuration: configuration, term: nil))
+    }
+
+    /// Reads the configuration from the database, as the leader, and tells it to who watches and to the other members.
+    func refreshConfiguration() async throws {
+        guard let lead = facts.current.local?.monitor.current, lead.isLeader else { return }
+        let configuration = try await store.configuration()
+        let isNews = configuration != self.configuration
+        publish(ConfigurationUpdate(configuration: configuration, term: lead.term))
+        if isNews { spread(configuration) }
+    }
+
+    /// Tells the other members, so that they are prepared when one of them has to take over. Nothing depends on it.
+    func spread(_ configuration: ReplicatedConfiguration) {
+        for member in facts.current.members where member.id != facts.current.local?.dqliteID {
+            Task { [peers, logger] in
+                do {
+                    let address = try HostPort(parsing: member.address)
+                    _ = try await peers.ask(.changed(configuration), of: address, timeout: .seconds(1))
+                } catch {
+                    logger.debug(
+                        "a member was not told of the configuration",
+                        metadata: ["peer.address": "\(member.address)", "error": "\(error)"])
+                }
             }
-            self.configuration = configuration
-            publish(configuration)
-        } catch {
-            logger.debug("the configuration cannot be read", metadata: ["error": "\(error)"])
         }
     }
 
@@ -83,7 +100,12 @@ extension ClusterNode {
         } catch {
             throw Self.failure(of: error)
         }
-        await refreshConfiguration()
+        do {
+            try await refreshConfiguration()
+        } catch {
+            // It is committed; whoever leads next reads it.
+            logger.debug("the configuration cannot be read", metadata: ["error": "\(error)"])
+        }
     }
 
     private func requireLead() throws {

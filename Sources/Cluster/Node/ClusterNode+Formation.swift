@@ -95,7 +95,7 @@ extension ClusterNode {
                 try await self.identify($0)
             }
             await refreshMembers()
-            await refreshConfiguration()
+            try await refreshConfiguration()
             return .joined(clusterID, role)
         } catch let error as DqliteError where error.code == .notLeader {
             return .redirect(leader: leaderAddress)
@@ -143,8 +143,8 @@ extension ClusterNode {
                 "raft.leader_address": "\(leaderAddress?.description ?? "")",
             ])
         guard leadership.isLeader else {
-            publish(nil)
             report(.notLeading)
+            Task { await hearConfiguration() }
             return
         }
         await takeUpLead(epoch)
@@ -160,9 +160,14 @@ extension ClusterNode {
                 guard let text = found["cluster_id"], let clusterID = ClusterID(text) else { return }
                 if found["formed"] == "1" {
                     report(.becameFormed(clusterID))
-                    try await store.apply(.setAddressesIfNone(settings.initialAddresses))
-                    await refreshConfiguration()
+                    try await refreshConfiguration()
+                    guard epoch == leadershipEpoch else { return }
+                    if configuration.addresses.isEmpty, !settings.initialAddresses.isEmpty {
+                        try await store.apply(.setAddressesIfNone(settings.initialAddresses))
+                    }
                     try await store.apply(.describeNode(ownEntry))
+                    try await refreshConfiguration()
+                    spread(configuration)
                 } else if let text = found["agreement"] {
                     let agreement = try JSONDecoder().decode(Agreement.self, from: Data(text.utf8))
                     let members = try await membership.members()
@@ -176,12 +181,20 @@ extension ClusterNode {
         }
     }
 
+    /// Asks the new leader what is configured, to be prepared.
+    private func hearConfiguration() async {
+        guard let leader = leaderAddress else { return }
+        guard case .configuration(let configuration)? = try? await peers.ask(.read, of: leader, timeout: .seconds(1))
+        else { return }
+        heard(configuration)
+    }
+
     private var ownEntry: ReplicatedConfiguration.NodeEntry {
         .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
     }
 
     /// Gives the lead to another voter that answers, so that nobody has to wait for an election.
-    func handOver() async {
+    public func handOver() async {
         guard let local = facts.current.local, local.monitor.current.isLeader else { return }
         await refreshMembers()
         let others = facts.current.members.filter { $0.role == .voter && $0.id != local.dqliteID }

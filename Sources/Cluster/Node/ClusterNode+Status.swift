@@ -44,12 +44,23 @@ extension ClusterNode {
             unansweredPolls: facts.local?.monitor.unanswered ?? 0)
     }
 
-    /// The proof that this node leads a formed cluster: the term, and until when it holds. nil when it does not lead.
+    /// The proof that this node leads a formed cluster and acts on its committed configuration: the term, and until when
+    /// it holds. nil when it does not lead, or has not yet said `tookUp` for this term.
     ///
     /// Callable from any thread, without waiting.
     public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
         let facts = facts.current
-        guard facts.isFormed else { return nil }
-        return facts.local?.monitor.proof
+        guard facts.isFormed, let proof = facts.local?.monitor.proof, proof.term == facts.configuredTerm else {
+            return nil
+        }
+        return proof
+    }
+
+    /// Says that whoever acts on the configuration has that of the term now, so that the lead of that term counts.
+    ///
+    /// What was configured while another node led may not be known here before it is read anew; acting on older knowledge
+    /// could set an address that was taken away.
+    public nonisolated func tookUp(term: UInt64) {
+        facts.update { $0.configuredTerm = term }
     }
 }

@@ -41,7 +41,7 @@ public actor ClusterNode: Service {
     private(set) var warnings: [String] = []
     /// The configuration as this node last saw it; current while it leads.
     var configuration = ReplicatedConfiguration()
-    var watchers: [Int: AsyncStream<ReplicatedConfiguration?>.Continuation] = [:]
+    var watchers: [Int: AsyncStream<ConfigurationUpdate>.Continuation] = [:]
     var nextWatcher = 0
 
     /// - Parameters:
@@ -305,6 +305,9 @@ public actor ClusterNode: Service {
             return await answer(write: change)
         case .read:
             return await answerRead()
+        case .changed(let configuration):
+            heard(configuration)
+            return .written
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }

@@ -9,6 +9,8 @@ final class NodeFacts: Sendable {
         var isFormed = false
         /// The local node, once it takes part in raft.
         var local: LocalNode?
+        /// The term for which this node, as its leader, has taken up the committed configuration.
+        var configuredTerm: UInt64?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
     }

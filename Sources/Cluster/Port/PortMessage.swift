@@ -12,6 +12,8 @@ enum PortRequest: Codable, Sendable {
     case write(ConfigurationChange)
     /// The committed configuration, for nodes that do not lead.
     case read
+    /// What the leader has just committed, for the others to be prepared.
+    case changed(ReplicatedConfiguration)
 }
 
 /// The answer to a `PortRequest`.

@@ -93,12 +93,20 @@ struct StartCommand: ParsableCommand {
         input.fill(from: ProcessInfo.processInfo.environment)
         let settings: StartSettings
         do throws(SettingsFaults) {
-            settings = try StartSettings.validate(input)
+            settings = try StartSettings.validate(input, vipFault: Self.fault(ofVIP:))
         } catch {
             complain("dqlite-vip: \(error)")
             throw ExitStatus.configuration
         }
-        // The guard goes here: it forks, and only its child comes back.
-        throw ExitCode(try blockingRun { try await Daemon.run(settings) })
+        throw ExitCode(GuardEntry.run(settings))
+    }
+
+    private static func fault(ofVIP text: String) -> String? {
+        do {
+            _ = try DaemonControl.checked(text)
+            return nil
+        } catch {
+            return "\(error)"
+        }
     }
 }

@@ -1,9 +1,145 @@
-/// Composes the parts into one running node. Stub: the real one is written beside.
+import API
+import ArgumentParser
+import Cluster
+import Discovery
+import Glibc
+import Logging
+import Platform
+import ServiceLifecycle
+import VIP
+
+/// Composes the parts into one running node: the child process, under its guard.
+///
+/// One `ServiceGroup` in this order; it shuts down in the reverse one: the lead is handed over first, while the address is
+/// still served; then the address goes; then API and cluster.
+///
+///     cluster → API → configuration follower → ownership → hand-over
 enum Daemon {
+    /// How long an orderly stop may take; the guard kills the daemon a little later.
+    static let stopLimit: Duration = .milliseconds(4500)
+
     /// Runs a node until it is told to stop.
     ///
-    /// - Returns: the exit status of the process.
-    static func run(_ settings: StartSettings) async throws -> Int32 {
-        0
+    /// - Returns: the exit status of the process: 0 after a stop that was asked for, 1 when something failed that a restart
+    ///   may cure, 77 without the needed capabilities, 78 when the configuration cannot work.
+    static func run(_ settings: StartSettings, guardClient: GuardClient, data: DataDirectory) async -> Int32 {
+        let logger = Logger(label: "dqlite-vip")
+        do {
+            try await serve(settings, guardClient: guardClient, data: data, logger: logger)
+            logger.notice("stopped")
+            return 0
+        } catch let fault as StartFault {
+            logger.critical("\(Logger.Message(stringLiteral: fault.description))")
+            return fault.exitStatus
+        } catch {
+            logger.critical("the daemon cannot go on", metadata: ["error": "\(error)"])
+            return ExitStatus.failure.rawValue
+        }
+    }
+
+    private static func serve(
+        _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger
+    ) async throws {
+        let addresses = try NodeAddresses.find(settings, addressesFile: data.addressesFile)
+        let discovery = StaticDiscovery(settings.join)
+        try await checkJoin(settings, data: data, logger: logger)
+
+        let hub = LeadHub()
+        let cluster = try makeCluster(
+            settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub)
+        let ownership = try makeOwnership(settings, guardClient: guardClient, data: data, logger: logger, hub: hub)
+        hub.connect(cluster: cluster, ownership: ownership)
+        let control = DaemonControl(
+            settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
+        let api = APIServer(
+            bind: settings.apiBind, control: control, logger: logger,
+            onListening: { address in
+                logger.info("the API is open", metadata: ["listen": "\(address)"])
+                do {
+                    try guardClient.reportReady()
+                } catch {
+                    logger.warning("the guard does not listen", metadata: ["error": "\(error)"])
+                }
+            })
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        var configuration = ServiceGroupConfiguration(
+            services: [
+                .init(service: cluster), .init(service: api),
+                .init(service: ConfigurationFollower(cluster: cluster, ownership: ownership, logger: logger)),
+                .init(service: ownership), .init(service: HandOver(cluster: cluster)),
+            ], logger: quiet)
+        configuration.maximumGracefulShutdownDuration = stopLimit
+        let group = ServiceGroup(configuration: configuration)
+        let stops = StopRequests(guardClient: guardClient, logger: logger)
+        try stops.watch { Task { await group.triggerGracefulShutdown() } }
+        try await group.run()
+    }
+
+    private static func checkJoin(_ settings: StartSettings, data: DataDirectory, logger: Logger) async throws {
+        guard !settings.join.isEmpty else { return }
+        let check = await JoinCheck.run(settings.join)
+        guard let message = check.message else { return }
+        // A node that knows its cluster does not need the list any more.
+        if check.isHopeless, try data.loadRecord() == nil { throw StartFault(message, .configuration) }
+        logger.warning("\(Logger.Message(stringLiteral: message))")
+    }
+
+    private static func makeCluster(
+        _ settings: StartSettings, addresses: NodeAddresses, discovery: any Discovery, data: DataDirectory,
+        logger: Logger, hub: LeadHub
+    ) throws -> ClusterNode {
+        let clusterSettings = ClusterSettings(
+            clusterName: settings.clusterName, bootstrapExpect: settings.bootstrapExpect,
+            hasJoinAddresses: !settings.join.isEmpty, voters: settings.voters, listen: addresses.listen,
+            advertised: addresses.advertised, name: HostName.current,
+            initialAddresses: settings.virtualAddress.map { [$0] } ?? [])
+        do {
+            return try ClusterNode(
+                settings: clusterSettings, discovery: discovery, data: data, logger: logger,
+                onLeadership: { hub.leadershipChanged() })
+        } catch let failure as DataDirectory.Failure {
+            throw StartFault("\(failure)", .configuration)
+        } catch let refusal as BootstrapCore.Refusal {
+            throw StartFault("\(refusal)", .configuration)
+        }
+    }
+
+    private static func makeOwnership(
+        _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger, hub: LeadHub
+    ) throws -> Ownership {
+        do {
+            return try Ownership(
+                interface: settings.interface, lease: { hub.lease }, guardChannel: guardClient,
+                addressesFile: data.addressesFile, logger: logger)
+        } catch {
+            guard error.errno == EPERM || error.errno == EACCES else { throw error }
+            throw StartFault("\(error)", .noPermission)
+        }
+    }
+}
+
+/// Why the daemon cannot start, and whether trying again can help.
+struct StartFault: Error, CustomStringConvertible {
+    enum Kind {
+        /// EX_CONFIG: only the operator can mend it.
+        case configuration
+        /// EX_NOPERM: a capability is missing.
+        case noPermission
+    }
+
+    var description: String
+    var kind: Kind
+
+    init(_ description: String, _ kind: Kind) {
+        self.description = description
+        self.kind = kind
+    }
+
+    var exitStatus: Int32 {
+        switch kind {
+        case .configuration: 78
+        case .noPermission: 77
+        }
     }
 }

@@ -1,0 +1,130 @@
+import API
+import Cluster
+import Discovery
+import Dqlite
+import Platform
+import VIP
+
+/// What the API asks for, done by cluster and ownership.
+struct DaemonControl: ControlPlane {
+    let settings: StartSettings
+    let cluster: ClusterNode
+    let ownership: Ownership
+    let discovery: any Discovery
+    let startedAt: BootInstant
+
+    // MARK: - The virtual address
+
+    func virtualAddress() async throws -> String {
+        do {
+            return try await cluster.currentConfiguration().addresses.first ?? ""
+        } catch {
+            throw ControlError(.unavailable, "\(error)")
+        }
+    }
+
+    func setVirtualAddress(_ text: String) async throws {
+        let address = try Self.checked(text)
+        let status = await cluster.status()
+        for member in status.members {
+            guard let endpoint = try? HostPort(parsing: member.address), endpoint.address == address.address else {
+                continue
+            }
+            throw ControlError(
+                .invalid,
+                "\(address.address) is the own address of the node \(member.address): a virtual address must be one that "
+                    + "no machine has")
+        }
+        try await commit([address.description])
+    }
+
+    func clearVirtualAddress() async throws {
+        try await commit([])
+    }
+
+    private func commit(_ addresses: [String]) async throws {
+        do {
+            try await cluster.commit(.setAddresses(addresses))
+        } catch {
+            throw ControlError(.unavailable, "\(error)")
+        }
+    }
+
+    /// - Throws: `ControlError` that says what is wrong with the text.
+    static func checked(_ text: String) throws -> VirtualAddress {
+        do {
+            let address = try VirtualAddress(parsing: text)
+            try address.requireSupported()
+            return address
+        } catch {
+            throw ControlError(.invalid, "\(error)")
+        }
+    }
+
+    // MARK: - Status
+
+    func status() async -> StatusReport {
+        let status = await cluster.status()
+        let snapshot = await ownership.snapshot()
+        let found = discovery.statistics
+        let names = Dictionary(
+            status.configuration.nodes.map { ($0.dqliteID, $0) }, uniquingKeysWith: { first, _ in first })
+        return StatusReport(
+            id: status.dqliteID, leaderID: status.leadership.leader ?? 0, isLeader: status.leadership.isLeader,
+            clusterMembers: status.members.map { member in
+                ClusterMember(
+                    id: member.id, address: member.address, role: API.MemberRole(rawValue: "\(member.role)"),
+                    nodeID: names[member.id]?.nodeID, name: names[member.id]?.name)
+            }.sorted { $0.id < $1.id },
+            nodeID: status.nodeID, name: HostName.current, address: status.address.description,
+            clusterID: status.clusterID ?? "", clusterName: settings.clusterName,
+            state: NodeState(rawValue: status.state.rawValue), waitingFor: status.waitingFor,
+            term: status.leadership.term, vip: status.configuration.addresses.first ?? "",
+            holdsVIP: snapshot.addresses.contains { $0.state == .held },
+            addresses: snapshot.addresses.map(Self.report),
+            discovery: DiscoveryReport(
+                mode: settings.join.isEmpty ? "none" : found.mode, lastContact: found.lastContact,
+                lastAddresses: found.lastAddresses.map(\.description), lastError: found.lastError),
+            version: Version.product,
+            uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
+            warnings: status.warnings + linkWarnings(snapshot))
+    }
+
+    private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {
+        snapshot.isLinkUp
+            ? [] : ["interface \(snapshot.interface) is down, without carrier or not there: see `ip link`"]
+    }
+
+    private static func report(_ address: OwnershipSnapshot.Address) -> AddressReport {
+        let age = address.since.duration(to: BootClock.now).inMilliseconds
+        let state =
+            switch address.state {
+            case .held: "held"
+            case .released: "not held"
+            case .conflict: "conflict"
+            case .error: "error"
+            }
+        return AddressReport(
+            address: address.address.description, state: state,
+            since: WallTime(milliseconds: WallTime.now.milliseconds - age),
+            detail: [address.detail, address.lastError].compactMap { $0 }.joined(separator: "; last error: "))
+    }
+
+    func health() async -> HealthReport {
+        HealthReport(isAlive: true)
+    }
+
+    func readiness() async -> ReadinessReport {
+        let status = await cluster.status()
+        var reasons: [String] = []
+        if status.state != .formed {
+            reasons.append(
+                status.waitingFor.isEmpty ? "this node has not found its cluster yet" : status.waitingFor)
+        } else if status.leadership.leader == nil,
+            status.members.first(where: { $0.id == status.dqliteID })?.role ?? .voter == .voter
+        {
+            reasons.append("no leader is known: a majority of the voters must be up and reach each other")
+        }
+        return ReadinessReport(isReady: reasons.isEmpty, reasons: reasons)
+    }
+}

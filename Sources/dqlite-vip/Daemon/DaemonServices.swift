@@ -1,0 +1,49 @@
+import Cluster
+import Logging
+import ServiceLifecycle
+import VIP
+
+/// Carries what the cluster has configured to the ownership.
+struct ConfigurationFollower: Service {
+    let cluster: ClusterNode
+    let ownership: Ownership
+    let logger: Logger
+
+    func run() async throws {
+        var desired: [VirtualAddress]?
+        for await update in await cluster.configurations().cancelOnGracefulShutdown() {
+            let addresses = parse(update.configuration.addresses)
+            if addresses != desired {
+                await ownership.setDesired(addresses)
+                desired = addresses
+            }
+            if let term = update.term {
+                cluster.tookUp(term: term)
+                ownership.kick()
+            }
+        }
+    }
+
+    private func parse(_ texts: [String]) -> [VirtualAddress] {
+        texts.compactMap { text in
+            do {
+                return try VirtualAddress(parsing: text)
+            } catch {
+                // A newer version may have committed what this one does not know; the rest is served all the same.
+                logger.error(
+                    "a configured address cannot be used", metadata: ["vip.address": "\(text)", "error": "\(error)"])
+                return nil
+            }
+        }
+    }
+}
+
+/// Gives the lead away as the first act of an orderly stop, while the address is still served.
+struct HandOver: Service {
+    let cluster: ClusterNode
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await cluster.handOver()
+    }
+}

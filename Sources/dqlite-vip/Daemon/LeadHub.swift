@@ -1,0 +1,28 @@
+import Cluster
+import Platform
+import Synchronization
+import VIP
+
+/// Joins cluster and ownership, neither of which knows the other: leadership on one side is a lease on the other.
+final class LeadHub: Sendable {
+    private struct Parts: Sendable {
+        var cluster: ClusterNode?
+        var ownership: Ownership?
+    }
+
+    private let parts = Mutex(Parts())
+
+    func connect(cluster: ClusterNode, ownership: Ownership) {
+        parts.withLock { $0 = Parts(cluster: cluster, ownership: ownership) }
+    }
+
+    /// Called on the thread that watches leadership.
+    func leadershipChanged() {
+        parts.withLock { $0.ownership }?.kick()
+    }
+
+    /// What this node may act on right now.
+    var lease: Lease? {
+        parts.withLock { $0.cluster }?.leadershipProof.map { Lease(term: $0.term, end: $0.end) }
+    }
+}
