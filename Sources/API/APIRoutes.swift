@@ -69,10 +69,7 @@ struct APIRoutes: Sendable {
         }
         if let get = handlers[.get] {
             handlers[.head] = { request, context in
-                var response = try await get(request, context)
-                response.headers[.contentLength] = response.body.contentLength.map(String.init)
-                response.body = ResponseBody()
-                return response
+                try await get(request, context).createHeadResponse()
             }
         }
         let allowed = handlers.keys.map(\.rawValue).sorted().joined(separator: ", ")
@@ -98,6 +95,8 @@ struct APIRoutes: Sendable {
         } catch DecodingError.keyNotFound {
             throw APIError(.badRequest, "the body has no \"vip\": \(expected)")
         } catch DecodingError.typeMismatch(_, let context) where context.codingPath.isEmpty {
+            throw APIError(.badRequest, "the body is not a JSON object: \(expected)")
+        } catch DecodingError.valueNotFound(_, let context) where context.codingPath.isEmpty {
             throw APIError(.badRequest, "the body is not a JSON object: \(expected)")
         } catch DecodingError.typeMismatch, DecodingError.valueNotFound {
             throw APIError(.badRequest, "\"vip\" is not a text: \(expected)")

@@ -49,10 +49,11 @@ public struct APIServer: Service, CustomStringConvertible {
             }
         } catch let error as IOError {
             throw APIBindError(bind, errno: error.errnoCode)
-        } catch let error as NIOConnectionError {
-            throw APIBindError(bind, reason: "the name cannot be resolved (\(error.dnsAError ?? error))")
+        } catch let error as SocketAddressError.UnknownHost {
+            throw APIBindError(
+                bind, reason: "\"\(bind.host)\" cannot be resolved (\(error.errorDescription)): correct --bind-http")
         } catch let error as SocketAddressError {
-            throw APIBindError(bind, reason: "\(error)")
+            throw APIBindError(bind, reason: "\(error): correct --bind-http")
         }
     }
 

@@ -7,7 +7,7 @@ final class RawConnection: Sendable {
     private let descriptor: Mutex<Int32>
 
     init(to address: HostPort) throws {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError.last("make a socket") }
         self.descriptor = Mutex(descriptor)
         var peer = loopback(address.port)
@@ -34,7 +34,7 @@ final class RawConnection: Sendable {
                 bytes.withUnsafeBytes {
                     Glibc.send(
                         descriptor, $0.baseAddress?.advanced(by: offset), $0.count - offset,
-                        Int32(MSG_NOSIGNAL.rawValue))
+                        Int32(MSG_NOSIGNAL))
                 }
             }
         }
@@ -82,8 +82,9 @@ final class Listener: Sendable {
     private let descriptor: Int32
 
     init() throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError.last("make a socket") }
+        self.descriptor = descriptor
         var own = loopback(0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let code = withUnsafeMutablePointer(to: &own) {
@@ -104,7 +105,7 @@ final class Listener: Sendable {
             var buffer = [UInt8](repeating: 0, count: 4096)
             try retryingOnInterrupt("read") { recv(peer, &buffer, buffer.count, 0) }
             let bytes = Array(text.utf8)
-            try retryingOnInterrupt("send") { Glibc.send(peer, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) }
+            try retryingOnInterrupt("send") { Glibc.send(peer, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
         }
     }
 

@@ -152,9 +152,18 @@ import Testing
         #expect(there != here)
         #expect(name == "a name that is \n")
         #expect(mask == 1)
-        var mine = sigset_t()
-        pthread_sigmask(SIG_SETMASK, nil, &mine)
-        #expect(sigismember(&mine, SIGTERM) == 0, "the caller's own mask must be as it was")
+    }
+
+    @Test("starting a thread leaves the caller's signal mask as it was")
+    func mask() throws {
+        func isBlocked(_ signal: Int32) -> Bool {
+            var mask = sigset_t()
+            pthread_sigmask(SIG_SETMASK, nil, &mask)
+            return sigismember(&mask, signal) == 1
+        }
+        let before = (1..<32).map(isBlocked)
+        try BlockingThread.start(named: "mask") {}
+        #expect((1..<32).map(isBlocked) == before)
     }
 
     @Test("what the work throws is thrown, and many blocked threads do not stop other tasks")
