@@ -47,7 +47,7 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onLeadership: called, on a thread of the node's own, at each change of leadership; it must not block.
-    /// - Throws: `DataDirectory.Failure` and `BootstrapCore.Refusal`: the directory is not that of a sound node.
+    /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
         onLeadership: @escaping @Sendable () -> Void

@@ -100,7 +100,7 @@ enum Daemon {
                 onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
             throw StartFault("\(failure)", .configuration)
-        } catch let refusal as BootstrapCore.Refusal {
+        } catch let refusal as BootstrapCore.StartError {
             throw StartFault("\(refusal)", .configuration)
         }
     }
