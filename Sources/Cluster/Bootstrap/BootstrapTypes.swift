@@ -52,6 +52,8 @@ public struct BootstrapTiming: Sendable, Equatable {
     public var round: ClosedRange<Duration> = .milliseconds(100)...(.milliseconds(250))
     /// The least time between two rounds, when news make the next one come early.
     public var earlyRound: Duration = .milliseconds(15)
+    /// Between two look-ups.
+    public var lookUp: Duration = .milliseconds(500)
     /// A node counts as heard for so long after its last answer.
     public var hearingWindow: Duration = .milliseconds(1000)
     /// How long a hello or an abort may take.

@@ -34,8 +34,6 @@ public enum PeerReply: Sendable, Equatable {
 
 /// Everything that a node tells about itself in a hello and in the answer to one.
 public struct NodeView: Codable, Sendable, Equatable {
-    /// The version of the peer API that this program speaks.
-    public static let currentProtocolVersion = 1
     /// The most entries that `heard` and `discovered` may have.
     public static let maximumListed = 64
 
@@ -60,7 +58,6 @@ public struct NodeView: Codable, Sendable, Equatable {
         }
     }
 
-    public var protocolVersion: Int
     public var nodeID: NodeID
     /// What people call the node: its host name unless the operator chose another.
     public var name: String
@@ -87,12 +84,11 @@ public struct NodeView: Codable, Sendable, Equatable {
     public var leader: HostPort?
 
     public init(
-        protocolVersion: Int = currentProtocolVersion, nodeID: NodeID, name: String, dqliteID: UInt64,
+        nodeID: NodeID, name: String, dqliteID: UInt64,
         generation: UInt64, address: HostPort, clusterName: String, expect: Int?, nonVoter: Bool, phase: Phase,
         clusterID: ClusterID? = nil, proposal: ProposalID? = nil, founder: NodeID? = nil, ready: Bool = false,
         heard: [Heard] = [], discovered: [HostPort] = [], leader: HostPort? = nil
     ) {
-        self.protocolVersion = protocolVersion
         self.nodeID = nodeID
         self.name = name
         self.dqliteID = dqliteID

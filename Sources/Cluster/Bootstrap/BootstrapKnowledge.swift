@@ -1,0 +1,247 @@
+import Platform
+
+/// What a node knows of the others: who answers where, what they said last, and which addresses discovery names.
+struct BootstrapKnowledge: Sendable {
+    /// A node that has answered.
+    struct Peer: Sendable {
+        var view: NodeView
+        /// The highest that was ever seen: a generation never goes back, so late messages do no harm.
+        var generation: UInt64
+        /// Where it answered last.
+        var address: HostPort
+        /// When the request was sent that it answered last.
+        var heardAt: BootInstant
+    }
+
+    /// An address that is asked.
+    struct Target: Sendable {
+        var address: HostPort
+        /// Who answered there last.
+        var node: NodeID?
+        /// A hello is on the way.
+        var pending: PeerRequestID?
+        var sentAt: BootInstant?
+        var answeredAt: BootInstant?
+        /// Named by discovery, a peer or an agreement at the last rebuild, or introduced by a hello since.
+        var wanted = true
+        /// A node said hello and named this address as its own; forgotten when it does not answer for a while.
+        var introducedAt: BootInstant?
+    }
+
+    let ownID: NodeID
+    let clusterName: String
+    let window: Duration
+    private(set) var peers: [Peer] = []
+    var targets: [Target] = []
+    private(set) var discovered: [HostPort] = []
+    /// How many addresses there would be without the bound.
+    private(set) var addressCount = 0
+    /// The lists of addresses have changed since `rebuild`.
+    private(set) var listsChanged = true
+
+    init(ownID: NodeID, clusterName: String, window: Duration) {
+        self.ownID = ownID
+        self.clusterName = clusterName
+        self.window = window
+    }
+
+    func index(of id: NodeID) -> Int? {
+        var index = 0
+        while index < peers.count {
+            if peers[index].view.nodeID == id { return index }
+            index += 1
+        }
+        return nil
+    }
+
+    func peer(_ id: NodeID) -> Peer? {
+        index(of: id).map { peers[$0] }
+    }
+
+    func isLive(_ peer: Peer, _ now: BootInstant) -> Bool {
+        now.nanoseconds - peer.heardAt.nanoseconds <= window.inNanoseconds
+    }
+
+    func targetIndex(_ address: HostPort) -> Int? {
+        var index = 0
+        while index < targets.count {
+            if targets[index].address == address { return index }
+            index += 1
+        }
+        return nil
+    }
+
+    mutating func setDiscovered(_ addresses: [HostPort]) {
+        guard addresses != discovered else { return }
+        discovered = Array(addresses.prefix(NodeView.maximumListed))
+        listsChanged = true
+    }
+
+    /// What `learn` found out.
+    struct News {
+        /// The node was not heard within the window before.
+        var isNew = false
+        /// Something that matters to decisions differs from before.
+        var changed = false
+    }
+
+    /// Takes in the answer of a node to a request that was sent to `address` at `sentAt`.
+    mutating func learn(_ view: NodeView, from address: HostPort, sentAt: BootInstant, now: BootInstant) -> News {
+        if let target = targetIndex(address) {
+            targets[target].answeredAt = now
+            if targets[target].node != view.nodeID { targets[target].node = view.nodeID }
+        }
+        guard view.nodeID != ownID else { return News() }
+        guard let index = index(of: view.nodeID) else {
+            guard makeRoom(now) else { return News() }
+            peers.append(Peer(view: view, generation: view.generation, address: address, heardAt: sentAt))
+            listsChanged = true
+            return News(isNew: true, changed: true)
+        }
+        var news = News(isNew: !isLive(peers[index], now))
+        news.changed = update(index, view) || news.isNew
+        if sentAt >= peers[index].heardAt {
+            peers[index].heardAt = sentAt
+            if peers[index].address != address { peers[index].address = address }
+        }
+        return news
+    }
+
+    /// Takes in what a node says when it asks. It does not count as heard by that: it may be out of our reach.
+    ///
+    /// - Returns: whether something that matters to decisions differs from before.
+    mutating func introduce(_ view: NodeView, now: BootInstant) -> Bool {
+        guard view.nodeID != ownID else { return false }
+        if let target = targetIndex(view.address) {
+            targets[target].introducedAt = now
+        } else if targets.count < NodeView.maximumListed {
+            targets.append(Target(address: view.address, introducedAt: now))
+        }
+        guard let index = index(of: view.nodeID) else { return false }
+        return update(index, view)
+    }
+
+    private mutating func update(_ index: Int, _ view: NodeView) -> Bool {
+        // A message that was overtaken must not undo what is known for sure.
+        if view.generation < peers[index].generation { return false }
+        if peers[index].view.phase == .formed && view.phase != .formed { return false }
+        peers[index].generation = view.generation
+        let sameLists = peers[index].view.heard == view.heard && peers[index].view.discovered == view.discovered
+        if sameLists && Self.matters(peers[index].view, view) == false {
+            peers[index].view.leader = view.leader
+            return false
+        }
+        if !sameLists { listsChanged = true }
+        peers[index].view = view
+        return true
+    }
+
+    private static func matters(_ old: NodeView, _ new: NodeView) -> Bool {
+        old.phase != new.phase || old.ready != new.ready || old.dqliteID != new.dqliteID
+            || old.generation != new.generation || old.proposal != new.proposal || old.clusterID != new.clusterID
+            || old.expect != new.expect || old.address != new.address || old.clusterName != new.clusterName
+            || old.nonVoter != new.nonVoter
+    }
+
+    /// Drops a node that was not heard for long when the table is full; false when all of them are alive.
+    private mutating func makeRoom(_ now: BootInstant) -> Bool {
+        if peers.count < NodeView.maximumListed { return true }
+        guard let index = peers.firstIndex(where: { !isLive($0, now) }) else { return false }
+        peers.remove(at: index)
+        return true
+    }
+
+    /// The nodes heard now, sorted by id, for our view.
+    func heard(_ now: BootInstant) -> [NodeView.Heard] {
+        var list: [NodeView.Heard] = []
+        for peer in peers where isLive(peer, now) {
+            list.append(NodeView.Heard(nodeID: peer.view.nodeID, address: peer.address))
+        }
+        list.sort { $0.nodeID < $1.nodeID }
+        return list
+    }
+
+    /// Brings the targets in line with what discovery, the peers and `extra` name. First-hand knowledge only: what a peer
+    /// has itself discovered or heard; so an address that is gone everywhere is forgotten everywhere.
+    mutating func rebuild(extra: [HostPort], now: BootInstant) {
+        listsChanged = false
+        var index = 0
+        while index < targets.count {
+            let introduced = targets[index].introducedAt
+            targets[index].wanted = introduced.map { now.nanoseconds - $0.nanoseconds < 10_000_000_000 } ?? false
+            index += 1
+        }
+        var dropped = 0
+        func want(_ address: HostPort) {
+            if let index = targetIndex(address) {
+                targets[index].wanted = true
+            } else if targets.count < NodeView.maximumListed {
+                targets.append(Target(address: address))
+            } else {
+                dropped += 1
+            }
+        }
+        for address in discovered { want(address) }
+        for address in extra { want(address) }
+        for peer in peers where isLive(peer, now) {
+            want(peer.address)
+            guard peer.view.clusterName == clusterName else { continue }
+            for address in peer.view.discovered { want(address) }
+            for heard in peer.view.heard where heard.nodeID != ownID { want(heard.address) }
+        }
+        targets.removeAll { !$0.wanted && $0.pending == nil }
+        addressCount = targets.count + dropped
+    }
+
+    /// How many nodes and addresses are known that could found a cluster and are not in `members`: nodes that answer, and
+    /// addresses that a discovery (ours or that of a node that answers) names and where nobody answers. Two addresses at
+    /// which the same node answered count once; a node that never founds, or has another cluster name, does not count.
+    func strangers(to members: [FoundingMember], now: BootInstant) -> Int {
+        var nodes: [NodeID] = []
+        var addresses: [HostPort] = []
+        func isMember(_ id: NodeID) -> Bool {
+            for member in members where member.nodeID == id { return true }
+            return id == ownID
+        }
+        func count(_ address: HostPort) {
+            for member in members where member.address == address { return }
+            if let node = answering(address, now) {
+                if isMember(node) || nodes.contains(node) { return }
+                if let known = index(of: node), !couldFound(peers[known].view) { return }
+                nodes.append(node)
+            } else if !addresses.contains(address) {
+                addresses.append(address)
+            }
+        }
+        for address in discovered { count(address) }
+        for peer in peers where isLive(peer, now) && peer.view.clusterName == clusterName {
+            for address in peer.view.discovered { count(address) }
+            if couldFound(peer.view), !isMember(peer.view.nodeID), !nodes.contains(peer.view.nodeID) {
+                nodes.append(peer.view.nodeID)
+            }
+        }
+        return nodes.count + addresses.count
+    }
+
+    /// Who answers at the address. What is silent counts as an address of its own: another node may have taken it over.
+    private func answering(_ address: HostPort, _ now: BootInstant) -> NodeID? {
+        guard let index = targetIndex(address), let node = targets[index].node, let at = targets[index].answeredAt
+        else {
+            return nil
+        }
+        if node == ownID { return node }
+        return now.nanoseconds - at.nanoseconds <= 2 * window.inNanoseconds ? node : nil
+    }
+
+    private func couldFound(_ view: NodeView) -> Bool {
+        view.clusterName == clusterName && view.expect != nil && !view.nonVoter
+    }
+
+    /// Discovered addresses at which nobody answered within the window.
+    func unanswered(_ now: BootInstant) -> [HostPort] {
+        discovered.filter { address in
+            guard let index = targetIndex(address), let at = targets[index].answeredAt else { return true }
+            return now.nanoseconds - at.nanoseconds > 2 * window.inNanoseconds
+        }
+    }
+}
