@@ -2,6 +2,9 @@
 ///
 /// It takes the byte stream behind the protocol word. It never lets through what the node does not understand, and
 /// keeps at most one unfinished message.
+///
+/// The answers of the node have to be shown to it too (`consumeAnswer`): libdqlite 1.11 dies of a statement id that
+/// was finalized or never given out, so ids that were not seen in an answer are refused here.
 public struct ClientRequestVetter: Sendable {
     /// What a client may ask for.
     public enum Policy: Sendable, Hashable {
@@ -41,8 +44,10 @@ public struct ClientRequestVetter: Sendable {
     private let databases: Set<String>?
     private var buffer: [UInt8] = []
     private var isClosed = false
-    /// Statement ids that may be in use: the node takes the lowest free one. A failed Prepare leaves one too many
-    /// here, never one too few.
+    /// The requests that were forwarded and are not answered yet, in order.
+    private var pending: [WireRequest.MessageType] = []
+    private var answers = AnswerFollower()
+    /// Statement ids that the node surely has.
     private var statements: Set<UInt32> = []
 
     /// `databases` are the names that may be opened or dumped; nil stands for any that is a plain file name.
@@ -96,6 +101,21 @@ public struct ClientRequestVetter: Sendable {
         return nil
     }
 
+    /// How many forwarded requests the node has not answered yet. Forward one at a time, or interrupts go astray.
+    public var outstanding: Int { pending.count }
+
+    /// Takes in the next bytes that the node sends to the client. Pass them on unchanged.
+    public mutating func consumeAnswer(_ bytes: some Collection<UInt8>) {
+        for answer in answers.consume(bytes) where !pending.isEmpty {
+            switch (pending.removeFirst(), answer) {
+            case (.prepare, .statement(let id)): statements.insert(id)
+            // A connection can open a database again only after it lost the first, and all statements with it.
+            case (.open, .database): statements = []
+            default: break
+            }
+        }
+    }
+
     private mutating func vet(_ message: [UInt8]) -> Verdict {
         guard let type = WireRequest.MessageType(rawValue: message[4]), type != .heartbeat else {
             return .answer(WireEncoder.failure(code: 1001, message: "unknown request type \(message[4])"))
@@ -113,12 +133,13 @@ public struct ClientRequestVetter: Sendable {
                 return .answer(WireEncoder.failure(code: refusal.code, message: refusal.text))
             }
             try body.end()
-            try account(for: type, message)
+            if let refusal = try account(for: type, message) {
+                return .answer(WireEncoder.failure(code: refusal.code, message: refusal.text))
+            }
         } catch {
-            return error.code == .busy
-                ? .answer(WireEncoder.failure(code: 5, message: error.message))
-                : .close(reason: "a malformed \(type) request: \(error.message)")
+            return .close(reason: "a malformed \(type) request: \(error.message)")
         }
+        pending.append(type)
         return .forward(message)
     }
 
@@ -203,19 +224,28 @@ public struct ClientRequestVetter: Sendable {
         return isPlain ? nil : Refusal(code: 14, text: "\"\(name)\" is no name of a database")
     }
 
-    /// - Throws: `busy` when too many statements are prepared.
-    private mutating func account(for type: WireRequest.MessageType, _ message: [UInt8]) throws(DqliteError) {
-        if type == .prepare {
-            guard statements.count < limits.statements else {
-                throw DqliteError(.busy, "\(statements.count) statements are prepared; finalize some")
+    /// Keeps the books of prepared statements.
+    private mutating func account(
+        for type: WireRequest.MessageType, _ message: [UInt8]
+    ) throws(DqliteError) -> Refusal? {
+        switch type {
+        case .open:
+            statements = []
+        case .prepare:
+            let count = statements.count + pending.count { $0 == .prepare }
+            if count >= limits.statements {
+                return Refusal(code: 5, text: "\(count) statements are prepared; finalize some")
             }
-            var id: UInt32 = 0
-            while statements.contains(id) { id += 1 }
-            statements.insert(id)
-        } else if type == .finalize {
+        case .exec, .query, .finalize:
             var body = WireDecoder(Array(message[12...]))
-            statements.remove(try body.integer())
+            let id = try body.integer(UInt32.self)
+            guard statements.contains(id) else { return Refusal(code: 12, text: "no statement with the given id") }
+            if type == .finalize { statements.remove(id) }
+        case .leader, .client, .heartbeat, .execSQL, .querySQL, .interrupt, .connect, .add, .assign, .remove, .dump,
+            .cluster, .transfer, .describe, .weight:
+            break
         }
+        return nil
     }
 
     private static func refusal(of type: WireRequest.MessageType) -> String? {

@@ -30,6 +30,9 @@ public actor DqliteClient {
     private let handler: NIOLoopBound<ClientHandler>
     private var lastID: ClientCore.RequestID = 0
     private var database: UInt32 = 0
+    /// The statements that the node surely has, by id. libdqlite 1.11 crashes when it is asked for another one.
+    private var statements: [UInt32: Statement] = [:]
+    private var lastStatement: UInt64 = 0
     /// How many requests with a possible effect have ended other than by surely not being executed.
     private(set) var effects = 0
 
@@ -136,11 +139,16 @@ public actor DqliteClient {
     public func open(_ name: String, timeout: Duration? = nil) async throws {
         guard case .database(let id) = try await call(.open(name: name), timeout) else { throw Self.unexpected() }
         database = id
+        // Only a connection that lost its database, and its statements with it, can open one again.
+        statements = [:]
     }
 
     /// A prepared statement of one connection.
     public struct Statement: Hashable, Sendable {
         public let id: UInt32
+        /// Tells it from an earlier statement with the same id.
+        fileprivate let serial: UInt64
+        fileprivate let connection: ObjectIdentifier
         /// How many parameters it takes.
         public let parameterCount: UInt64
     }
@@ -151,11 +159,17 @@ public actor DqliteClient {
         else {
             throw Self.unexpected()
         }
-        return Statement(id: id, parameterCount: count)
+        lastStatement += 1
+        let statement = Statement(
+            id: id, serial: lastStatement, connection: ObjectIdentifier(self), parameterCount: count)
+        statements[id] = statement
+        return statement
     }
 
     /// Frees a prepared statement.
     public func finalize(_ statement: Statement, timeout: Duration? = nil) async throws {
+        try check(statement)
+        statements[statement.id] = nil
         _ = try await call(.finalize(database: database, statement: statement.id), timeout)
     }
 
@@ -164,14 +178,23 @@ public actor DqliteClient {
     public func exec(
         _ statement: Statement, _ parameters: [DqliteValue] = [], timeout: Duration? = nil
     ) async throws -> (lastInsertID: Int64, rowsAffected: UInt64) {
-        try await result(.exec(database: database, statement: statement.id, parameters: parameters), timeout)
+        try check(statement)
+        return try await result(.exec(database: database, statement: statement.id, parameters: parameters), timeout)
     }
 
     /// Queries with a prepared statement on the leader.
     public func query(
         _ statement: Statement, _ parameters: [DqliteValue] = [], timeout: Duration? = nil
     ) async throws -> DqliteRows {
-        try await rows(.query(database: database, statement: statement.id, parameters: parameters), timeout)
+        try check(statement)
+        return try await rows(.query(database: database, statement: statement.id, parameters: parameters), timeout)
+    }
+
+    /// - Throws: `noDatabase`, as the node should, for a statement that this connection does not have (any more).
+    private func check(_ statement: Statement) throws(DqliteError) {
+        guard statements[statement.id] == statement else {
+            throw DqliteError(.noDatabase, "no statement with the id \(statement.id) is prepared on this connection")
+        }
     }
 
     /// Executes SQL on the leader; the answer is that of the last statement, the parameters are the first one's.
@@ -304,6 +327,7 @@ public actor DqliteClient {
             if request.mayHaveEffect { effects += 1 }
             return response
         } catch {
+            if (error as? DqliteError)?.code == .noDatabase { statements = [:] }
             if (error as? DqliteError)?.mayHaveBeenExecuted != false { effects += 1 }
             throw error
         }

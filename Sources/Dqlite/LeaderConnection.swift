@@ -51,6 +51,7 @@ public actor LeaderConnection {
     ///
     /// No new attempt starts after `timeout`. Throws what `body` throws, and `notLeader` or the last failure when no
     /// leader was found in time.
+    @discardableResult
     public func withLeader<T: Sendable>(
         timeout: Duration? = nil, _ body: @Sendable (DqliteClient) async throws -> T
     ) async throws -> T {

@@ -78,6 +78,12 @@ enum NodeConfigurationCheck {
         guard (configuration.snapshotThreshold == nil) == (configuration.snapshotTrailing == nil) else {
             throw misuse("snapshot threshold and trailing are set together or not at all")
         }
+        if let threshold = configuration.snapshotThreshold, let trailing = configuration.snapshotTrailing {
+            // libdqlite keeps the log of the last snapshot but one, as a second chance.
+            guard trailing >= 4, trailing >= threshold else {
+                throw misuse("snapshot trailing \(trailing) is less than 4 or than the threshold \(threshold)")
+            }
+        }
         try checkDirectory(configuration.directory)
     }
 
@@ -97,6 +103,14 @@ enum NodeConfigurationCheck {
             throw fails(cause.errno == ENOENT ? 19 : cause.errno == ENAMETOOLONG ? 14 : 18, cause)
         }
         guard info.st_mode & S_IFMT == S_IFDIR else { throw fails(20) }
-        guard access(directory, W_OK | X_OK) == 0 else { throw fails(18, SystemError.last("write in", directory)) }
+        // For root, and on odd file systems, only trying tells.
+        let probe = "\(directory)/.writable.\(getpid())"
+        let descriptor = open(probe, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            let cause = SystemError.last("create", probe)
+            throw fails(cause.errno == ENOSPC || cause.errno == EDQUOT ? 22 : 18, cause)
+        }
+        close(descriptor)
+        unlink(probe)
     }
 }

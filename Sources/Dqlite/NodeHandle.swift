@@ -8,6 +8,8 @@ import Synchronization
 /// Sendable because it is only a pair of pointers that are never written; `DqliteNode` hands it to one thread at a
 /// time, and libdqlite's own threads are behind it.
 struct NodeHandle: @unchecked Sendable {
+    private static let creating = Mutex<Void>(())
+
     private let node: OpaquePointer
     private let connector: Unmanaged<ConnectBox>?
 
@@ -18,7 +20,10 @@ struct NodeHandle: @unchecked Sendable {
         try NodeConfigurationCheck.check(configuration)
         try FailureLatch.check()
         var created: OpaquePointer?
-        let rv = dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
+        // libdqlite numbers its VFS names with a counter that it does not guard.
+        let rv = creating.withLock { _ in
+            dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
+        }
         guard rv == 0, let node = created else {
             let error = NodeFailure.create(rv, message: message(of: created), directory: configuration.directory)
             FailureLatch.close(error)

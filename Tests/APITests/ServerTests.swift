@@ -101,8 +101,8 @@ import Testing
     @Test("a client that stops in its head or in its body is let go, and one that trickles its body too")
     func slowClients() async throws {
         var limits = APILimits()
-        limits.idleTime = .milliseconds(300)
-        limits.requestTime = .milliseconds(300)
+        limits.idleTime = .seconds(1)
+        limits.requestTime = .milliseconds(500)
         try await serve(FakeControlPlane(), limits: limits) { address in
             let silent = try RawConnection(to: address)
             #expect(try await silent.readToEnd() == "")
@@ -184,13 +184,13 @@ import Testing
         var limits = APILimits()
         limits.drainTime = .milliseconds(100)
         let start = BootClock.now
-        try await serve(FakeControlPlane(hangs: .seconds(3)), limits: limits) { address in
+        try await serve(FakeControlPlane(hangs: .seconds(60)), limits: limits) { address in
             let connection = try RawConnection(to: address)
             try connection.send("PUT /vip HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n{\"vip\":\"x\"}")
             // The server has read the request when it answers another, sent later.
             _ = try await APIClient(address: address).status()
         }
-        #expect(start.duration(to: BootClock.now) < .milliseconds(2500))
+        #expect(start.duration(to: BootClock.now) < .seconds(30))
     }
 
     @Test("an address in use and an address of another host are named with the remedy")

@@ -270,9 +270,7 @@ private func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Va
 }
 
 private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        OwnThread(name: "test") { continuation.resume(with: Result { try body() }) }.start()
-    }
+    try await BlockingThread.run(named: "test", body)
 }
 
 @Suite("Counting answers")

@@ -135,13 +135,16 @@ extension ClusterNode {
         let epoch = leadershipEpoch
         await refreshMembers()
         report(.leaderKnown(leaderAddress))
-        logger.info(
-            leadership.isLeader
-                ? "this node leads" : leadership.leader == nil ? "no leader is known" : "another node leads",
-            metadata: [
-                "raft.term": "\(leadership.term)", "raft.leader": "\(leadership.leader ?? 0)",
-                "raft.leader_address": "\(leaderAddress?.description ?? "")",
-            ])
+        if leadership != lastLogged {
+            lastLogged = leadership
+            logger.info(
+                leadership.isLeader
+                    ? "this node leads" : leadership.leader == nil ? "no leader is known" : "another node leads",
+                metadata: [
+                    "raft.term": "\(leadership.term)", "raft.leader": "\(leadership.leader ?? 0)",
+                    "raft.leader_address": "\(leaderAddress?.description ?? "")",
+                ])
+        }
         guard leadership.isLeader else {
             report(.notLeading)
             Task { await hearConfiguration() }

@@ -35,6 +35,8 @@ public actor ClusterNode: Service {
     private var timer: Task<Void, Never>?
     /// Bumped at each change of leadership, so that work for an earlier one knows that it is out of date.
     var leadershipEpoch = 0
+    /// So that what has not changed is not logged again.
+    var lastLogged = Leadership()
 
     /// What this node waits for, in words; empty when it is a member of a formed cluster.
     private(set) var waitingFor = ""

@@ -30,10 +30,7 @@ struct PeerClient: Sendable {
                 }
             }
             .connect(host: target.host, port: Int(target.port))
-        connected.whenFailure { error in
-            let code = (error as? IOError)?.errnoCode
-            answer.fail(code.map { SystemError("connect to", target.description, errno: $0) } ?? error)
-        }
+        connected.whenFailure { answer.fail(ConnectFailure.explain($0, target.description)) }
         defer {
             expiry.cancel()
             connected.whenSuccess { $0.close(promise: nil) }

@@ -46,13 +46,14 @@ final class RaftDialer: Sendable {
                 logger.info("a peer is reachable again", metadata: ["peer.address": "\(address)"])
             }
             return .success(descriptor)
-        } catch {
+        } catch let failure {
+            let error = ConnectFailure.explain(failure, address)
             let text = "\(error)"
             if failures.withLock({ $0.updateValue(text, forKey: address) }) != text {
                 logger.info("a peer cannot be reached", metadata: ["peer.address": "\(address)", "error": "\(text)"])
             }
-            let code = (error as? SystemError)?.errno ?? (error as? IOError)?.errnoCode ?? ECONNREFUSED
-            return .failure(SystemError("connect to", address, errno: code))
+            return .failure(
+                error as? SystemError ?? SystemError("connect to", address, errno: ECONNREFUSED))
         }
     }
 

@@ -36,6 +36,7 @@ public final class GuardClient: AddressGuard, Sendable {
         environment: [String: String], onGuardLost: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         guard let text = environment[GuardEnvironment.channel] else { return nil }
+        Self.takeName()
         unsetenv(GuardEnvironment.channel)
         unsetenv(GuardEnvironment.inherited)
         for descriptor in GuardEnvironment.inheritedDescriptors(environment) {
@@ -58,6 +59,16 @@ public final class GuardClient: AddressGuard, Sendable {
             usleep(10_000)
             return .end
         }
+    }
+
+    /// Gives the process the name by which the guard was called: started through /proc/self/exe it is called "exe".
+    private static func takeName() {
+        guard let name = CommandLine.arguments.first?.utf8.split(separator: UInt8(ascii: "/")).last else { return }
+        // A name is a help for people: nothing depends on it. This file names the first thread, whichever thread writes.
+        let descriptor = open("/proc/self/comm", O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        _ = Array(name.prefix(15)).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        close(descriptor)
     }
 
     /// What to do after the loss of the guard.

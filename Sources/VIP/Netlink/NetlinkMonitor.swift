@@ -8,7 +8,10 @@ import Synchronization
 /// It listens in the network namespace of the thread that created it, from the moment `init` returns: read the state after
 /// that, and no change is missed.
 public final class NetlinkMonitor: Sendable {
-    /// The events, in the kernel's order; for one consumer. It ends with `stop()`, or when the socket fails for good.
+    /// The events, in the kernel's order; for one consumer.
+    ///
+    /// It ends with `stop()`, with the cancellation of the consumer's task, or when the socket fails for good: then make
+    /// a new monitor, whose `init` says what is wrong.
     public let events: AsyncStream<NetlinkEvent>
     private let wakeUp: WakeUp
 
@@ -16,9 +19,19 @@ public final class NetlinkMonitor: Sendable {
     public static let capacity = 4096
 
     /// - Throws: `SystemError` when the socket or the thread cannot be had.
-    public init() throws(SystemError) {
-        let socket = try NetlinkSocket(
-            groups: UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: 8 << 20, timeout: nil)
+    public convenience init() throws(SystemError) {
+        // Enough for some ten thousand events while the thread does not get a processor.
+        try self.init(socket: try Self.subscribe(receiveBuffer: 8 << 20))
+    }
+
+    /// A socket on which the events queue up; what does not fit into its buffer is lost.
+    static func subscribe(receiveBuffer: Int32) throws(SystemError) -> NetlinkSocket {
+        try NetlinkSocket(
+            groups: UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: receiveBuffer,
+            timeout: nil)
+    }
+
+    init(socket: NetlinkSocket) throws(SystemError) {
         let wakeUp = try WakeUp()
         let (events, continuation) = AsyncStream.makeStream(
             of: NetlinkEvent.self, bufferingPolicy: .bufferingOldest(Self.capacity))
@@ -82,9 +95,10 @@ private struct MonitorLoop {
             if ready > 0 && descriptors[0].revents != 0 {
                 do {
                     deliver(try socket.receive(into: &buffer).compactMap(\.event))
-                } catch  where error.errno == ENOBUFS || error.errno == EMSGSIZE {
+                } catch let error where error.errno == ENOBUFS || error.errno == EMSGSIZE {
                     owesOverrun = true
-                } catch  where error.errno == EAGAIN {
+                    deliver([])
+                } catch let error where error.errno == EAGAIN {
                     continue
                 } catch {
                     return

@@ -14,6 +14,8 @@ struct OwnedAddress {
     let address: VirtualAddress
     var isDesired = true
     var carried = Carried.absent
+    /// No address of the host lies in its subnet: it has to bring the connected route.
+    var needsRoute = false
     /// The index of the interface on which we have set it, or may have.
     var placed: UInt32?
     /// A set failed in a way that does not tell whether it was done: it is deleted, to be sure.

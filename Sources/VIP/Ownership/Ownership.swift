@@ -28,6 +28,8 @@ public actor Ownership: Service {
     private let announcer: ARPAnnouncer
     private var core: OwnershipCore
     private var isRunning = false
+    /// The index of the interface for which `keepSecondaries` was done.
+    private var knownIndex: UInt32?
 
     /// - Parameters:
     ///   - interface: the name of the interface that carries the addresses; it need not be there yet.
@@ -187,12 +189,12 @@ public actor Ownership: Service {
             switch directive {
             case .survey:
                 let link = try session.link(named: interface)
+                if let link, link.index != knownIndex { keepSecondaries(of: link) }
                 core.observe(link: link, addresses: try session.addresses(), now: BootClock.now)
             case .guardHold(let address, let interface, let until):
                 try guardChannel.hold(address, interface: interface, until: until)
-            case .set(let address, let interface, let exclusive):
-                try session.set(
-                    address, interface: interface, validLifetime: core.timing.lifetime, exclusive: exclusive)
+            case .set(let address, let interface, let setting):
+                try set(address, interface, setting)
             case .announce(let address):
                 wasSent = try announce(address)
             case .delete(let address, let interface):
@@ -206,6 +208,33 @@ public actor Ownership: Service {
             core.completed(directive, wasSent: wasSent, now: BootClock.now)
         } catch {
             core.failed(directive, error, now: BootClock.now)
+        }
+    }
+
+    private func set(_ address: VirtualAddress, _ index: UInt32, _ setting: OwnershipSetting) throws(SystemError) {
+        let lifetime = core.timing.lifetime
+        switch setting {
+        case .new(let prefixRoute):
+            try session.set(
+                address, interface: index, validLifetime: lifetime, exclusive: true, prefixRoute: prefixRoute)
+        case .takenOver, .refreshed:
+            try session.set(address, interface: index, validLifetime: lifetime)
+        }
+    }
+
+    /// Sees to it that no address of the host goes with one of ours: see `SecondaryPromotion`.
+    private func keepSecondaries(of link: LinkState) {
+        knownIndex = link.index
+        do {
+            if try SecondaryPromotion.isOn(interface: link.name) { return }
+            try SecondaryPromotion.enable(interface: link.name)
+            logger.notice(
+                "Turned on promotion of secondary addresses, so that no address of the host goes with a virtual one",
+                metadata: ["sysctl": "net.ipv4.conf.\(link.name).promote_secondaries"])
+        } catch {
+            logger.warning(
+                "An address of the host that is set later than a virtual one of its subnet may be lost with that",
+                metadata: ["error": "\(error)"])
         }
     }
 
@@ -247,7 +276,7 @@ public actor Ownership: Service {
                 "Address released", metadata: ["vip.address": "\(address)", "reason": "\(reason.rawValue)"])
         case .reinstated(let address):
             logger.warning(
-                "Address was removed by somebody else and is set again", metadata: ["vip.address": "\(address)"])
+                "Address was removed from outside and is set again", metadata: ["vip.address": "\(address)"])
         case .conflict(let address, let detail):
             logger.error("Address conflict", metadata: ["vip.address": "\(address)", "error": "\(detail)"])
         case .linkDown: logger.warning("Link is down: no announcement can be sent")

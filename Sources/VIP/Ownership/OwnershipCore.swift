@@ -122,15 +122,24 @@ public struct OwnershipCore: Sendable {
     public func isNews(_ event: NetlinkEvent) -> Bool {
         switch event {
         case .addressAdded(let found):
-            guard let entry = entries.first(where: { $0.address.address == found.address }) else { return false }
+            guard let entry = entries.first(where: { $0.address.address == found.address }) else {
+                return isOfHost(found)
+            }
             return !(entry.placed == found.interfaceIndex && found.matches(entry.address))
         case .addressRemoved(let found):
-            guard let entry = entries.first(where: { $0.address.address == found.address }) else { return false }
+            guard let entry = entries.first(where: { $0.address.address == found.address }) else {
+                return isOfHost(found)
+            }
             return entry.placed != nil || entry.carried != .absent
         case .linkChanged(let changed): return changed.name == interface || changed.index == link?.index
         case .linkRemoved(let index): return index == link?.index
         case .overrun: return true
         }
+    }
+
+    /// Whether the host's own addresses of the interface change, on which it depends how ours are set.
+    private func isOfHost(_ found: InterfaceAddress) -> Bool {
+        found.interfaceIndex == link?.index && !found.isTagged
     }
 
     private func isValid(_ lease: Lease?, _ now: BootInstant) -> Bool {
@@ -196,6 +205,8 @@ public struct OwnershipCore: Sendable {
             let entry = entries[index]
             let same = addresses.filter { $0.address == entry.address.address }
             let place = entry.placed ?? found?.index
+            entries[index].needsRoute = entry.address.needsPrefixRoute(
+                among: addresses.filter { $0.interfaceIndex == found?.index })
             let exact = same.first { $0.interfaceIndex == place && $0.matches(entry.address) }
             if entry.placed != nil {
                 if let exact {
@@ -349,7 +360,7 @@ public struct OwnershipCore: Sendable {
                 directives.append(.guardHold(entry.address, interface: place, until: lease.end))
             }
             if entry.refreshAt <= now {
-                directives.append(.set(entry.address, interface: place, exclusive: false))
+                directives.append(.set(entry.address, interface: place, .refreshed))
             }
         }
     }
@@ -365,16 +376,16 @@ public struct OwnershipCore: Sendable {
         for index in entries.indices {
             let entry = entries[index]
             guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now) else { continue }
-            let isFree: Bool
+            let setting: OwnershipSetting
             switch entry.carried {
             case .foreign: continue
-            case .absent: isFree = true
-            case .ours: isFree = false
+            case .absent: setting = .new(prefixRoute: entry.needsRoute)
+            case .ours: setting = .takenOver
             }
             entries[index].retryAt = nil
             entries[index].isUnguarded = false
             directives.append(.guardHold(entry.address, interface: link.index, until: lease.end))
-            directives.append(.set(entry.address, interface: link.index, exclusive: isFree))
+            directives.append(.set(entry.address, interface: link.index, setting))
             if link.canSend { directives.append(.announce(entry.address)) }
         }
     }

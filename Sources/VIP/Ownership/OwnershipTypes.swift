@@ -25,7 +25,7 @@ public enum OwnershipEvent: Sendable, Hashable {
     /// Set and announced; `took` counts from the moment at which it was allowed to be.
     case claimed(VirtualAddress, term: UInt64, took: Duration)
     case released(VirtualAddress, reason: ReleaseReason)
-    /// Somebody else had removed it; it is set again.
+    /// It was removed, but not by this process; it is set again.
     case reinstated(VirtualAddress)
     /// Somebody else has set it on this host; it is not touched.
     case conflict(VirtualAddress, String)
@@ -42,13 +42,23 @@ public enum OwnershipDirective: Sendable, Hashable {
     case survey
     /// Tell the guard when to remove it.
     case guardHold(VirtualAddress, interface: UInt32, until: BootInstant)
-    /// Set it with the kernel lifetime, or refresh that. Exclusive: fail when it is there already.
-    case set(VirtualAddress, interface: UInt32, exclusive: Bool)
+    /// Set it with the kernel lifetime.
+    case set(VirtualAddress, interface: UInt32, OwnershipSetting)
     case announce(VirtualAddress)
     case delete(VirtualAddress, interface: UInt32)
     /// Tell the guard that it is deleted.
     case guardRelease(VirtualAddress, interface: UInt32)
     case event(OwnershipEvent)
+}
+
+/// How an address is set.
+public enum OwnershipSetting: Sendable, Hashable {
+    /// It must not be there yet. `prefixRoute`: with the connected route of its subnet, which the host has not otherwise.
+    case new(prefixRoute: Bool)
+    /// It is there and ours: an earlier run left it.
+    case takenOver
+    /// It is held: only its lifetime begins anew.
+    case refreshed
 }
 
 /// The times of the ownership.

@@ -53,8 +53,7 @@ enum Daemon {
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
-            onListening: { address in
-                logger.info("the API is open", metadata: ["listen": "\(address)"])
+            onListening: { _ in
                 do {
                     try guardClient.reportReady()
                 } catch {

@@ -22,7 +22,7 @@ enum GuardEntry {
         let logger = Logger(label: "dqlite-vip-guard")
         let data: DataDirectory
         do {
-            data = try DataDirectory(settings.dataDirectory)
+            data = try lock(settings.dataDirectory)
         } catch {
             logger.critical("\(Logger.Message(stringLiteral: error.description))")
             return error.code == .locked ? ExitStatus.failure.rawValue : ExitStatus.configuration.rawValue
@@ -33,6 +33,20 @@ enum GuardEntry {
         configuration.addressesFile = data.addressesFile
         configuration.inheritedDescriptors = [data.lockDescriptor]
         return withExtendedLifetime(data) { GuardProcess.run(configuration) }
+    }
+
+    /// Takes the data directory. After `kill -9` of both processes a supervisor starts us anew before the kernel has torn
+    /// down the old daemon, which takes it some ten milliseconds: so a lock that is held is waited for a little.
+    private static func lock(_ path: String) throws(DataDirectory.Failure) -> DataDirectory {
+        let deadline = BootClock.now.advanced(by: .seconds(2))
+        while true {
+            do throws(DataDirectory.Failure) {
+                return try DataDirectory(path)
+            } catch {
+                guard error.code == .locked, BootClock.now < deadline else { throw error }
+                usleep(20_000)
+            }
+        }
     }
 
     private static func runDaemon(_ settings: StartSettings, _ environment: [String: String]) -> Int32 {

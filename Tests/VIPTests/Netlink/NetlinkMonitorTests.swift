@@ -99,6 +99,27 @@ struct NetlinkMonitorTests {
         }
     }
 
+    @Test("events that do not fit into the kernel's queue are reported as lost")
+    func kernelOverrun() async throws {
+        try await withVirtualEthernet { namespace in
+            let socket = try await namespace.run { try NetlinkMonitor.subscribe(receiveBuffer: 1) }
+            try await namespace.session { session, link throws in
+                for number in 1...100 {
+                    let address = try VirtualAddress(parsing: "10.0.0.\(number)/32")
+                    try session.set(address, interface: link, validLifetime: 600)
+                }
+            }
+            // Only now somebody reads.
+            let monitor = try NetlinkMonitor(socket: socket)
+            defer { monitor.stop() }
+            try await event(in: monitor.events, "the overrun") { $0 == .overrun }
+            try await namespace.command("ip", "address", "add", "198.51.100.1/24", "dev", "v0")
+            try await event(in: monitor.events, "an event after it") { event in
+                if case .addressAdded(let address) = event { "\(address.address)" == "198.51.100.1" } else { false }
+            }
+        }
+    }
+
     @Test("stop ends the stream, and may be called twice")
     func stop() async throws {
         try await withMonitor { _, monitor in

@@ -56,7 +56,7 @@ final class NetworkNamespace: Sendable {
 
     /// A name under which `ip link set … netns` finds this namespace: the id of its thread.
     func threadIdentifier() async throws -> String {
-        try await run { String(gettid()) }
+        try await run { String(clinux_thread_id()) }
     }
 
     fileprivate func close() {
