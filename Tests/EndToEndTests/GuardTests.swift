@@ -30,7 +30,8 @@ extension EndToEnd {
         func daemonKilled() async throws {
             try await withOneNode { lab in
                 let guardPID = try #require(lab[1].guardPID)
-                for _ in 0..<3 {
+                var losses: [Duration] = []
+                for _ in 0..<5 {
                     let daemon = try await eventually("daemon", within: .seconds(5)) { lab[1].daemonPID }
                     _ = try await lab.holder()
                     let time = try lab.inject(.kill9Daemon, onNode: 1)
@@ -38,7 +39,7 @@ extension EndToEnd {
                     {
                         lab.witness.timeline.loss(of: lab.vip, by: 1, after: time)
                     }
-                    #expect(time.duration(to: lost) < .milliseconds(50))
+                    losses.append(time.duration(to: lost))
                     let next = try await eventually("new daemon", within: .seconds(5)) {
                         lab[1].daemonPID.flatMap { $0 == daemon ? nil : $0 }
                     }
@@ -46,6 +47,11 @@ extension EndToEnd {
                     #expect(lab[1].guardPID == guardPID)
                     _ = try await lab.holder(within: .seconds(15))
                 }
+                // Some 35 ms are the kernel's, which ends the database's asynchronous I/O before anybody hears of the
+                // death. One kill of five may meet a machine that is busy elsewhere; the middle one may not.
+                let distribution = try #require(Distribution(losses))
+                #expect(distribution.median < .milliseconds(50), "\(losses)")
+                #expect(distribution.maximum < .milliseconds(200), "\(losses)")
             }
         }
 
@@ -155,10 +161,9 @@ extension EndToEnd {
                 let holder = try await lab.settled(for: .milliseconds(500))
                 for node in lab.nodes { lab[node.number].signalAll(SIGKILL) }
                 // Freeze it as it is: this is what a host is left with whose kernel has no lifetimes.
-                try ip(
-                    lab,
-                    ["address", "change", lab.vipText, "dev", "eth0", "valid_lft", "forever", "preferred_lft", "0"],
-                    node: holder)
+                let seen = lab.witness.timeline.events.last { $0.change.address == lab.vip }
+                let tag = try #require(seen?.change.tag, "this kernel keeps no tags: it needs Linux 5.18 or later")
+                try lab.network.freeze(lab.vip, onNode: holder, tag: tag)
                 for node in lab.nodes { try await node.kill9() }
                 #expect(try lab.network.addresses(ofNode: holder).contains(lab.vipText))
                 let time = BootClock.now
