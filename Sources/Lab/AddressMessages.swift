@@ -9,6 +9,8 @@ public struct AddressChange: Equatable, Sendable {
     public var isPresent: Bool
     /// Remaining valid lifetime in seconds, 4294967295 for ever; nil when the message carries none.
     public var validLifetime: UInt32?
+    /// IFA_PROTO: who set it; nil when the message carries none.
+    public var tag: UInt8?
 }
 
 /// Reads rtnetlink's address messages: just enough for a witness, and on purpose not the product's own decoder.
@@ -21,6 +23,7 @@ enum AddressMessages {
     private static let local: UInt16 = 2
     private static let address: UInt16 = 1
     private static let cacheInformation: UInt16 = 6
+    private static let protocolTag: UInt16 = 11
     private static let inet: UInt8 = 2
 
     /// Decodes every whole message; what is malformed or of another type is left out. Any bytes are taken.
@@ -41,12 +44,40 @@ enum AddressMessages {
         return changes
     }
 
+    /// The request that sets an address for ever, tagged: what `ip address replace` does, and Debian 12's cannot tag.
+    static func replacement(
+        _ address: IPAddress, prefixLength: UInt8, interface: UInt32, tag: UInt8
+    ) -> [UInt8] {
+        func word(_ value: UInt32) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0) } }
+        func attribute(_ type: UInt16, _ value: [UInt8]) -> [UInt8] {
+            let padding = [UInt8](repeating: 0, count: -value.count & 3)
+            return [UInt8(value.count + 4), 0, UInt8(type), 0] + value + padding
+        }
+        let forEver = UInt32.max
+        let body =
+            [inet, prefixLength, 0, 0] + word(interface) + attribute(local, address.bytes)
+            + attribute(Self.address, address.bytes) + attribute(protocolTag, [tag])
+            + attribute(cacheInformation, word(0) + word(forEver) + word(0) + word(0))
+        // NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_CREATE
+        let flags: UInt16 = 0x1 | 0x4 | 0x100 | 0x400
+        return word(UInt32(headerLength + body.count)) + [UInt8(newAddress), 0, UInt8(flags & 0xFF), UInt8(flags >> 8)]
+            + word(1) + word(0) + body
+    }
+
+    /// The error number of an acknowledgement, 0 for success; nil for any other message.
+    static func acknowledgement(_ bytes: [UInt8]) -> Int32? {
+        let errorType: UInt16 = 2
+        guard bytes.count >= headerLength + 4, bytes.word16(at: 4) == errorType else { return nil }
+        return -Int32(bitPattern: bytes.word32(at: headerLength))
+    }
+
     private static func change(_ slice: ArraySlice<UInt8>, isPresent: Bool) -> AddressChange? {
         let body = Array(slice)
         guard body.count >= addressHeaderLength, body[0] == inet else { return nil }
         var found: IPAddress?
         var fallback: IPAddress?
         var lifetime: UInt32?
+        var tag: UInt8?
         var offset = addressHeaderLength
         while offset + 4 <= body.count {
             let length = Int(body.word16(at: offset))
@@ -56,6 +87,7 @@ enum AddressMessages {
             case local: found = IPAddress(bytes: value)
             case address: fallback = IPAddress(bytes: value)
             case cacheInformation where value.count >= 8: lifetime = body.word32(at: offset + 8)
+            case protocolTag where value.count == 1: tag = value.first
             default: break
             }
             offset += (length + 3) & ~3
@@ -63,7 +95,7 @@ enum AddressMessages {
         guard let address = found ?? fallback else { return nil }
         return AddressChange(
             address: address, prefixLength: body[1], interface: body.word32(at: 4), isPresent: isPresent,
-            validLifetime: lifetime)
+            validLifetime: lifetime, tag: tag)
     }
 }
 

@@ -42,6 +42,9 @@ public final class LabCluster: Sendable {
     /// Node 1...n.
     public subscript(number: Int) -> LabNode { nodes[number - 1] }
 
+    /// The cluster addresses of all nodes, sorted as texts.
+    public var clusterAddresses: [String] { nodes.map { "\($0.clusterAddress)" }.sorted() }
+
     /// Ends everything and removes it.
     public func close() {
         stopWatching()
@@ -55,7 +58,7 @@ public final class LabCluster: Sendable {
     }
 
     private func stopWatching() {
-        prober.withLock { $0?.stop() }
+        stopProbe()
         responders.stop()
         arp.stop()
         witness.stop()
@@ -71,6 +74,14 @@ public final class LabCluster: Sendable {
             let made = try Prober(network.client, target: vip)
             prober = made
             return made
+        }
+    }
+
+    /// Ends the probe; `startProbe` begins a new one.
+    public func stopProbe() {
+        prober.withLock { prober in
+            prober?.stop()
+            prober = nil
         }
     }
 
@@ -90,6 +101,14 @@ public final class LabCluster: Sendable {
         public var members: Set<NodeStatus.Member>
         /// By node number.
         public var statuses: [Int: NodeStatus]
+
+        public var voters: Int { members.count { $0.role == "voter" } }
+        /// Cluster addresses, sorted as texts.
+        public var addresses: [String] { members.map(\.address).sorted() }
+        /// The member whose cluster port is that of a node.
+        public func member(_ node: LabNode) -> NodeStatus.Member? {
+            members.first { $0.address == "\(node.clusterAddress)" }
+        }
     }
 
     /// Waits until these nodes, and no others, are one formed cluster under one leader, and all say the same of it.

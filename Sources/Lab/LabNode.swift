@@ -46,6 +46,12 @@ public final class LabNode: Sendable {
         try launch(prefix + [other ?? binary] + options.arguments, environment: environment)
     }
 
+    /// Starts any command in the product's place, such as a shell with the seed's own words.
+    @discardableResult
+    public func start(commandLine arguments: [String]) throws -> ChildProcess {
+        try launch(arguments, environment: [:])
+    }
+
     /// Starts it again with the command line of the last start.
     @discardableResult
     public func startAgain() throws -> ChildProcess {

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Platform
 import Synchronization
@@ -156,6 +157,23 @@ extension Network {
                 try PacketSocket.send(
                     ARPFrame.announcement(of: address, at: hardware, operation), interface: Self.interface)
             }
+        }
+    }
+
+    /// Makes an address of a node permanent and keeps its tag: what a crash leaves where nothing limits its life.
+    public func freeze(_ address: IPAddress, onNode node: Int, tag: UInt8) throws {
+        try servers[node - 1].perform {
+            let descriptor = try retryingOnInterrupt("open a netlink socket") {
+                socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            }
+            defer { Glibc.close(descriptor) }
+            let request = AddressMessages.replacement(
+                address, prefixLength: UInt8(Self.prefixLength), interface: if_nametoindex(Self.interface), tag: tag)
+            try retryingOnInterrupt("send to the kernel") { send(descriptor, request, request.count, 0) }
+            var answer = [UInt8](repeating: 0, count: 4096)
+            let count = try retryingOnInterrupt("hear from the kernel") { recv(descriptor, &answer, answer.count, 0) }
+            let code = AddressMessages.acknowledgement(Array(answer[..<count]))
+            guard code == 0 else { throw SystemError("set the address", "\(address)", errno: code ?? EBADMSG) }
         }
     }
 

@@ -34,8 +34,8 @@ public struct ProbeRecord: Sendable {
 
     public var replies: [Reply] = []
     public var stalls: [Stall] = []
-    /// Questions that the kernel took.
-    public var sent = 0
+    /// When each question was handed to the kernel.
+    public var questions: [BootInstant] = []
     /// Questions that it refused, for instance with ENETUNREACH.
     public var refused = 0
 
@@ -54,7 +54,7 @@ public struct FailoverView: Equatable, Sendable {
     public var outage: Duration
     /// Nobody answered any more at the end of the window.
     public var isOpen: Bool
-    /// Questions asked from the fault on that were never answered, about one per millisecond.
+    /// Questions asked in the window from the fault on that were not answered in it.
     public var lost: Int
     /// How often the answering node changed.
     public var changes: Int
@@ -72,7 +72,7 @@ public struct FailoverView: Equatable, Sendable {
         let times = [start] + replies.map(\.receivedAt) + [end]
         outage = zip(times, times.dropFirst()).map { $0.duration(to: $1) }.max() ?? .zero
         isOpen = (replies.last?.receivedAt ?? start).duration(to: end) > .milliseconds(500)
-        let asked = Int(fault.duration(to: end).inNanoseconds / Prober.interval.inNanoseconds)
+        let asked = record.questions.count { $0 >= fault && $0 <= end }
         lost = max(0, asked - replies.count { $0.sentAt >= fault })
         changes = zip(replies, replies.dropFirst()).count { $0.node != $1.node }
         stall = record.stalls.filter { $0.end >= start && $0.end <= end }.map(\.length).max() ?? .zero

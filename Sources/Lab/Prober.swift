@@ -81,7 +81,7 @@ public final class Prober: Sendable {
                 let question = withUnsafeBytes(of: now.nanoseconds.littleEndian) { Array($0) }
                 let sent = DatagramSocket.send(question, to: destination, on: socket)
                 recorder.state.withLock { record in
-                    if sent { record.sent += 1 } else { record.refused += 1 }
+                    if sent { record.questions.append(now) } else { record.refused += 1 }
                     // We did not run for so long: what looks like an outage then is our own.
                     if expirations > ProbeRecord.stallTicks {
                         record.stalls.append(

@@ -49,6 +49,7 @@ struct LabPureTests {
         record.replies = replies.map {
             ProbeRecord.Reply(sentAt: at($0.0), receivedAt: at($0.0), node: $0.1)
         }
+        record.questions = (0...900).map { at(Int64($0)) }
         return record
     }
 
@@ -63,7 +64,7 @@ struct LabPureTests {
         #expect(view.takeover == .milliseconds(251))
         #expect(view.changes == 1)
         #expect(!view.isOpen)
-        #expect(view.lost == 700 - 11 - 450)
+        #expect(view.lost == 701 - 11 - 450)
     }
 
     @Test("a VIP that nobody answers for any more is an open outage without a takeover")

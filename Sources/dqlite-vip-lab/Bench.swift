@@ -1,0 +1,197 @@
+import Glibc
+import Lab
+import Platform
+
+/// The measurements of `bench`, each with its words.
+struct Bench {
+    let lab: LabCluster
+
+    func printHead() {
+        say(
+            """
+            dqlite-vip bench: \(lab.nodes.count) servers and a client in network namespaces of one host
+            binary \(lab[1].binary)
+            The client asks the VIP every millisecond (UDP); addresses and ARP are taken from the kernels' events.
+            Milliseconds, min/median/max. One host, no real wire: figures of real machines will be somewhat larger.
+
+            """)
+    }
+
+    /// The same command line everywhere, and the VIP in it, so that nobody has to set it.
+    private var options: StartOptions {
+        var options = StartOptions.identical(expect: lab.nodes.count)
+        options.further = ["--vip", lab.vipText]
+        return options
+    }
+
+    // MARK: Formation
+
+    func formation(trials: Int) async throws -> [Double] {
+        var times: [Duration] = []
+        for trial in 1...trials {
+            try await tearDown()
+            let prober = try lab.startProbe()
+            try ToolCommand.check(["ip", "-n", lab.network.client.name, "neighbour", "flush", "all"])
+            prober.forget()
+            try lab.startAll(options)
+            let started = BootClock.now
+            let first = try await eventually("first answer of the VIP", within: .seconds(30), every: .milliseconds(2)) {
+                prober.record.replies.first { $0.receivedAt > started }
+            }
+            times.append(started.duration(to: first.receivedAt))
+            // Whoever has answered must also be one whole cluster.
+            _ = try await lab.formation(within: .seconds(20))
+            progress("formation \(trial)/\(trials): \(times[trial - 1].inWords)")
+        }
+        line(
+            "formation: start of the last of \(lab.nodes.count) nodes → VIP answers", Distribution(times),
+            goal: "median < 1500")
+        return times.map(\.inBenchMilliseconds)
+    }
+
+    private func tearDown() async throws {
+        for node in lab.nodes {
+            try await node.kill9()
+            node.wipe()
+        }
+        try await eventually("end of the kernel's lifetimes", within: .seconds(5)) {
+            lab.witness.holders(of: lab.vip).isEmpty
+        }
+    }
+
+    private func ensureRunning() async throws {
+        for node in lab.nodes where node.guardPID == nil { try node.start(options) }
+        _ = try await lab.formation(within: .seconds(30))
+    }
+
+    // MARK: Fail-over
+
+    func failover(_ fault: Fault, trials: Int) async throws -> BenchResult.Failover {
+        try await ensureRunning()
+        var reports: [FaultReport] = []
+        for trial in 1...trials {
+            let report = try await lab.measure(fault, settle: .seconds(2), within: .seconds(30), observe: .seconds(2))
+            reports.append(report)
+            try await lab.recover(from: fault, onNode: report.oldHolder)
+            _ = try await lab.formation(within: .seconds(30))
+            let takeover = report.view.takeover?.inWords ?? "none"
+            progress(
+                "\(fault.rawValue) \(trial)/\(trials): node \(report.oldHolder) → \(report.newHolder.map { "\($0)" } ?? "none"), "
+                    + "takeover \(takeover), outage \(report.view.outage.inWords), two holders \(report.overlap.inWords)"
+                    + (report.view.stall > .milliseconds(50) ? ", disturbed: the probe itself stood still" : ""))
+        }
+        let never = reports.count { $0.view.takeover == nil }
+        say("\(fault.rawValue), \(trials) trials" + (never > 0 ? ", \(never) without a takeover" : ""))
+        line(
+            "  takeover: fault → first answer of another node", Distribution(reports.compactMap(\.view.takeover)),
+            goal: goals[fault])
+        line("  outage: longest time without an answer", Distribution(reports.map(\.view.outage)))
+        line("  old holder without the address", Distribution(reports.compactMap(\.oldLost)))
+        line("  two nodes with the address", Distribution(reports.map(\.overlap)))
+        let announcements = reports.map(\.announcements.count)
+        say("  gratuitous ARP heard in each trial: \(announcements.min() ?? 0) to \(announcements.max() ?? 0)\n")
+        return BenchResult.Failover(
+            fault: fault.rawValue,
+            trials: reports.map {
+                BenchResult.Failover.Trial(
+                    from: $0.oldHolder, to: $0.newHolder, takeover: $0.view.takeover?.inBenchMilliseconds,
+                    outage: $0.view.outage.inBenchMilliseconds, overlap: $0.overlap.inBenchMilliseconds,
+                    oldHolderLostAddress: $0.oldLost?.inBenchMilliseconds, announcements: $0.announcements.count,
+                    stall: $0.view.stall.inBenchMilliseconds)
+            })
+    }
+
+    private let goals: [Fault: String] = [
+        .kill9: "median < 600", .terminate: "median < 50", .linkCut: "median < 800",
+    ]
+
+    // MARK: Load and rest
+
+    func load(_ time: Duration, loops: Int) async throws -> BenchResult.Load {
+        try await ensureRunning()
+        _ = try await lab.settled(for: .seconds(2))
+        let before = try await lab.formation()
+        let began = BootClock.now
+        let busy = try (0..<loops).map { _ in
+            try ChildProcess(["sh", "-c", "while :; do :; done"], log: "/dev/null")
+        }
+        defer { busy.forEach { $0.signal(SIGKILL) } }
+        var terms: Set<UInt64> = []
+        while began.duration(to: BootClock.now) < time {
+            for node in lab.nodes {
+                // A node too loaded to answer in time says nothing about terms; the next look is soon.
+                if let term = try? await node.status(within: .seconds(2)).term { terms.insert(term) }
+            }
+            try await Task.sleep(for: .milliseconds(500))
+        }
+        let first = before.statuses.values.compactMap(\.term).max() ?? 0
+        let changes = Int((terms.max() ?? first) - first)
+        let moves = lab.witness.timeline.intervals(of: lab.vip).count { $0.start >= began }
+        say(
+            "\(loops) busy loops for \(time.inMilliseconds / 1000) s: \(changes) changes of term, \(moves) moves of the VIP   (goal: 0)\n"
+        )
+        return BenchResult.Load(leaderChanges: changes, holderChanges: moves)
+    }
+
+    func rest(_ time: Duration) async throws -> BenchResult.Rest {
+        try await ensureRunning()
+        _ = try await lab.settled(for: .seconds(2))
+        lab.stopProbe()
+        defer { _ = try? lab.startProbe() }
+        let began = BootClock.now
+        let before = try lab.nodes.map {
+            (cpu: processorTime($0), packets: try lab.network.packets(fromNode: $0.number))
+        }
+        try await Task.sleep(for: time)
+        let seconds = Double(began.duration(to: BootClock.now).inNanoseconds) / 1e9
+        let holder = lab.witness.holders(of: lab.vip).first
+        say("at rest for \(Int(seconds)) s, guard and daemon together   (goal: < 1 % of a core, < 40 MB resident)")
+        var nodes: [BenchResult.Rest.Node] = []
+        for (node, earlier) in zip(lab.nodes, before) {
+            let cpu = processorTime(node) - earlier.cpu
+            let memory = tree(node).compactMap { ProcessTable.memory(of: $0) }
+            let packets = try lab.network.packets(fromNode: node.number) - earlier.packets
+            let entry = BenchResult.Rest.Node(
+                processorPercent: Double(cpu.inNanoseconds) / 1e7 / seconds,
+                residentKiB: memory.map(\.resident).reduce(0, +),
+                proportionalKiB: memory.map(\.proportional).reduce(0, +),
+                packetsPerSecond: Double(packets) / seconds)
+            nodes.append(entry)
+            say(
+                "  node \(node.number)\(node.number == holder ? " (leader)" : ""): "
+                    + "\(rounded(entry.processorPercent, 100)) % of a core, "
+                    + "\(rounded(Double(entry.residentKiB) / 1024, 10)) MiB resident "
+                    + "(guard \(memory.first.map { rounded(Double($0.resident) / 1024, 10) } ?? 0)), "
+                    + "\(rounded(Double(entry.proportionalKiB) / 1024, 10)) MiB proportional, "
+                    + "\(rounded(entry.packetsPerSecond, 1)) packets/s sent")
+        }
+        say("")
+        return BenchResult.Rest(nodes: nodes)
+    }
+
+    private func tree(_ node: LabNode) -> [Int32] {
+        node.guardPID.map { ProcessTable.tree(of: $0) } ?? []
+    }
+
+    private func processorTime(_ node: LabNode) -> Duration {
+        tree(node).compactMap { ProcessTable.processorTime(of: $0) }.reduce(.zero, +)
+    }
+
+    // MARK: Words
+
+    private func line(_ what: String, _ distribution: Distribution?, goal: String? = nil) {
+        say("\(what): \(distribution.map { "\($0)" } ?? "never")" + (goal.map { "   (goal: \($0))" } ?? ""))
+        if !what.hasPrefix(" ") { say("") }
+    }
+
+    /// Each trial as it is done, apart from the figures.
+    private func progress(_ text: String) {
+        remark("    \(text)")
+    }
+
+    private func rounded(_ value: Double, _ unit: Double) -> Double { (value * unit).rounded() / unit }
+}
+
+extension Duration {
+    fileprivate var inBenchMilliseconds: Double { Double(inNanoseconds / 1000) / 1000 }
+}

@@ -1,0 +1,91 @@
+import ArgumentParser
+import FoundationEssentials
+import Lab
+import Platform
+
+/// Measures what the project promises, as a client and the kernels see it. Nothing is judged here.
+struct BenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure formation, fail-over, stability under load and the cost at rest; print the figures.")
+
+    @Option(help: "Trials of each fault, and of the formation.")
+    var trials = 10
+
+    @Option(
+        help:
+            "Faults to measure, separated by commas. Known: \(Fault.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var faults = "kill -9,kill -9 of the daemon,SIGTERM,link cut,silent partition,SIGSTOP of all,power off"
+
+    @Option(help: "Seconds of load with busy loops, and of rest.")
+    var seconds = 60
+
+    @Option(help: "Busy loops that load the machine.")
+    var loops = 4
+
+    @Option(help: "Also write the figures to this file, as JSON.")
+    var json: String?
+
+    func run() async throws {
+        let kinds = try faults.split(separator: ",").map { name in
+            guard let fault = Fault(rawValue: String(name)) else {
+                throw ValidationError("\"\(name)\" is no fault; known: \(Fault.allCases.map(\.rawValue))")
+            }
+            return fault
+        }
+        let lab = try LabCluster(nodes: 3)
+        defer { lab.close() }
+        try Interruption.endsProcess { lab.close() }
+        let bench = Bench(lab: lab)
+        var result = BenchResult()
+        bench.printHead()
+        if trials > 0 { result.formation = try await bench.formation(trials: trials) }
+        if seconds > 0 {
+            result.rest = try await bench.rest(.seconds(seconds))
+            result.load = try await bench.load(.seconds(seconds), loops: loops)
+        }
+        for fault in kinds where trials > 0 {
+            result.failovers.append(try await bench.failover(fault, trials: trials))
+        }
+        if let json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            try DurableFile.write(Array(try encoder.encode(result)), to: json, mode: 0o644)
+        }
+    }
+}
+
+/// All figures; durations in milliseconds.
+struct BenchResult: Codable {
+    struct Failover: Codable {
+        struct Trial: Codable {
+            var from: Int
+            var to: Int?
+            var takeover: Double?
+            var outage: Double
+            var overlap: Double
+            var oldHolderLostAddress: Double?
+            var announcements: Int
+            var stall: Double
+        }
+        var fault: String
+        var trials: [Trial]
+    }
+    struct Rest: Codable {
+        struct Node: Codable {
+            var processorPercent: Double
+            var residentKiB: Int
+            var proportionalKiB: Int
+            var packetsPerSecond: Double
+        }
+        var nodes: [Node]
+    }
+    struct Load: Codable {
+        var leaderChanges: Int
+        var holderChanges: Int
+    }
+    var formation: [Double] = []
+    var rest: Rest?
+    var load: Load?
+    var failovers: [Failover] = []
+}

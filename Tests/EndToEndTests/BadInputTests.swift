@@ -1,0 +1,142 @@
+import Lab
+import Platform
+import Testing
+
+extension EndToEnd {
+    @Suite("Bad input")
+    struct BadInputTests {
+        @Test("every address that cannot be a VIP is refused with 400 and a message that says why")
+        func badAddresses() async throws {
+            try await withCluster { lab, _ in
+                let cases: [(vip: String, word: String)] = [
+                    ("10.42.0.120", "prefix length"), ("10.42.0.120/33", "33"), ("10.42.0.120/0", "prefix length"),
+                    ("10.42.0.120/", "prefix length"), ("10.42.0.120/x", "x"), ("10.42.0.120/24/24", "slash"),
+                    ("nonsense/24", "nonsense"), ("300.1.1.1/24", "300.1.1.1"), ("10.42.0/24", "10.42.0"),
+                    ("224.0.0.5/24", "multicast"), ("127.0.0.1/8", "loopback"), ("0.0.0.0/24", "unspecified"),
+                    ("10.42.0.0/24", "network"), ("10.42.0.255/24", "broadcast"), ("255.255.255.255/32", "broadcast"),
+                    ("fd00::10/64", "IPv6"), ("10.42.0.1/24", "10.42.0.1"), ("10.42.0.2/32", "10.42.0.2"),
+                    ("10.42.0.3/16", "10.42.0.3"),
+                ]
+                for (vip, word) in cases {
+                    for node in [lab[1], lab[3]] {
+                        let answer = try await node.setVIP(vip)
+                        #expect(answer.status == 400, "\(vip): \(answer.status) \(answer.text)")
+                        #expect(answer.message.contains(word), "\(vip): \(answer.message)")
+                    }
+                }
+                for node in lab.nodes { #expect(try await node.vip() == lab.vipText) }
+                #expect(lab.witness.holders(of: lab.vip).count == 1)
+            }
+        }
+
+        @Test("requests that are no requests are refused with a message, and disturb nothing")
+        func badRequests() async throws {
+            try await withCluster(of: 1) { lab, _ in
+                let node = lab[1]
+                let bodies = [
+                    "", "not json", "{}", "[]", "null", "5", "{\"vip\":5}", "{\"vip\":null}", "{\"vip\":[\"a\"]}",
+                ]
+                for body in bodies {
+                    let answer = try await node.request("PUT", "/vip", body: body)
+                    #expect(answer.status == 400, "\(body): \(answer.status) \(answer.text)")
+                    #expect(answer.message.contains("vip"), "\(body): \(answer.text)")
+                }
+                let huge = try await node.request("PUT", "/vip", body: String(repeating: "x", count: 2 << 20))
+                #expect(huge.status == 413)
+                #expect(try await node.request("POST", "/vip", body: "{}").status == 405)
+                #expect(try await node.request("GET", "/nothing").status == 404)
+                #expect(try await node.vip() == lab.vipText)
+            }
+        }
+
+        struct BadStart: Sendable, CustomTestStringConvertible {
+            var arguments: [String]
+            /// Must all stand in the message.
+            var words: [String]
+            var testDescription: String { arguments.joined(separator: " ") }
+
+            init(_ arguments: String, _ words: String...) {
+                self.arguments = arguments.split(separator: " ").map(String.init)
+                self.words = words
+            }
+        }
+
+        @Test(
+            "a wrong command line ends at once with a message that names the flag and the remedy",
+            arguments: [
+                BadStart("start --iface eth0", "--data-dir"),
+                BadStart("start --data-dir data", "--iface"),
+                BadStart("start --data-dir data --iface nope0", "nope0"),
+                BadStart("start --data-dir data --iface lo", "lo"),
+                BadStart("start --data-dir data --iface eth0 --bind-cluster 10.42.0.77:8800", "10.42.0.77"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --bind-cluster somewhere:8800", "--bind-cluster", "somewhere"),
+                BadStart("start --data-dir data --iface eth0 --bind-cluster 10.42.0.1:99999", "99999"),
+                BadStart("start --data-dir data --iface eth0 --bind-http 127.0.0.1:http", "--bind-http", "http"),
+                BadStart("start --data-dir data --iface eth0 --bind-http 10.42.0.1:8800", "--bind-http", "8800"),
+                BadStart("start --data-dir data --iface eth0 --join 10.42.0.2:9900", "--join", "API", "8800"),
+                BadStart("start --data-dir data --iface eth0 --join 0.0.0.0:8800", "0.0.0.0"),
+                BadStart("start --data-dir data --iface eth0 --join 10.42.0.2:eight", "eight"),
+                BadStart("start --data-dir data --iface eth0 --join 10.42.0.2,,10.42.0.3", "--join", "empty"),
+                BadStart("start --data-dir data --iface eth0 --bootstrap-expect 3", "--bootstrap-expect", "--join"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --bootstrap-expect 0 --join 10.42.0.2", "--bootstrap-expect"),
+                BadStart("start --data-dir data --iface eth0 --bootstrap-expect many --join 10.42.0.2", "many"),
+                BadStart("start --data-dir data --iface eth0 --voters 2", "--voters", "even"),
+                BadStart("start --data-dir data --iface eth0 --voters 9", "--voters"),
+                BadStart("start --data-dir data --iface eth0 --vip 10.42.0.100", "prefix length"),
+                BadStart("start --data-dir data --iface eth0 --vip 10.42.0.1/24", "10.42.0.1"),
+                BadStart("start --data-dir data --iface eth0 --vip fd00::1/64", "IPv6"),
+                BadStart("start --data-dir data --iface eth0 --log-level loud", "loud", "debug"),
+                BadStart("start --data-dir data --iface eth0 --log-format xml", "xml", "json"),
+                BadStart("start --data-dir data --iface eth0 --no-such-flag", "--no-such-flag"),
+                BadStart("start --data-dir /proc/nowhere --iface eth0", "/proc/nowhere"),
+                BadStart("start --data-dir /dev/null --iface eth0", "/dev/null"),
+            ])
+        func badStart(_ bad: BadStart) async throws {
+            try await withLab(nodes: 1) { lab in
+                let result = try await lab[1].command(bad.arguments, within: .seconds(10))
+                #expect(!result.isSuccess)
+                for word in bad.words { #expect(result.text.contains(word), "\(result.text)") }
+                #expect(lab[1].namespace.processes().isEmpty)
+            }
+        }
+
+        @Test("all faults of a command line are told at once")
+        func allFaults() async throws {
+            try await withLab(nodes: 1) { lab in
+                let result = try await lab[1].command(["start", "--voters", "2", "--log-level", "loud"])
+                #expect(result.status == .exited(78))
+                for word in ["--data-dir", "--iface", "--voters", "loud"] { #expect(result.text.contains(word)) }
+            }
+        }
+
+        @Test("a name in --join that cannot be resolved is told, and does not keep a node from the others")
+        func unresolvable() async throws {
+            try await withLab(nodes: 2) { lab in
+                var options = StartOptions.identical(expect: 2)
+                options.join.append("no-such-host.invalid:8800")
+                try lab.startAll(options)
+                _ = try await lab.formation(within: .seconds(25))
+                #expect(lab[1].logText.contains("no-such-host.invalid"))
+            }
+        }
+
+        @Test("a port that is taken is told with its address", arguments: ["--bind-cluster", "--bind-http"])
+        func takenPort(flag: String) async throws {
+            try await withLab(nodes: 1) { lab in
+                try lab.startAll(StartOptions())
+                _ = try await lab.formation()
+                var arguments = ["start", "--data-dir", "other", "--iface", "eth0"]
+                arguments +=
+                    flag == "--bind-cluster"
+                    ? ["--bind-http", "127.0.0.1:9901"] : ["--bind-cluster", "10.42.0.1:8801"]
+                let result = try await lab[1].command(arguments, within: .seconds(10))
+                #expect(!result.isSuccess)
+                #expect(
+                    result.text.contains(flag == "--bind-cluster" ? "10.42.0.1:8800" : "127.0.0.1:9900"),
+                    "\(result.text)")
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import Glibc
+import Lab
+import Platform
+import Testing
+
+extension EndToEnd {
+    @Suite("Fail-over")
+    struct FailoverTests {
+        /// By when the broken node must be without the address.
+        private func bound(_ fault: Fault) -> Duration {
+            switch fault {
+            // The guard acts.
+            case .kill9Daemon: .milliseconds(50)
+            case .stopDaemon: .milliseconds(500)
+            case .terminate: .milliseconds(500)
+            // Nobody is left but the kernel: 1 s after the last renewal, to 0.1 s, and some for a loaded machine.
+            case .kill9, .kill9Guard, .stopAll, .powerOff: .milliseconds(1300)
+            // The leader must notice that it leads no more.
+            case .linkCut, .silentPartition: .milliseconds(1300)
+            }
+        }
+
+        @Test(
+            "the VIP answers from another node, and the old one has it no more",
+            arguments: [Fault.kill9, .terminate, .stopDaemon, .stopAll, .linkCut, .silentPartition, .powerOff])
+        func takeover(fault: Fault) async throws {
+            try await withCluster { lab, formation in
+                let report = try await lab.measure(fault, observe: .milliseconds(1500))
+                let takeover = try #require(report.view.takeover, "nobody took the VIP over")
+                #expect(takeover < .seconds(3))
+                #expect(report.view.after == report.newHolder)
+                #expect(report.newHolder != report.oldHolder)
+                let lost = try #require(report.oldLost, "node \(report.oldHolder) kept the address")
+                #expect(lost < bound(fault))
+                #expect(lab.witness.holders(of: lab.vip) == [report.newHolder ?? 0])
+                // The client learns of it by ARP, in both forms.
+                #expect(Set(report.announcements.map(\.frame.operation)) == [.request, .reply])
+                let hardware = try lab.network.hardwareAddress(ofNode: report.newHolder ?? 0)
+                #expect(report.announcements.last?.frame.senderHardware == hardware)
+
+                try await lab.recover(from: fault, onNode: report.oldHolder)
+                let again = try await lab.formation(within: .seconds(20))
+                #expect(again.clusterID == formation.clusterID)
+                #expect(again.members == formation.members)
+                // A node that comes back takes nothing away.
+                #expect(try await lab.holder() == report.newHolder)
+            }
+        }
+
+        @Test("two of five nodes may be lost at once")
+        func twoOfFive() async throws {
+            try await withCluster(of: 5) { lab, _ in
+                let first = try await lab.holder()
+                let second = first % 5 + 1
+                try lab.inject(.kill9, onNode: second)
+                let report = try await lab.measure(.kill9, settle: .milliseconds(300))
+                #expect(report.view.takeover != nil)
+                #expect(lab.witness.holders(of: lab.vip).count == 1)
+            }
+        }
+
+        @Test("SIGTERM ends a node in time and with status 0, and the VIP goes over at once")
+        func terminate() async throws {
+            try await withCluster { lab, _ in
+                let holder = try await lab.settled(for: .seconds(1))
+                let time = BootClock.now
+                let status = try await lab[holder].terminate(within: .seconds(5))
+                #expect(status.isSuccess)
+                #expect(time.duration(to: BootClock.now) < .seconds(5))
+                #expect(!(try lab.network.addresses(ofNode: holder)).contains(lab.vipText))
+                #expect(lab[holder].namespace.processes().isEmpty)
+                #expect(try await lab.holder(otherThan: holder) != holder)
+            }
+        }
+
+        @Test("SIGINT and SIGPWR end a node like SIGTERM", arguments: [SIGINT, SIGPWR])
+        func otherSignals(number: Int32) async throws {
+            try await withLab(nodes: 1) { lab in
+                var options = StartOptions()
+                options.further = ["--vip", lab.vipText]
+                let process = try lab[1].start(options)
+                _ = try await lab.holder()
+                process.signal(number)
+                #expect(try await process.exit(within: .seconds(5)).isSuccess)
+                #expect(lab.witness.holders(of: lab.vip).isEmpty)
+            }
+        }
+
+        @Test("a second SIGTERM ends a node at once, and the VIP is dropped all the same")
+        func secondSignal() async throws {
+            try await withCluster { lab, _ in
+                let holder = try await lab.settled(for: .milliseconds(500))
+                let process = try #require(lab[holder].process)
+                process.signal(SIGTERM)
+                process.signal(SIGTERM)
+                let time = BootClock.now
+                try await process.exit(within: .seconds(2))
+                #expect(time.duration(to: BootClock.now) < .seconds(1))
+                try await eventually("address gone", within: .milliseconds(500)) {
+                    !lab.witness.holders(of: lab.vip).contains(holder)
+                }
+            }
+        }
+    }
+}
