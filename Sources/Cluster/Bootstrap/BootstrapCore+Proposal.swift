@@ -16,6 +16,7 @@ extension BootstrapCore {
             findFoundingSet(expect, now)
         }
         let ready = readySet != nil && mayPropose
+        readySince = readySet == nil ? nil : readySince ?? now
         if ready != announcedReady {
             announcedReady = ready
             cachedView = nil
@@ -69,6 +70,14 @@ extension BootstrapCore {
         return best
     }
 
+    /// When this node may propose, unless a smaller one is seen to be ready before.
+    var proposeAt: BootInstant? {
+        guard let readySet, let readySince else { return nil }
+        var rank = 0
+        while rank < readySet.count, readySet[rank].nodeID != record.nodeID { rank += 1 }
+        return max(backOffUntil, readySince.advanced(by: options.timing.precedence * rank))
+    }
+
     // MARK: proposing
 
     /// Proposes when it is this node's turn, and keeps a proposal going.
@@ -83,7 +92,7 @@ extension BootstrapCore {
             return
         }
         if readinessStale || (readySet != nil && !announcedReady) { evaluateReadiness(now) }
-        guard let members = readySet, now >= backOffUntil, proposer(of: members, now) == nil else { return }
+        guard let members = readySet, let at = proposeAt, now >= at, proposer(of: members, now) == nil else { return }
         let agreement = Agreement(
             proposal: ProposalID(using: &random), clusterName: record.clusterName, expect: options.expect ?? 1,
             founder: record.nodeID, members: members)

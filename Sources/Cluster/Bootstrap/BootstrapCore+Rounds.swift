@@ -68,6 +68,8 @@ extension BootstrapCore {
             knowledge.rebuild(extra: extra, now: now)
             if knowledge.addressCount > NodeView.maximumListed { warn(.tooManyAddresses(knowledge.addressCount)) }
         }
+        // Nobody to ask yet: the first address that comes up is asked at once.
+        if knowledge.targets.isEmpty { lastRound = now.advanced(by: .zero - options.timing.earlyRound) }
         var index = 0
         while index < knowledge.targets.count {
             sayHello(index, now)

@@ -107,6 +107,7 @@ public struct BootstrapCore: Sendable {
     var connectedCount = 0
     var readinessStale = true
     var announcedReady = false
+    var readySince: BootInstant?
     var proposing: Proposing?
     var backOffUntil = BootInstant(nanoseconds: .min / 4)
     var failedProposals = 0
@@ -329,8 +330,8 @@ public struct BootstrapCore: Sendable {
         if let proposing {
             wake = min(wake, proposing.deadline)
             for other in proposing.others where !other.agreed && !other.pending { wake = min(wake, other.askAt) }
-        } else if readySet != nil, backOffUntil > now {
-            wake = min(wake, backOffUntil)
+        } else if let at = proposeAt, at > now {
+            wake = min(wake, at)
         }
         if let duties {
             if !duties.committing, duties.commitAt > now { wake = min(wake, duties.commitAt) }

@@ -62,6 +62,9 @@ public struct BootstrapTiming: Sendable, Equatable {
     public var proposalTimeout: Duration = .milliseconds(1000)
     /// Between two attempts at the same member: to propose, to invite, to admit, to join.
     public var retry: Duration = .milliseconds(100)
+    /// A ready node waits this long for each node with a smaller id in its founding set: usually that one is ready in a
+    /// moment too, and proposals that meet cost more than this.
+    public var precedence: Duration = .milliseconds(40)
     /// After a proposal came to nothing, a time from this range passes before the next one; doubled up to eight times it.
     public var backOff: ClosedRange<Duration> = .milliseconds(40)...(.milliseconds(160))
     /// How long a member that has agreed does without a sign of the founder before it withdraws.

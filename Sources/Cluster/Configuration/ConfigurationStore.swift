@@ -11,6 +11,8 @@ actor ConfigurationStore {
     private let timeout: Duration
     private var socket: DqliteAddress?
     private var client: DqliteClient?
+    /// One piece of work at a time: a transaction takes several requests on the one connection.
+    private let queue = SerialQueue()
 
     /// - Parameter timeout: for each statement.
     init(group: any EventLoopGroup, timeout: Duration = .seconds(5)) {
@@ -136,6 +138,12 @@ actor ConfigurationStore {
     // MARK: - Connection
 
     private func run<Result: Sendable>(
+        _ body: @escaping @Sendable (DqliteClient) async throws -> Result
+    ) async throws -> Result {
+        try await queue.run { try await self.runNow(body) }
+    }
+
+    private func runNow<Result: Sendable>(
         _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
         let client = try await connected()

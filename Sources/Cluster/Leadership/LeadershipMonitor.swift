@@ -27,6 +27,7 @@ final class LeadershipMonitor: Sendable {
         var subscribers: [Int: AsyncStream<Leadership>.Continuation] = [:]
         var nextSubscriber = 0
         var unanswered: UInt64 = 0
+        var observedTerm: UInt64 = 0
     }
 
     private let node: DqliteNodeID
@@ -37,19 +38,22 @@ final class LeadershipMonitor: Sendable {
     private let wakeUp: Int32
     private let state = Mutex(State())
     private let onChange: @Sendable (Leadership) -> Void
+    private let observedTerm: @Sendable () -> UInt64
 
     /// - Parameters:
+    ///   - observedTerm: the highest term seen passing: a node can lose and regain the lead between two questions.
     ///   - onChange: called on the monitor's thread before the subscribers hear of it; it must not block.
     /// - Throws: `SystemError` when the kernel has no descriptor left.
     init(
         node: DqliteNodeID, socket: DqliteAddress, raftDirectory: String, settings: Settings, logger: Logger,
-        onChange: @escaping @Sendable (Leadership) -> Void
+        observedTerm: @escaping @Sendable () -> UInt64, onChange: @escaping @Sendable (Leadership) -> Void
     ) throws(SystemError) {
         self.node = node
         self.socket = socket
         self.raftDirectory = raftDirectory
         self.settings = settings
         self.logger = logger
+        self.observedTerm = observedTerm
         self.onChange = onChange
         wakeUp = try retryingOnInterrupt("make an event descriptor") {
             eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
@@ -151,9 +155,13 @@ final class LeadershipMonitor: Sendable {
 
     private func note(leader: DqliteNodeID?, asked: BootInstant) {
         let isLeader = leader == node
-        let before = current
+        let observed = observedTerm()
+        let (before, seen) = state.withLock { state in
+            defer { state.observedTerm = observed }
+            return (state.leadership, state.observedTerm)
+        }
         var term = before.term
-        if before.leader != leader || before.isLeader != isLeader || term == 0 {
+        if before.leader != leader || before.isLeader != isLeader || term == 0 || observed != seen {
             // libraft has the term on disk before it votes or leads in it.
             term = RaftMetadata.term(inDirectory: raftDirectory) ?? term
         }

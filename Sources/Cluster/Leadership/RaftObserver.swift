@@ -15,6 +15,10 @@ final class RaftObserver: Sendable {
     }
 
     private let state = Mutex(State())
+    private let highest = Atomic<UInt64>(0)
+
+    /// The highest term in any frame so far; a pre-vote's is one above the real one.
+    var highestTerm: UInt64 { highest.load(ordering: .relaxed) }
 
     func follow(_ monitor: LeadershipMonitor) {
         state.withLock { $0.monitor = monitor }
@@ -27,7 +31,8 @@ final class RaftObserver: Sendable {
     func makeTap(direction: Direction) -> @Sendable (ByteBuffer) -> Void {
         let stream = ObservedStream()
         return { [self] bytes in
-            let (hint, isNewlyLost) = stream.consume(bytes)
+            let (hint, term, isNewlyLost) = stream.consume(bytes)
+            highest.max(term, ordering: .relaxed)
             if isNewlyLost { state.withLock { $0.unreadable += 1 } }
             guard let hint else { return }
             note(hint, direction)
@@ -59,14 +64,16 @@ private final class ObservedStream: Sendable {
 
     private let state = Mutex(State())
 
-    func consume(_ bytes: ByteBuffer) -> (hint: Hint?, isNewlyLost: Bool) {
+    func consume(_ bytes: ByteBuffer) -> (hint: Hint?, term: UInt64, isNewlyLost: Bool) {
         state.withLock { state in
-            guard !state.isUnreadable else { return (nil, false) }
+            guard !state.isUnreadable else { return (nil, 0, false) }
             var hint: Hint?
+            var term: UInt64 = 0
             do {
                 try bytes.withUnsafeReadableBytes { raw in
                     let used = state.preface.peer == nil ? try state.preface.consume(raw) : 0
                     state.scanner.consume(UnsafeRawBufferPointer(rebasing: raw[used...])) { frame in
+                        term = max(term, frame.term)
                         switch frame.kind {
                         case .appendEntries, .installSnapshot: hint = .leads
                         case .requestVote: hint = .stands
@@ -78,7 +85,7 @@ private final class ObservedStream: Sendable {
             } catch {
                 state.isUnreadable = true
             }
-            return (hint, state.isUnreadable)
+            return (hint, term, state.isUnreadable)
         }
     }
 }

@@ -36,6 +36,7 @@ extension ClusterNode {
             let id = nextWatcher
             nextWatcher += 1
             watchers[id] = continuation
+            if let lastUpdate { continuation.yield(lastUpdate) }
             continuation.onTermination = { _ in
                 Task { await self.removeWatcher(id) }
             }
@@ -48,6 +49,7 @@ extension ClusterNode {
 
     private func publish(_ update: ConfigurationUpdate) {
         configuration = update.configuration
+        lastUpdate = update
         for watcher in watchers.values { watcher.yield(update) }
     }
 

@@ -28,8 +28,8 @@ public actor ClusterNode: Service {
     private var core: BootstrapCore
     private let events: AsyncStream<BootstrapEvent>
     private let input: AsyncStream<BootstrapEvent>.Continuation
-    private let leaderships: AsyncStream<Leadership>
-    private let leadershipInput: AsyncStream<Leadership>.Continuation
+    private let leaderships: AsyncStream<Void>
+    private let leadershipInput: AsyncStream<Void>.Continuation
     private var pendingAnswers: [PeerReplyToken: CheckedContinuation<PeerReply, Never>] = [:]
     private var nextToken: PeerReplyToken = 0
     private var timer: Task<Void, Never>?
@@ -45,6 +45,9 @@ public actor ClusterNode: Service {
     var configuration = ReplicatedConfiguration()
     var watchers: [Int: AsyncStream<ConfigurationUpdate>.Continuation] = [:]
     var nextWatcher = 0
+    /// For those who begin to watch later.
+    var lastUpdate: ConfigurationUpdate?
+    private var isStopping = false
 
     /// - Parameters:
     ///   - data: the locked data directory.
@@ -67,7 +70,7 @@ public actor ClusterNode: Service {
         store = ConfigurationStore(group: group)
         membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger)
         (events, input) = AsyncStream.makeStream()
-        (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(64))
+        (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
         port = ClusterPort(
             group: group, delegate: PortAnswers(facts: facts, settings: settings, node: box), logger: logger)
@@ -107,6 +110,7 @@ public actor ClusterNode: Service {
     }
 
     private func stop() async {
+        isStopping = true
         timer?.cancel()
         await handOver()
         for watcher in watchers.values { watcher.finish() }
@@ -248,9 +252,9 @@ public actor ClusterNode: Service {
                     electionTimeout: settings.timing.electionTimeout.inMilliseconds)
             },
             logger: logger,
-            onLeadership: { leadership in
+            onLeadership: { _ in
                 onLeadership()
-                leadershipInput.yield(leadership)
+                leadershipInput.yield()
             })
         facts.update { $0.local = local }
         await store.use(local.socket)
@@ -285,7 +289,7 @@ public actor ClusterNode: Service {
         guard formed, !wasFormed else { return }
         logger.notice("this node belongs to a formed cluster", metadata: ["cluster.id": "\(clusterID)"])
         onLeadership()
-        leadershipInput.yield(facts.current.local?.monitor.current ?? Leadership())
+        leadershipInput.yield()
     }
 
     // MARK: - Peers
@@ -296,6 +300,7 @@ public actor ClusterNode: Service {
         case .peer(.join(let join)) where facts.current.isFormed:
             return .peer(await admit(join))
         case .peer(let request):
+            guard !isStopping else { return .peer(.error("the node is stopping")) }
             let token = nextToken
             nextToken += 1
             return .peer(
@@ -316,8 +321,9 @@ public actor ClusterNode: Service {
     }
 
     private func consumeLeaderships() async {
-        for await leadership in leaderships {
-            await leadershipChanged(leadership)
+        // What counts is the state when it is dealt with: a report can be overtaken by the next change.
+        for await _ in leaderships {
+            await leadershipChanged(facts.current.local?.monitor.current ?? Leadership())
         }
     }
 }

@@ -49,7 +49,7 @@ final class LocalNode: Sendable {
         let monitor = try LeadershipMonitor(
             node: id, socket: socket, raftDirectory: directory,
             settings: .init(timeout: timing.electionTimeout / 2, proofTime: timing.electionTimeout),
-            logger: logger, onChange: onLeadership)
+            logger: logger, observedTerm: { observer.highestTerm }, onChange: onLeadership)
         observer.follow(monitor)
         try monitor.start()
         return LocalNode(dqliteID: id, node: node, socket: socket, monitor: monitor, observer: observer)

@@ -39,7 +39,7 @@ public final class NetlinkMonitor: Sendable {
         self.wakeUp = wakeUp
         continuation.onTermination = { _ in wakeUp.signal() }
         try startThread(named: "vip-netlink") {
-            var loop = MonitorLoop(socket: socket, wakeUp: wakeUp, continuation: continuation)
+            var loop = MonitorLoop(socket: socket, wakeUp: wakeUp, queue: NetlinkEventQueue(continuation))
             loop.run()
         }
     }
@@ -70,34 +70,25 @@ private final class WakeUp: Sendable {
 private struct MonitorLoop {
     let socket: NetlinkSocket
     let wakeUp: WakeUp
-    let continuation: AsyncStream<NetlinkEvent>.Continuation
+    var queue: NetlinkEventQueue
     var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
-    /// Events were lost and the consumer has not been told yet, because its queue is full.
-    var owesOverrun = false
-
-    init(socket: NetlinkSocket, wakeUp: WakeUp, continuation: AsyncStream<NetlinkEvent>.Continuation) {
-        self.socket = socket
-        self.wakeUp = wakeUp
-        self.continuation = continuation
-    }
 
     mutating func run() {
-        defer { continuation.finish() }
+        defer { queue.finish() }
         var descriptors = [
             pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0),
         ]
         while true {
-            let ready = poll(&descriptors, nfds_t(descriptors.count), owesOverrun ? 50 : -1)
+            let ready = poll(&descriptors, nfds_t(descriptors.count), queue.owesOverrun ? 50 : -1)
             if ready < 0 && errno != EINTR { return }
             if ready > 0 && descriptors[1].revents != 0 { return }
-            if owesOverrun { deliver([]) }
+            if queue.owesOverrun { queue.deliver([]) }
             if ready > 0 && descriptors[0].revents != 0 {
                 do {
-                    deliver(try socket.receive(into: &buffer).compactMap(\.event))
+                    queue.deliver(try socket.receive(into: &buffer).compactMap(\.event))
                 } catch let error where error.errno == ENOBUFS || error.errno == EMSGSIZE {
-                    owesOverrun = true
-                    deliver([])
+                    queue.lose()
                 } catch let error where error.errno == EAGAIN {
                     continue
                 } catch {
@@ -106,8 +97,20 @@ private struct MonitorLoop {
             }
         }
     }
+}
 
-    private mutating func deliver(_ events: [NetlinkEvent]) {
+/// The way to a consumer that may be slow: when events had to be dropped, `.overrun` comes before any later event.
+struct NetlinkEventQueue {
+    private let continuation: AsyncStream<NetlinkEvent>.Continuation
+    /// Events were lost and the consumer has not been told yet, because its queue is full.
+    private(set) var owesOverrun = false
+
+    init(_ continuation: AsyncStream<NetlinkEvent>.Continuation) {
+        self.continuation = continuation
+    }
+
+    /// Hands over events, after an overrun that is still owed.
+    mutating func deliver(_ events: [NetlinkEvent]) {
         for event in (owesOverrun ? [.overrun] : []) + events {
             switch continuation.yield(event) {
             case .enqueued: if event == .overrun { owesOverrun = false }
@@ -116,6 +119,14 @@ private struct MonitorLoop {
             }
         }
     }
+
+    /// Events were lost on the way here.
+    mutating func lose() {
+        owesOverrun = true
+        deliver([])
+    }
+
+    func finish() { continuation.finish() }
 }
 
 extension NetlinkMessage {

@@ -18,6 +18,8 @@ struct OwnedAddress {
     var needsRoute = false
     /// The index of the interface on which we have set it, or may have.
     var placed: UInt32?
+    /// Its removal was reported, and the interface was not read since: what is there now may be somebody else's.
+    var isRemovalReported = false
     /// A set failed in a way that does not tell whether it was done: it is deleted, to be sure.
     var isDoubtful = false
     /// What the guard was told.
@@ -65,6 +67,7 @@ struct OwnedAddress {
     mutating func displaced() {
         placed = nil
         isDoubtful = false
+        isRemovalReported = false
         deleteRetryAt = nil
         schedule.released()
     }

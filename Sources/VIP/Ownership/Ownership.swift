@@ -139,9 +139,7 @@ public actor Ownership: Service {
     private func watch() async -> Bool {
         let isStopped = Mutex(false)
         await withTaskCancellationOrGracefulShutdownHandler {
-            for await event in monitor.events where core.isNews(event) {
-                if case .linkChanged(let link) = event { react(.linkChanged(link)) } else { react(.disturbed) }
-            }
+            for await event in monitor.events where core.isNews(event) { react(.netlink(event)) }
         } onCancelOrGracefulShutdown: { [monitor] in
             isStopped.withLock { $0 = true }
             monitor.stop()
@@ -164,7 +162,7 @@ public actor Ownership: Service {
             // Before `run` it is only noted what is wanted.
             switch input {
             case .desired, .releaseAll: _ = core.step(input, lease: nil, now: BootClock.now)
-            case .wake, .kicked, .disturbed, .linkChanged: break
+            case .wake, .kicked, .netlink: break
             }
             return
         }

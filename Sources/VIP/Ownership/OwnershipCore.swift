@@ -19,9 +19,8 @@ public struct OwnershipCore: Sendable {
         case kicked(at: BootInstant)
         /// The addresses that this node shall hold while it leads.
         case desired([VirtualAddress])
-        /// A netlink event that `isNews` found to matter.
-        case disturbed
-        case linkChanged(LinkState)
+        /// What the kernel reports; only what `isNews` finds to matter need be told.
+        case netlink(NetlinkEvent)
         /// Let go of everything, for good.
         case releaseAll
     }
@@ -62,8 +61,8 @@ public struct OwnershipCore: Sendable {
         var directives: [OwnershipDirective] = []
         note(valid, now: now)
 
-        releases(lease: lease, valid: valid, now: now, into: &directives)
         if surveyAt <= now { directives.append(.survey) }
+        releases(lease: lease, valid: valid, now: now, into: &directives)
         if let valid {
             upkeep(valid, now: now, into: &directives)
             claims(valid, now: now, into: &directives)
@@ -87,13 +86,18 @@ public struct OwnershipCore: Sendable {
             return isValid(lease, now) && entry(address)?.isDesired == true
         case .set(let address, let interface, _):
             guard isValid(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
-                let guarded = entry.guarded
+                !entry.isRemovalReported, let guarded = entry.guarded
             else { return false }
+            if case .foreign = entry.carried { return false }
             return guarded.interface == interface && guarded.until > now
         case .announce(let address):
             guard let entry = entry(address) else { return false }
             return isValid(lease, now) && isKept(entry)
-        case .delete(let address, _), .guardRelease(let address, _):
+        case .delete(let address, _):
+            guard let entry = entry(address), !entry.isRemovalReported else { return false }
+            if case .foreign = entry.carried { return false }
+            return true
+        case .guardRelease(let address, _):
             return entry(address) != nil
         }
     }
@@ -157,7 +161,8 @@ public struct OwnershipCore: Sendable {
 
     /// Set, and to stay so while the lease lasts.
     private func isKept(_ entry: OwnedAddress) -> Bool {
-        entry.placed != nil && entry.isDesired && !entry.mustGo && entry.placed == link?.index
+        entry.placed != nil && entry.isDesired && !entry.mustGo && !entry.isRemovalReported
+            && entry.placed == link?.index
     }
 
     private func index(of address: VirtualAddress) -> Int? {
@@ -171,18 +176,39 @@ public struct OwnershipCore: Sendable {
         case .wake: break
         case .kicked(let at): kickedAt = at
         case .desired(let addresses): want(addresses, now: now)
-        case .disturbed:
-            // Many changes at once cost one survey in each gap, not one for each.
-            let soonest = surveyedAt?.advanced(by: timing.surveyGap) ?? now
-            surveyAt = min(surveyAt, max(now, soonest))
-        case .linkChanged(let changed):
-            if changed.name == interface && changed.index == link?.index {
-                update(link: changed, now: now)
-            } else {
-                surveyAt = now
-            }
+        case .netlink(let event): hear(event, now: now)
         case .releaseAll: isStopped = true
         }
+    }
+
+    private mutating func hear(_ event: NetlinkEvent, now: BootInstant) {
+        guard isNews(event) else { return }
+        switch event {
+        case .linkChanged(let changed) where changed.name == interface && changed.index == link?.index:
+            update(link: changed, now: now)
+            return
+        case .addressAdded(let found), .addressRemoved(let found):
+            if let index = entries.firstIndex(where: { $0.address.address == found.address }) {
+                if case .addressRemoved = event, found.matches(entries[index].address),
+                    entries[index].placed == found.interfaceIndex
+                {
+                    // Somebody may have set his own in its place by now: until that is known it is not touched.
+                    entries[index].isRemovalReported = true
+                }
+                surveyAt = now
+                return
+            }
+        case .linkChanged, .linkRemoved:
+            surveyAt = now
+            return
+        case .overrun:
+            for index in entries.indices where entries[index].placed != nil {
+                entries[index].isRemovalReported = true
+            }
+        }
+        // Many changes that do not concern our addresses cost one survey in each gap, not one for each.
+        let soonest = surveyedAt?.advanced(by: timing.surveyGap) ?? now
+        surveyAt = min(surveyAt, max(now, soonest))
     }
 
     private mutating func want(_ addresses: [VirtualAddress], now: BootInstant) {
@@ -209,10 +235,10 @@ public struct OwnershipCore: Sendable {
                 among: addresses.filter { $0.interfaceIndex == found?.index })
             let exact = same.first { $0.interfaceIndex == place && $0.matches(entry.address) }
             if entry.placed != nil {
-                if let exact {
+                if let exact, exact.isTagged || !entry.isRemovalReported {
+                    // Without the tag and never removed it was changed in place: the refresh gives it back tag and lifetime.
                     entries[index].carried = .ours
-                    // Changed in place by somebody: the refresh gives it back its tag and lifetime.
-                    if exact.proto != nil && !exact.isTagged { entries[index].refreshAt = now }
+                    entries[index].isRemovalReported = false
                 } else {
                     entries[index].carried = .absent
                     entries[index].displaced()
@@ -327,6 +353,7 @@ public struct OwnershipCore: Sendable {
         for index in entries.indices {
             let entry = entries[index]
             if let place = entry.placed {
+                if entry.isRemovalReported { continue }
                 let isElsewhere = hasSurveyed && place != link?.index
                 guard valid == nil || entry.mustGo || isElsewhere, isDue(entry.deleteRetryAt, now) else { continue }
                 entries[index].leaving =
@@ -394,7 +421,9 @@ public struct OwnershipCore: Sendable {
     private mutating func retirements(now: BootInstant, into directives: inout [OwnershipDirective]) {
         for index in entries.indices where !entries[index].isDesired && !entries[index].mustGo {
             let entry = entries[index]
-            if let place = entry.placed, place == link?.index, isDue(entry.deleteRetryAt, now) {
+            if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isRemovalReported,
+                isDue(entry.deleteRetryAt, now)
+            {
                 entries[index].leaving = .notDesired
                 directives.append(.delete(entry.address, interface: place))
             }
@@ -471,7 +500,7 @@ public struct OwnershipCore: Sendable {
         case .event: return
         case .survey:
             counters.kernelErrors += 1
-            surveyAt = again
+            surveyAt = entries.contains(where: \.isRemovalReported) ? now.advanced(by: timing.deleteRetry) : again
         case .guardHold(let address, _, _):
             counters.guardErrors += 1
             subject = index(of: address)

@@ -45,7 +45,9 @@ struct AddressesFileTests {
         var generator = SeededGenerator(state: seed)
         for _ in 0..<500 {
             let count = Int.random(in: 0...80, using: &generator)
-            let bytes = (0..<count).map { _ in Array("\n /.0123456789abeth#\u{FF}".utf8).randomElement(using: &generator) ?? 0 }
+            let bytes = (0..<count).map { _ in
+                Array("\n /.0123456789abeth#\u{FF}".utf8).randomElement(using: &generator) ?? 0
+            }
             let content = AddressesFile.decode(bytes)
             #expect(content.entries.count + content.damaged.count <= count)
         }

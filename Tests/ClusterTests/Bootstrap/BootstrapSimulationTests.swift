@@ -1,0 +1,50 @@
+import Glibc
+import Testing
+
+@testable import Cluster
+
+/// The bootstrap as a whole, in simulated time. See `Simulation`.
+///
+/// `DQLITE_VIP_SIM_SCHEDULES=n` runs n schedules instead of 20,000; `DQLITE_VIP_SIM_SEED=s` runs the one with seed s and
+/// prints all that happens.
+@Suite("bootstrap simulation")
+struct BootstrapSimulationTests {
+    static let schedules = Environment.number("DQLITE_VIP_SIM_SCHEDULES") ?? 20_000
+    static let seed = Environment.number("DQLITE_VIP_SIM_SEED")
+    /// Tests run in parallel, so that this many cores can be used.
+    static let slices: UInt64 = 8
+
+    @Test("identical nodes end in one cluster whatever happens meanwhile", arguments: 0..<slices)
+    func oneCluster(slice: UInt64) throws {
+        guard Self.seed == nil else { return }
+        var stuck = 0
+        let first = slice * Self.schedules / Self.slices
+        let end = (slice + 1) * Self.schedules / Self.slices
+        for seed in first..<end {
+            do {
+                var simulation = Simulation(SimSchedule(seed: seed))
+                if try simulation.run() == .stuckForLostDisk { stuck += 1 }
+            } catch {
+                Issue.record("seed \(seed): \(error); DQLITE_VIP_SIM_SEED=\(seed) prints the run")
+                return
+            }
+        }
+        #expect(Double(stuck) <= 0.05 * Double(end - first), "too many runs lost a disk that they needed")
+    }
+
+    @Test("one seed, with its trace", .enabled(if: seed != nil))
+    func oneSeed() throws {
+        guard let seed = Self.seed else { return }
+        let schedule = SimSchedule(seed: seed)
+        print(schedule)
+        var simulation = Simulation(schedule, trace: { print($0) })
+        print(try simulation.run())
+    }
+}
+
+enum Environment {
+    static func number(_ name: String) -> UInt64? {
+        guard let text = getenv(name) else { return nil }
+        return UInt64(String(cString: text))
+    }
+}

@@ -1,0 +1,245 @@
+import CLinux
+import Glibc
+import Platform
+
+@testable import VIP
+
+/// Plays the shell, the kernel and the guard for `OwnershipCore`, on a clock of its own, and checks at each directive what
+/// must always hold.
+struct OwnershipBench {
+    struct Place: Hashable {
+        var interface: UInt32
+        var address: IPAddress
+        var prefixLength: UInt8
+    }
+
+    static let start = BootInstant(nanoseconds: 1_000_000_000_000)
+
+    var core: OwnershipCore
+    var now = Self.start
+    var lease: Lease?
+    var link: LinkState?
+    /// Whose address it is: true is ours, that is tagged.
+    var kernel: [Place: Bool] = [:]
+    /// When the kernel removes an address of ours.
+    var lifetimes: [Place: BootInstant] = [:]
+    var watched: [GuardedAddress: BootInstant] = [:]
+    /// Answers the error with which a directive fails, if it shall, and whether it was carried out all the same.
+    var fault: (OwnershipDirective) -> (error: SystemError, isDone: Bool)? = { _ in nil }
+    /// The address that a test took from us without a word, so that we may take it back.
+    var tolerates: Place?
+    /// No deletion is waiting for its next attempt.
+    var isPunctual = true
+    /// How long the shell needs for a directive.
+    var cost: () -> Duration = { .zero }
+    /// What was carried out, in words.
+    var transcript: [String] = []
+    var events: [OwnershipEvent] = []
+    /// Which rules were broken.
+    var violations: [String] = []
+
+    init(timing: OwnershipTiming = OwnershipTiming(), hasLink: Bool = true) {
+        core = OwnershipCore(interface: "eth0", timing: timing, now: Self.start)
+        if hasLink { link = Self.link(index: 2) }
+    }
+
+    static func link(index: UInt32, up: Bool = true, mac: UInt8 = 1) -> LinkState {
+        LinkState(
+            index: index, name: "eth0", hardwareType: 1, hardwareAddress: [2, 0, 0, 0, 0, mac],
+            flags: up ? UInt32(IFF_UP) | UInt32(IFF_RUNNING) | 1 << 16 : 0)
+    }
+
+    // MARK: The shell
+
+    /// Steps until there is nothing to do; returns what was carried out.
+    @discardableResult
+    mutating func run(_ input: OwnershipCore.Input = .wake) -> [String] {
+        transcript = []
+        var input = input
+        for round in 0... {
+            let directives = core.step(input, lease: lease, now: now)
+            input = .wake
+            if directives.isEmpty { break }
+            if round == 16 {
+                violations.append("no end of directives: \(directives)")
+                break
+            }
+            for directive in directives { perform(directive) }
+        }
+        let wake = core.nextWake(lease: lease, now: now)
+        // A deletion that failed waits for its next attempt.
+        let hasFailed = transcript.contains { $0.hasPrefix("delete") && $0.hasSuffix("fails") } || !isPunctual
+        if let lease, !core.placed.isEmpty, lease.end > now, wake > lease.end, !hasFailed {
+            violations.append("sleeps past the lease")
+        }
+        return transcript
+    }
+
+    /// Lets time pass up to a moment, with the kernel, the guard and the core waking when they want to.
+    mutating func pass(_ duration: Duration, lease renewal: ((BootInstant) -> Lease?)? = nil) {
+        let end = now.advanced(by: duration)
+        while now < end {
+            if let renewal { lease = renewal(now) }
+            let wake = core.nextWake(lease: lease, now: now)
+            now = min(end, max(wake, now.advanced(by: .microseconds(100))))
+            if let renewal { lease = renewal(now) }
+            expire()
+            run()
+        }
+    }
+
+    /// What kernel and guard do by themselves at this time.
+    mutating func expire() {
+        for (address, deadline) in watched where deadline <= now {
+            watched[address] = nil
+            if let virtual = address.virtualAddress {
+                let place = Place(
+                    interface: address.interfaceIndex, address: virtual.address, prefixLength: virtual.prefixLength)
+                if kernel[place] == true { remove(place) }
+            }
+        }
+        for (place, end) in lifetimes where end <= now { remove(place) }
+    }
+
+    /// Removes an address, whoever does it, and reports that as the kernel does.
+    mutating func remove(_ place: Place) {
+        guard let isOurs = kernel.removeValue(forKey: place) else { return }
+        lifetimes[place] = nil
+        report(.addressRemoved(interfaceAddress(place, isOurs)))
+    }
+
+    mutating func addByHand(_ text: String, interface: UInt32 = 2) throws {
+        let place = try Self.place(text, interface: interface)
+        guard kernel[place] == nil else { return }
+        kernel[place] = false
+        report(.addressAdded(interfaceAddress(place, false)))
+    }
+
+    mutating func removeByHand(_ text: String, interface: UInt32 = 2) throws {
+        remove(try Self.place(text, interface: interface))
+    }
+
+    mutating func setLink(_ new: LinkState?) {
+        let old = link
+        link = new
+        if let old, old.index != new?.index {
+            for place in kernel.keys where place.interface == old.index { remove(place) }
+            report(.linkRemoved(index: old.index))
+        }
+        if let new { report(.linkChanged(new)) }
+    }
+
+    mutating func report(_ event: NetlinkEvent) {
+        guard core.isNews(event) else { return }
+        let earlier = transcript
+        run(.netlink(event))
+        transcript = earlier + transcript
+    }
+
+    func isSet(_ text: String, interface: UInt32 = 2) throws -> Bool {
+        kernel[try Self.place(text, interface: interface)] == true
+    }
+
+    static func place(_ text: String, interface: UInt32) throws -> Place {
+        let address = try VirtualAddress(parsing: text)
+        return Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+    }
+
+    private func interfaceAddress(_ place: Place, _ isOurs: Bool) -> InterfaceAddress {
+        InterfaceAddress(
+            interfaceIndex: place.interface, address: place.address, prefixLength: place.prefixLength,
+            proto: isOurs ? virtualAddressProtocolTag : nil)
+    }
+
+    // MARK: Carrying out
+
+    private mutating func perform(_ directive: OwnershipDirective) {
+        now = now.advanced(by: cost())
+        expireGuard()
+        guard core.permits(directive, lease: lease, now: now) else { return }
+        check(directive)
+        let fault = fault(directive)
+        var error = fault?.error
+        if fault?.isDone ?? true { error = error ?? carryOut(directive) }
+        if let error {
+            transcript.append("\(words(directive)) fails")
+            core.failed(directive, error, now: now)
+        } else {
+            transcript.append(words(directive))
+            core.completed(directive, now: now)
+        }
+    }
+
+    /// As `expire`, but without a report, which the shell would only see after its present work.
+    private mutating func expireGuard() {
+        for (address, deadline) in watched where deadline <= now { watched[address] = nil }
+    }
+
+    private mutating func check(_ directive: OwnershipDirective) {
+        switch directive {
+        case .set(let address, let interface, _):
+            if lease.map({ $0.end <= now }) ?? true { violations.append("set \(address) without a lease") }
+            let guarded = watched[GuardedAddress(address, interfaceIndex: interface)]
+            if guarded.map({ $0 <= now }) ?? true { violations.append("set \(address) unguarded") }
+        case .announce(let address):
+            if lease.map({ $0.end <= now }) ?? true { violations.append("announced \(address) without a lease") }
+        case .guardHold(let address, _, let until):
+            if lease.map({ $0.end < until }) ?? true {
+                violations.append("guard of \(address) told more than the lease")
+            }
+        case .delete(let address, let interface):
+            let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+            if kernel[place] == false { violations.append("deletes \(address), which is not ours") }
+        case .survey, .guardRelease, .event: break
+        }
+    }
+
+    private mutating func carryOut(_ directive: OwnershipDirective) -> SystemError? {
+        switch directive {
+        case .survey:
+            core.observe(link: link, addresses: kernel.map { interfaceAddress($0.key, $0.value) }, now: now)
+        case .guardHold(let address, let interface, let until):
+            watched[GuardedAddress(address, interfaceIndex: interface)] = until
+        case .guardRelease(let address, let interface):
+            watched[GuardedAddress(address, interfaceIndex: interface)] = nil
+        case .set(let address, let interface, let setting):
+            let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+            if link?.index != interface { return SystemError("set", errno: ENODEV) }
+            if case .new = setting, kernel[place] != nil { return SystemError("set", errno: EEXIST) }
+            if kernel[place] == false, place != tolerates {
+                violations.append("takes over \(address), which is not ours")
+            }
+            kernel[place] = true
+            lifetimes[place] = now.advanced(by: .seconds(1))
+        case .delete(let address, let interface):
+            let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+            kernel[place] = nil
+            lifetimes[place] = nil
+        case .announce: break
+        case .event(let event): events.append(event)
+        }
+        return nil
+    }
+
+    private func words(_ directive: OwnershipDirective) -> String {
+        switch directive {
+        case .survey: "survey"
+        case .guardHold(let address, let interface, let until):
+            "hold \(address) on \(interface) for \(now.duration(to: until).inMilliseconds) ms"
+        case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
+        case .announce(let address): "announce \(address)"
+        case .delete(let address, let interface): "delete \(address) on \(interface)"
+        case .guardRelease(let address, let interface): "release \(address) on \(interface)"
+        case .event(let event):
+            switch event {
+            case .claimed(let address, let term, let took): "claimed \(address) in term \(term) within \(took)"
+            case .released(let address, let reason): "released \(address): \(reason.rawValue)"
+            case .reinstated(let address): "reinstated \(address)"
+            case .conflict(let address, _): "conflict \(address)"
+            case .linkDown: "link down"
+            case .linkUp: "link up"
+            case .failed(let address, _): "failed \(address.map(\.description) ?? "")"
+            }
+        }
+    }
+}
