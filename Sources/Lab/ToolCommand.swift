@@ -35,16 +35,19 @@ public enum ToolCommand {
             full, directory: directory, environment: environment, descriptors: (null, output.write, error.write))
         output.closeWriteEnd()
         error.closeWriteEnd()
-        let captured = read([output.read, error.read], until: BootClock.now.advanced(by: limit))
-        if captured == nil { kill(pid, SIGKILL) }
+        let (captured, ended) = read([output.read, error.read], until: BootClock.now.advanced(by: limit))
+        // With its children, which are in the process group that it was given.
+        if !ended { kill(-pid, SIGKILL) }
         var status: Int32 = 0
         try retryingOnInterrupt("wait for", full[0]) { waitpid(pid, &status, 0) }
-        guard let captured else {
-            throw LabError("\(full.joined(separator: " ")): did not end within \(limit.inMilliseconds) ms")
-        }
-        return CommandResult(
+        let result = CommandResult(
             status: ExitStatus(waitStatus: status), output: String(decoding: captured[0], as: UTF8.self),
             error: String(decoding: captured[1], as: UTF8.self))
+        guard ended else {
+            throw LabError(
+                "\(arguments.joined(separator: " ")): did not end within \(limit.inMilliseconds) ms: \(result.text)")
+        }
+        return result
     }
 
     /// The same, and any exit status but 0 is an error.
@@ -61,18 +64,18 @@ public enum ToolCommand {
         return result.output
     }
 
-    /// Reads all descriptors to their ends; nil when that was not reached in time.
-    private static func read(_ descriptors: [Int32], until deadline: BootInstant) -> [[UInt8]]? {
+    /// Reads all descriptors to their ends, and says whether these were reached in time.
+    private static func read(_ descriptors: [Int32], until deadline: BootInstant) -> ([[UInt8]], ended: Bool) {
         var captured = [[UInt8]](repeating: [], count: descriptors.count)
         var open = Set(descriptors.indices)
         var chunk = [UInt8](repeating: 0, count: 65536)
         while !open.isEmpty {
             let remaining = BootClock.now.duration(to: deadline).inMilliseconds
-            if remaining <= 0 { return nil }
+            if remaining <= 0 { return (captured, false) }
             let order = open.sorted()
             var polled = order.map { pollfd(fd: descriptors[$0], events: Int16(POLLIN), revents: 0) }
             if poll(&polled, nfds_t(polled.count), Int32(clamping: remaining)) < 0 && Glibc.errno != EINTR {
-                return nil
+                return (captured, false)
             }
             for (index, entry) in zip(order, polled) where entry.revents != 0 {
                 let count = Glibc.read(entry.fd, &chunk, chunk.count)
@@ -83,7 +86,7 @@ public enum ToolCommand {
                 }
             }
         }
-        return captured
+        return (captured, true)
     }
 
     private final class Pipe {
