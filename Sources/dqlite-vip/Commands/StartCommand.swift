@@ -103,7 +103,15 @@ struct StartCommand: ParsableCommand {
         // A peer, a log reader or libdqlite's other end that has gone is an error of write(2) and no reason to die.
         signal(SIGPIPE, SIG_IGN)
         LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
-        // The guard goes here: it forks, and only its child comes back.
-        throw ExitCode(try blockingRun { try await Daemon.run(settings) })
+        throw ExitCode(GuardEntry.run(settings, environment))
+    }
+
+    private static func fault(ofVIP text: String) -> String? {
+        do {
+            _ = try DaemonControl.checked(text)
+            return nil
+        } catch {
+            return "\(error)"
+        }
     }
 }
