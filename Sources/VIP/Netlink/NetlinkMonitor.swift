@@ -8,7 +8,10 @@ import Synchronization
 /// It listens in the network namespace of the thread that created it, from the moment `init` returns: read the state after
 /// that, and no change is missed.
 public final class NetlinkMonitor: Sendable {
-    /// The events, in the kernel's order; for one consumer. It ends with `stop()`, or when the socket fails for good.
+    /// The events, in the kernel's order; for one consumer.
+    ///
+    /// It ends with `stop()`, with the cancellation of the consumer's task, or when the socket fails for good: then make
+    /// a new monitor, whose `init` says what is wrong.
     public let events: AsyncStream<NetlinkEvent>
     private let wakeUp: WakeUp
 
@@ -16,9 +19,19 @@ public final class NetlinkMonitor: Sendable {
     public static let capacity = 4096
 
     /// - Throws: `SystemError` when the socket or the thread cannot be had.
-    public init() throws(SystemError) {
-        let socket = try NetlinkSocket(
-            groups: UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: 8 << 20, timeout: nil)
+    public convenience init() throws(SystemError) {
+        // Enough for some ten thousand events while the thread does not get a processor.
+        try self.init(socket: try Self.subscribe(receiveBuffer: 8 << 20))
+    }
+
+    /// A socket on which the events queue up; what does not fit into its buffer is lost.
+    static func subscribe(receiveBuffer: Int32) throws(SystemError) -> NetlinkSocket {
+        try NetlinkSocket(
+            groups: UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: receiveBuffer,
+            timeout: nil)
+    }
+
+    init(socket: NetlinkSocket) throws(SystemError) {
         let wakeUp = try WakeUp()
         let (events, continuation) = AsyncStream.makeStream(
             of: NetlinkEvent.self, bufferingPolicy: .bufferingOldest(Self.capacity))
@@ -26,7 +39,7 @@ public final class NetlinkMonitor: Sendable {
         self.wakeUp = wakeUp
         continuation.onTermination = { _ in wakeUp.signal() }
         try startThread(named: "vip-netlink") {
-            var loop = MonitorLoop(socket: socket, wakeUp: wakeUp, continuation: continuation)
+            var loop = MonitorLoop(socket: socket, wakeUp: wakeUp, queue: NetlinkEventQueue(continuation))
             loop.run()
         }
     }
@@ -57,34 +70,26 @@ private final class WakeUp: Sendable {
 private struct MonitorLoop {
     let socket: NetlinkSocket
     let wakeUp: WakeUp
-    let continuation: AsyncStream<NetlinkEvent>.Continuation
+    var queue: NetlinkEventQueue
     var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
-    /// Events were lost and the consumer has not been told yet, because its queue is full.
-    var owesOverrun = false
-
-    init(socket: NetlinkSocket, wakeUp: WakeUp, continuation: AsyncStream<NetlinkEvent>.Continuation) {
-        self.socket = socket
-        self.wakeUp = wakeUp
-        self.continuation = continuation
-    }
 
     mutating func run() {
-        defer { continuation.finish() }
+        defer { queue.finish() }
         var descriptors = [
             pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0),
         ]
         while true {
-            let ready = poll(&descriptors, nfds_t(descriptors.count), owesOverrun ? 50 : -1)
+            let ready = poll(&descriptors, nfds_t(descriptors.count), queue.owesOverrun ? 50 : -1)
             if ready < 0 && errno != EINTR { return }
             if ready > 0 && descriptors[1].revents != 0 { return }
-            if owesOverrun { deliver([]) }
+            if queue.owesOverrun { queue.deliver([]) }
             if ready > 0 && descriptors[0].revents != 0 {
                 do {
-                    deliver(try socket.receive(into: &buffer).compactMap(\.event))
-                } catch  where error.errno == ENOBUFS || error.errno == EMSGSIZE {
-                    owesOverrun = true
-                } catch  where error.errno == EAGAIN {
+                    queue.deliver(try socket.receive(into: &buffer).compactMap(\.event))
+                } catch let error where error.errno == ENOBUFS || error.errno == EMSGSIZE {
+                    queue.lose()
+                } catch let error where error.errno == EAGAIN {
                     continue
                 } catch {
                     return
@@ -92,8 +97,20 @@ private struct MonitorLoop {
             }
         }
     }
+}
 
-    private mutating func deliver(_ events: [NetlinkEvent]) {
+/// The way to a consumer that may be slow: when events had to be dropped, `.overrun` comes before any later event.
+struct NetlinkEventQueue {
+    private let continuation: AsyncStream<NetlinkEvent>.Continuation
+    /// Events were lost and the consumer has not been told yet, because its queue is full.
+    private(set) var owesOverrun = false
+
+    init(_ continuation: AsyncStream<NetlinkEvent>.Continuation) {
+        self.continuation = continuation
+    }
+
+    /// Hands over events, after an overrun that is still owed.
+    mutating func deliver(_ events: [NetlinkEvent]) {
         for event in (owesOverrun ? [.overrun] : []) + events {
             switch continuation.yield(event) {
             case .enqueued: if event == .overrun { owesOverrun = false }
@@ -102,6 +119,14 @@ private struct MonitorLoop {
             }
         }
     }
+
+    /// Events were lost on the way here.
+    mutating func lose() {
+        owesOverrun = true
+        deliver([])
+    }
+
+    func finish() { continuation.finish() }
 }
 
 extension NetlinkMessage {

@@ -3,6 +3,8 @@ import Glibc
 import Platform
 
 /// A finished RTM_DELADDR request, for the guard: sending it allocates no memory and takes no lock of ours.
+///
+/// In an optimised build `send(on:)` calls send(2), recv(2) and errno, and nothing else (seen in its machine code).
 public struct PreparedDeletion: Sendable {
     /// The longest request: header 16, ifaddrmsg 8, two attributes of 4 + 16 for IPv6.
     private static let capacity = 64

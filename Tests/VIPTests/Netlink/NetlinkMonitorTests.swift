@@ -83,14 +83,52 @@ struct NetlinkMonitorTests {
         }
     }
 
-    @Test("a consumer that falls behind learns that events were lost, and then hears new ones")
+    @Test("a consumer that falls behind learns that events were lost before it hears new ones")
     func overrun() async throws {
-        try await withMonitor { [vip] namespace, monitor in
+        let (stream, continuation) = AsyncStream.makeStream(of: NetlinkEvent.self, bufferingPolicy: .bufferingOldest(2))
+        var queue = NetlinkEventQueue(continuation)
+        let events = (1...6).map { NetlinkEvent.linkRemoved(index: $0) }
+        queue.deliver(Array(events[0...2]))
+        #expect(queue.owesOverrun)
+        queue.deliver([events[3]])
+        var consumer = stream.makeAsyncIterator()
+        #expect(await consumer.next() == events[0])
+        #expect(await consumer.next() == events[1])
+        queue.deliver([events[4]])
+        #expect(!queue.owesOverrun)
+        #expect(await consumer.next() == .overrun)
+        #expect(await consumer.next() == events[4])
+        queue.deliver([events[5]])
+        #expect(await consumer.next() == events[5])
+    }
+
+    @Test("when the queue has room again, the loss is told without waiting for the next event")
+    func overrunAlone() async throws {
+        let (stream, continuation) = AsyncStream.makeStream(of: NetlinkEvent.self, bufferingPolicy: .bufferingOldest(1))
+        var queue = NetlinkEventQueue(continuation)
+        queue.deliver([.linkRemoved(index: 1)])
+        queue.lose()
+        #expect(queue.owesOverrun)
+        var consumer = stream.makeAsyncIterator()
+        #expect(await consumer.next() == .linkRemoved(index: 1))
+        queue.deliver([])
+        #expect(await consumer.next() == .overrun)
+        #expect(!queue.owesOverrun)
+    }
+
+    @Test("events that do not fit into the kernel's queue are reported as lost")
+    func kernelOverrun() async throws {
+        try await withVirtualEthernet { namespace in
+            let socket = try await namespace.run { try NetlinkMonitor.subscribe(receiveBuffer: 1) }
             try await namespace.session { session, link throws in
-                for _ in 0..<(NetlinkMonitor.capacity + 1000) {
-                    try session.set(vip, interface: link, validLifetime: 600)
+                for number in 1...100 {
+                    let address = try VirtualAddress(parsing: "10.0.0.\(number)/32")
+                    try session.set(address, interface: link, validLifetime: 600)
                 }
             }
+            // Only now somebody reads.
+            let monitor = try NetlinkMonitor(socket: socket)
+            defer { monitor.stop() }
             try await event(in: monitor.events, "the overrun") { $0 == .overrun }
             try await namespace.command("ip", "address", "add", "198.51.100.1/24", "dev", "v0")
             try await event(in: monitor.events, "an event after it") { event in

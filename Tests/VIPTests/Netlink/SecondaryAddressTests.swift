@@ -32,12 +32,12 @@ struct SecondaryAddressTests {
     func oursGoes(isOn: Bool) async throws {
         try await withVirtualEthernet { [vip] namespace in
             try await promotion(isOn, in: namespace)
+            let monitor = try await namespace.run { try NetlinkMonitor() }
             try await namespace.session { try $0.set(vip, interface: $1) }
             try await namespace.command("ip", "address", "add", "192.0.2.1/24", "dev", "v0")
-            try await namespace.session { session, link throws in
-                pause(.milliseconds(1500))
-                #expect(try session.v4(link) == (isOn ? ["192.0.2.1/24"] : []))
-            }
+            try await removal(of: vip, seenBy: monitor)
+            let left = try await namespace.session { try $0.v4($1) }
+            #expect(left == (isOn ? ["192.0.2.1/24"] : []))
         }
     }
 

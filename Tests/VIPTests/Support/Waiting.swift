@@ -31,6 +31,13 @@ func event(
     }
 }
 
+/// Waits until the kernel has removed an address.
+func removal(of address: VirtualAddress, seenBy monitor: NetlinkMonitor) async throws {
+    try await event(in: monitor.events, "the removal of \(address)") { event in
+        if case .addressRemoved(let gone) = event { gone.matches(address) } else { false }
+    }
+}
+
 /// Blocks the calling thread, for code that runs on a namespace's thread.
 func pause(_ duration: Duration) {
     usleep(UInt32(clamping: duration.inNanoseconds / 1000))
