@@ -99,6 +99,10 @@ extension BootstrapCore {
             founder: record.nodeID, members: members)
         // Say, two nodes with one dqlite id: cannot be founded with, and goes away when one of them is restarted.
         guard agreement.fault == nil else { return }
+        if members.count == 1 {
+            found(agreement, now)
+            return
+        }
         bind(.agreed(agreement), now)
         var others: [Proposing.Member] = []
         for member in members where member.nodeID != record.nodeID {

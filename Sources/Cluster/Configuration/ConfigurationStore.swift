@@ -149,22 +149,34 @@ actor ConfigurationStore {
         let client = try await connected()
         do {
             return try await body(client)
-        } catch let error as DqliteError {
-            // The node closes the database of every connection when it loses leadership; open it afresh next time.
-            if error.code != .sql, error.code != .constraint, error.code != .busy { await disconnect() }
+        } catch {
+            // After anything but a refused statement the connection is in doubt: the node closes the database of every
+            // connection when it loses leadership, and an open transaction ends with its connection.
+            let code = (error as? DqliteError)?.code
+            if !client.isOpen || !(code == .sql || code == .constraint || code == .busy) { await drop(client) }
             throw error
         }
     }
 
     private func connected() async throws -> DqliteClient {
-        if let client { return client }
+        if let client, client.isOpen { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
         let client = try await DqliteClient.connect(to: socket, on: group, timeout: timeout)
-        try await client.open(Schema.database)
+        do {
+            try await client.open(Schema.database)
+        } catch {
+            await client.close()
+            throw error
+        }
         self.client = client
         return client
+    }
+
+    private func drop(_ client: DqliteClient) async {
+        if self.client === client { self.client = nil }
+        await client.close()
     }
 
     private func disconnect() async {

@@ -34,8 +34,6 @@ public actor ClusterNode: Service {
     private var pendingAnswers: [PeerReplyToken: CheckedContinuation<PeerReply, Never>] = [:]
     private var nextToken: PeerReplyToken = 0
     private var timer: Task<Void, Never>?
-    /// Bumped at each change of leadership, so that work for an earlier one knows that it is out of date.
-    var leadershipEpoch = 0
     /// So that what has not changed is not logged again.
     var lastLogged = Leadership()
 
@@ -49,6 +47,9 @@ public actor ClusterNode: Service {
     /// For those who begin to watch later.
     var lastUpdate: ConfigurationUpdate?
     private var isStopping = false
+    let refreshes = SerialQueue()
+    var refreshing: Task<Void, Never>?
+    var hearing: Task<Void, Never>?
 
     /// - Parameters:
     ///   - data: the locked data directory.
@@ -71,7 +72,8 @@ public actor ClusterNode: Service {
         self.group = group
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
-        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger)
+        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger,
+            onMembers: { [facts] members in facts.update { $0.members = members } })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
@@ -116,14 +118,13 @@ public actor ClusterNode: Service {
     private func stop() async {
         isStopping = true
         timer?.cancel()
+        for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
+        pendingAnswers = [:]
         await handOver()
-        for watcher in watchers.values { watcher.finish() }
         await port.close()
         await store.use(nil)
         await membership.use(nil)
         await stopLocalNode()
-        for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
-        pendingAnswers = [:]
         do {
             try await group.shutdownGracefully()
         } catch {
@@ -226,7 +227,7 @@ public actor ClusterNode: Service {
         if !text.isEmpty { logger.info("waiting", metadata: ["reason": "\(text)"]) }
     }
 
-    private func note(warning: String) {
+    func note(warning: String) {
         guard !warnings.contains(warning) else { return }
         logger.warning("\(Logger.Message(stringLiteral: warning))")
         warnings.append(warning)
@@ -262,7 +263,7 @@ public actor ClusterNode: Service {
             })
         facts.update { $0.local = local }
         await store.use(local.socket)
-        await membership.use(local.socket)
+        await membership.use(local.socket, id: id)
         await refreshMembers()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
     }
@@ -312,16 +313,30 @@ public actor ClusterNode: Service {
                     pendingAnswers[token] = continuation
                     report(.request(request, token: token))
                 })
-        case .write(let change):
-            return await answer(write: change)
-        case .read:
-            return await answerRead()
-        case .changed(let configuration):
-            heard(configuration)
-            return .written
+        case .write(let change, let clusterID):
+            return await sameCluster(clusterID) { await answer(write: change) }
+        case .read(let clusterID):
+            return await sameCluster(clusterID) { await answerRead() }
+        case .changed(let configuration, let clusterID):
+            return await sameCluster(clusterID) {
+                heard(configuration)
+                await refreshMembers()
+                return .written
+            }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }
+    }
+
+    /// An address that one cluster still lists may belong to a node of another by now, which must not serve the first.
+    private func sameCluster(_ clusterID: String, _ body: () async -> PortReply) async -> PortReply {
+        guard clusterID == facts.current.clusterID else {
+            return .failed(
+                PortFailure(
+                    reason: .otherCluster,
+                    text: "\(settings.advertised) belongs to cluster \(facts.current.clusterID ?? "none"), not \(clusterID)"))
+        }
+        return await body()
     }
 
     private func consumeLeaderships() async {
