@@ -81,13 +81,14 @@ actor Membership {
     }
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
+        var members = try await members()
+        let isMember = members.contains(candidate)
         guard candidate.dqliteID != 0, candidate.dqliteID != DqliteID.libraryBootstrap,
-            kind == .founder || candidate.dqliteID != DqliteID.bootstrap || (try await members()).contains(candidate)
+            isMember || candidate.dqliteID != DqliteID.bootstrap
         else {
             throw PortFailure(
                 reason: .invalid, text: "\(candidate.dqliteID) is not an id under which a node can be added")
         }
-        var members = try await members()
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
             try await remove(stale, "another node answers at its address now")

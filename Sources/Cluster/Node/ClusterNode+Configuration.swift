@@ -56,6 +56,7 @@ extension ClusterNode {
     /// Takes note of what the leader says is configured now.
     func heard(_ configuration: ReplicatedConfiguration) {
         guard facts.current.local?.monitor.current.isLeader != true else { return }
+        guard configuration.addresses.count <= mostAddresses else { return }
         publish(ConfigurationUpdate(configuration: configuration, term: nil))
     }
 
@@ -122,6 +123,10 @@ extension ClusterNode {
 
     private func writeAsLeader(_ change: ConfigurationChange) async throws {
         try requireLead()
+        if case .setAddresses(let addresses) = change, addresses.count > mostAddresses {
+            throw PortFailure(
+                reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
+        }
         do {
             try await store.apply(change)
         } catch {

@@ -88,6 +88,7 @@ public actor ClusterNode: Service {
     ///
     /// - Throws: what makes it impossible to go on: the port is taken, the disk fails, libdqlite does not start.
     public func run() async throws {
+        facts.update { $0.clusterID = core.record.clusterID?.description }
         try await port.listen(on: settings.listen)
         logger.info(
             "the cluster port is open",
@@ -102,6 +103,7 @@ public actor ClusterNode: Service {
                 try await withThrowingTaskGroup(of: Void.self) { tasks in
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
+                    tasks.addTask { try await self.watchLocalNode() }
                     try await tasks.next()
                     tasks.cancelAll()
                 }
@@ -138,6 +140,27 @@ public actor ClusterNode: Service {
             for directive in core.step(event, now: BootClock.now) {
                 try await perform(directive)
             }
+        }
+    }
+
+    /// Ends the daemon when its database node has not answered for long: only a new process helps then.
+    private func watchLocalNode() async throws {
+        var suspicious = 0
+        while true {
+            try await Task.sleep(for: .seconds(1))
+            guard let monitor = facts.current.local?.monitor else { continue }
+            let silence = monitor.silence(now: BootClock.now)
+            // Twice in a row: a process that was stopped for a while has been silent too, and is well.
+            suspicious = silence > .seconds(10) ? suspicious + 1 : 0
+            if suspicious > 1 { throw LocalNodeHangs(silence: silence) }
+        }
+    }
+
+    /// libdqlite's one thread does not answer any more.
+    struct LocalNodeHangs: Error, CustomStringConvertible {
+        var silence: Duration
+        var description: String {
+            "the local database node has not answered for \(silence.components.seconds) s: the daemon is started again"
         }
     }
 
@@ -224,7 +247,12 @@ public actor ClusterNode: Service {
         let text = reason.map { "\($0)" } ?? ""
         guard text != waitingFor else { return }
         waitingFor = text
-        if !text.isEmpty { logger.info("waiting", metadata: ["reason": "\(text)"]) }
+        guard !text.isEmpty else { return }
+        // Most reasons are over before anybody could read them.
+        Task {
+            try? await Task.sleep(for: .milliseconds(700))
+            if waitingFor == text { logger.info("waiting", metadata: ["reason": "\(text)"]) }
+        }
     }
 
     func note(warning: String) {
@@ -266,6 +294,14 @@ public actor ClusterNode: Service {
         await membership.use(local.socket, id: id)
         await refreshMembers()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
+        if let known = facts.current.members.first(where: { $0.id == id }),
+            known.address != settings.advertised.description
+        {
+            note(
+                warning: "the members of the cluster know this node at \(known.address) and not at "
+                    + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
+                    + "directory to join under the new address")
+        }
     }
 
     private func stopLocalNode() async {
@@ -293,6 +329,8 @@ public actor ClusterNode: Service {
         }
         guard formed, !wasFormed else { return }
         logger.notice("this node belongs to a formed cluster", metadata: ["cluster.id": "\(clusterID)"])
+        // They were about the way here.
+        warnings = []
         onLeadership()
         leadershipInput.yield()
     }
