@@ -15,3 +15,5 @@ int clinux_drop_thread_capabilities(void) {
     struct __user_cap_data_struct none[2] = {{0}};
     return (int)syscall(SYS_capset, &header, none);
 }
+
+int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
