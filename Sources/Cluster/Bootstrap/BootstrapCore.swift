@@ -228,7 +228,8 @@ public struct BootstrapCore: Sendable {
         if case .formed = self.record.state, resume == .asIs { isFormed = true }
         if case .memberLost = resume { self.record.nodeID = NodeID(using: &self.random) }
         knowledge = BootstrapKnowledge(
-            ownID: self.record.nodeID, clusterName: options.clusterName, window: options.timing.hearingWindow)
+            ownID: self.record.nodeID, ownAddress: options.address, clusterName: options.clusterName,
+            window: options.timing.hearingWindow)
     }
 
     private static func resume(_ record: NodeRecord, raftIsEmpty: Bool) throws(StartError) -> Resume {
