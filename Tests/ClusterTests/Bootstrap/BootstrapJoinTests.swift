@@ -67,15 +67,27 @@ struct BootstrapJoinTests {
     @Test("a node that hears two formed clusters joins neither and names both")
     func severalClusters() throws {
         var node = try H(.joinOnly)
-        node.meet([H.view(3, .formed, clusterID: cluster), H.view(4, .formed, clusterID: other)])
-        // The first was heard alone for a moment; with both in one round none is joined.
-        var both = try H(.joinOnly)
-        both.step(.discovered([H.address(3), H.address(4)]))
-        both.pass(.milliseconds(20))
-        let hellos = both.sent { if case .hello = $0 { true } else { false } }
-        #expect(hellos.count == 2)
-        #expect(node.core.record.clusterID != nil)
-        #expect(node.warnings.contains { $0.contains("\(cluster)") && $0.contains("\(other)") })
+        node.meet([H.view(3, .formed, clusterID: cluster), H.view(4, .formed, clusterID: other)], for: .seconds(3))
+        #expect(node.core.record.state == .fresh)
+        #expect(
+            node.warnings == [
+                "there are several formed clusters: \(cluster), \(other) at 10.0.0.3:8800, 10.0.0.4:8800; this node joins none of them until only one answers"
+            ])
+        #expect(
+            node.waiting
+                == "nodes of different formed clusters answer: \(cluster), \(other); give each cluster its own name, or take the addresses of the wrong one out of the discovery"
+        )
+    }
+
+    @Test("a silent address delays a join by a tenth of a second and no more")
+    func silentAddress() throws {
+        var node = try H(.joinOnly)
+        node.step(.discovered([H.address(3), H.address(9)]))
+        node.pass(.milliseconds(20))
+        node.answerHellos([H.view(3, .formed, clusterID: cluster)])
+        #expect(node.core.record.state == .fresh)
+        node.pass(.milliseconds(100))
+        #expect(node.core.record.state == .joining(cluster, nil, started: false))
     }
 
     @Test("a formed cluster with another name is not joined, and both names are said")
@@ -96,7 +108,7 @@ struct BootstrapJoinTests {
             .expect(3), record: H.record(.founding(agreement, cluster, .inviting), dqliteID: 1), raftIsEmpty: false)
         node.step(.nodeStarted(dqliteID: 1))
         let before = node.log.count
-        node.meet([H.view(7, .formed, clusterID: other)], for: .milliseconds(40))
+        node.meet([H.view(7, .formed, clusterID: other)], for: .milliseconds(200))
         #expect(
             Array(node.log.dropFirst(before)).deeds.prefix(5) == [
                 "warn", "persist joining formed, wipe pending", "stop and wipe", "persist joining formed",

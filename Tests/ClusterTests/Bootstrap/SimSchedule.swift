@@ -62,7 +62,10 @@ struct SimSchedule {
         isFaultless ? 2_000_000_000 : patient ? 12_000_000_000 : 3_000_000_000
     }
 
-    /// - Parameter harsh: few nodes in common between founding sets, and many faults: what is rare becomes less rare.
+    /// - Parameters:
+    ///   - seed: what everything is drawn from.
+    ///   - onlyHarsh: few nodes in common between founding sets, and many faults: what is rare becomes less rare. Else
+    ///     one run in five is like that.
     init(seed: UInt64, harsh onlyHarsh: Bool = false) {
         var random = BootstrapRandom(seed: seed)
         let harsh = onlyHarsh || random.below(5) == 0
