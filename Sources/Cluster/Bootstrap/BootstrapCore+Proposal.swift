@@ -76,7 +76,8 @@ extension BootstrapCore {
         guard let readySet, let readySince else { return nil }
         var rank = 0
         while rank < readySet.count, readySet[rank].nodeID != record.nodeID { rank += 1 }
-        return max(backOffUntil, readySince.advanced(by: options.timing.precedence * rank))
+        let settled = knowledge.unsettledUntil(options.timing.joinFirst)
+        return max(backOffUntil, settled, readySince.advanced(by: options.timing.precedence * rank))
     }
 
     // MARK: proposing
