@@ -66,7 +66,7 @@ private struct Connection: ~Copyable {
             }
         }
         try #require(connected == 0)
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
@@ -120,7 +120,7 @@ struct ClusterPortTests {
         })
         try await withPort(delegate) { address, group in
             let client = PeerClient(group: group)
-            let reply = try await client.ask(.read, of: address, timeout: .seconds(5))
+            let reply = try await client.ask(.read, of: address, timeout: .seconds(60))
             guard case .configuration(let configuration) = reply else {
                 Issue.record("answered \(reply)")
                 return
@@ -180,7 +180,7 @@ struct ClusterPortTests {
             #expect(silent.receive(1).isEmpty)
             #expect(silent2.receive(1).isEmpty)
             _ = try await PeerClient(group: group).ask(
-                .write(.setAddresses([])), of: address, timeout: .seconds(5))
+                .write(.setAddresses([])), of: address, timeout: .seconds(60))
         }
     }
 
@@ -257,7 +257,7 @@ struct ClusterPortTests {
         let start = BootClock.now
         let result = await blockingValue { dialer.dial("127.0.0.1:\(port)") }
         #expect(throws: SystemError.self) { try result.get() }
-        #expect(start.duration(to: BootClock.now) < .milliseconds(900))
+        #expect(start.duration(to: BootClock.now) < .seconds(5))
         try await silent.close()
         try await group.shutdownGracefully()
     }

@@ -92,6 +92,39 @@ struct ClusterOfThreeTests {
         }
     }
 
+    @Test("an address that does not answer delays nobody")
+    func deadAddress() async throws {
+        try await TestCluster.run(voters: 1) { cluster in
+            let connection = LeaderConnection(
+                addresses: ["dead", "n1"], database: TestCluster.database,
+                connector: { address, timeout in
+                    if address == "dead" { try await Task.sleep(for: .seconds(60)) }
+                    return try await cluster.client(named: address, timeout: timeout)
+                })
+            let start = BootClock.now
+            try await connection.withLeader { try await $0.execute("CREATE TABLE t(a INTEGER)") }
+            #expect(start.duration(to: BootClock.now) < .seconds(2))
+            await connection.close()
+            let closed = await dqliteError { try await connection.withLeader { _ in } }
+            #expect(closed?.code == .misuse)
+        }
+    }
+
+    @Test("without a leader the leader connection fails in time, with what each address said")
+    func noLeader() async throws {
+        try await TestCluster.run(voters: 3) { cluster in
+            let connection = cluster.leaderConnection()
+            try await cluster.stop(1)
+            try await cluster.stop(2)
+            let start = BootClock.now
+            let error = await dqliteError { try await connection.withLeader(timeout: .seconds(1)) { _ in } }
+            #expect(error?.code == .notLeader)
+            #expect(error?.message.contains("n1") == true && error?.message.contains("n3") == true)
+            #expect(start.duration(to: BootClock.now) < .seconds(3))
+            await connection.close()
+        }
+    }
+
     @Test("a body that had an effect is not repeated when a later statement finds no leader")
     func noRepetitionAfterAnEffect() async throws {
         try await TestCluster.run(voters: 3) { cluster in

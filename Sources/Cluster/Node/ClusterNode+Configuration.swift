@@ -176,7 +176,8 @@ extension ClusterNode {
             try await Task.sleep(for: .milliseconds(20))
         }
         throw Unavailable(
-            description: "no majority of the cluster's voters can be reached from here (\(reason)); try again when more "
+            description:
+                "no majority of the cluster's voters can be reached from here (\(reason)); try again when more "
                 + "nodes are up, see `dqlite-vip status`")
     }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FoundationEssentials
+import Glibc
 
 /// Runs a node in the foreground.
 struct StartCommand: ParsableCommand {
@@ -89,8 +90,9 @@ struct StartCommand: ParsableCommand {
     }
 
     func run() throws {
+        let environment = ProcessInfo.processInfo.environment
         var input = input
-        input.fill(from: ProcessInfo.processInfo.environment)
+        input.fill(from: environment)
         let settings: StartSettings
         do throws(SettingsFaults) {
             settings = try StartSettings.validate(input, vipFault: Self.fault(ofVIP:))
@@ -98,7 +100,10 @@ struct StartCommand: ParsableCommand {
             complain("dqlite-vip: \(error)")
             throw ExitStatus.configuration
         }
-        throw ExitCode(GuardEntry.run(settings))
+        // A peer, a log reader or libdqlite's other end that has gone is an error of write(2) and no reason to die.
+        signal(SIGPIPE, SIG_IGN)
+        LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
+        throw ExitCode(GuardEntry.run(settings, environment))
     }
 
     private static func fault(ofVIP text: String) -> String? {

@@ -41,7 +41,7 @@ enum Daemon {
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger
     ) async throws {
         let addresses = try NodeAddresses.find(settings, addressesFile: data.addressesFile)
-        let discovery = StaticDiscovery(settings.join)
+        let discovery = StaticDiscovery(settings.join, family: .v4)
         try await checkJoin(settings, data: data, logger: logger)
 
         let hub = LeadHub()

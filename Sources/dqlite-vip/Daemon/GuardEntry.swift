@@ -1,6 +1,5 @@
 import ArgumentParser
 import Cluster
-import FoundationEssentials
 import Glibc
 import Logging
 import Platform
@@ -11,10 +10,8 @@ enum GuardEntry {
     /// Runs as the guard, or as the daemon when a guard has started this process.
     ///
     /// - Returns: the exit status.
-    static func run(_ settings: StartSettings) -> Int32 {
-        let environment = ProcessInfo.processInfo.environment
-        LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
-        return environment[GuardEnvironment.channel] == nil
+    static func run(_ settings: StartSettings, _ environment: [String: String]) -> Int32 {
+        environment[GuardEnvironment.channel] == nil
             ? runGuard(settings, environment) : runDaemon(settings, environment)
     }
 
@@ -56,7 +53,11 @@ enum GuardEntry {
             let inherited = GuardEnvironment.inheritedDescriptors(environment).first
             let client = try GuardClient(
                 environment: environment,
-                onGuardLost: { logger.critical("the guard process is gone: the addresses are released and the daemon ends") })
+                onGuardLost: {
+
+                    logger.critical("the guard process is gone: the addresses are released and the daemon ends")
+
+                })
             guard let client else { return ExitStatus.failure.rawValue }
             let data = try DataDirectory(settings.dataDirectory, inheritedLock: inherited)
             return try blockingRun { await Daemon.run(settings, guardClient: client, data: data) }

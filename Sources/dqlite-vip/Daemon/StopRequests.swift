@@ -19,8 +19,6 @@ struct StopRequests: Sendable {
     static func blockSignals() {
         var set = mask
         pthread_sigmask(SIG_BLOCK, &set, nil)
-        // A peer that went away while it was written to is an error of that write, not the end of the daemon.
-        signal(SIGPIPE, SIG_IGN)
     }
 
     private static var mask: sigset_t {

@@ -1,0 +1,67 @@
+# The two commands of the README are `make demo` and `make test`; both run on a fresh Debian 12 with Swift.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: build release test lint unit simulation e2e demo bench sim format clean deps test-deps
+
+# Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
+SWIFT ?= swift
+NO_WARNINGS := scripts/no-warnings.sh
+RELEASE := --configuration release --static-swift-stdlib
+
+deps:
+	@scripts/install-dependencies.sh build
+
+test-deps:
+	@scripts/install-dependencies.sh test
+
+build: deps
+	$(NO_WARNINGS) $(SWIFT) build
+
+release: deps
+	$(NO_WARNINGS) $(SWIFT) build $(RELEASE) --product dqlite-vip
+
+# Three parts, one after the other: the simulation keeps all cores busy, and the end-to-end tests measure milliseconds.
+test: test-deps lint
+	$(NO_WARNINGS) $(SWIFT) build --build-tests
+	$(MAKE) --no-print-directory unit simulation e2e
+
+unit:
+	$(SWIFT) test --skip-build --skip EndToEndTests --skip Simulation
+
+simulation:
+	$(SWIFT) test --skip-build --filter Simulation
+
+e2e:
+	@scripts/require-root.sh "the end-to-end tests make network namespaces"
+	$(SWIFT) test --skip-build --no-parallel --filter EndToEndTests
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Sources Tests Package.swift
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Sources Tests Package.swift
+
+# KEEP=1 leaves the laboratory running and says how to look around.
+demo:
+	@scripts/require-root.sh "the demonstration makes network namespaces"
+	@scripts/install-dependencies.sh build lab
+	$(NO_WARNINGS) $(SWIFT) build $(RELEASE) --product dqlite-vip
+	$(NO_WARNINGS) $(SWIFT) build $(RELEASE) --product dqlite-vip-lab
+	@.build/release/dqlite-vip-lab demo $(if $(KEEP),--keep)
+
+# What FAILOVER figures are made of; measures, asserts nothing. BENCH passes options on (`--help` lists them).
+bench:
+	@scripts/require-root.sh "the benchmark makes network namespaces"
+	@scripts/install-dependencies.sh build lab
+	$(SWIFT) build $(RELEASE) --product dqlite-vip
+	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
+	@.build/release/dqlite-vip-lab bench $(BENCH)
+
+# A million schedules of the bootstrap; SCHEDULES=n for another number.
+sim: deps
+	DQLITE_VIP_SIM_SCHEDULES=$(or $(SCHEDULES),1000000) $(SWIFT) test --configuration release \
+	    -Xswiftc -enable-testing --filter Simulation
+
+clean:
+	rm -rf .build
