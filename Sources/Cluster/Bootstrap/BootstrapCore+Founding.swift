@@ -176,6 +176,7 @@ extension BootstrapCore {
         guard record.clusterID == clusterID, !isFormed else { return }
         let leads = duties != nil
         record.state = .formed(clusterID)
+        isFormed = true
         persist()
         duties = nil
         proposing = nil

@@ -5,17 +5,12 @@ extension BootstrapCore {
     /// The formed clusters with our name of which nodes are heard.
     func formedClusters(_ now: BootInstant) -> [ClusterID] {
         var ids: [ClusterID] = []
-        var index = 0
-        while index < knowledge.peers.count {
-            if knowledge.peers[index].view.phase == .formed {
-                let peer = knowledge.peers[index]
-                if peer.view.clusterName == record.clusterName, let id = peer.view.clusterID, !ids.contains(id),
-                    knowledge.isLive(peer, now)
-                {
-                    ids.append(id)
-                }
+        for peer in knowledge.peers where peer.shown.view.phase == .formed {
+            if peer.shown.view.clusterName == record.clusterName, let id = peer.shown.view.clusterID, !ids.contains(id),
+                peer.isLive(now, knowledge.window)
+            {
+                ids.append(id)
             }
-            index += 1
         }
         return ids
     }
@@ -23,12 +18,13 @@ extension BootstrapCore {
     func formedPeer(of id: ClusterID, _ now: BootInstant) -> BootstrapKnowledge.Peer? {
         knowledge.peers.first {
             $0.view.phase == .formed && $0.view.clusterID == id && $0.view.clusterName == record.clusterName
-                && knowledge.isLive($0, now)
+                && $0.isLive(now, knowledge.window)
         }
     }
 
     /// Turns towards a formed cluster as soon as one is heard.
     mutating func considerFormedClusters(_ now: BootInstant) {
+        guard knowledge.anyFormed else { return }
         let ids = formedClusters(now)
         guard let id = ids.first else { return }
         let own: ClusterID? =
@@ -86,7 +82,7 @@ extension BootstrapCore {
     private mutating func joinTarget(_ clusterID: ClusterID, _ now: BootInstant) -> HostPort? {
         var members: [HostPort] = []
         for peer in knowledge.peers
-        where peer.view.phase == .formed && peer.view.clusterID == clusterID && knowledge.isLive(peer, now) {
+        where peer.view.phase == .formed && peer.view.clusterID == clusterID && peer.isLive(now, knowledge.window) {
             members.append(peer.address)
         }
         guard !members.isEmpty else { return nil }

@@ -155,7 +155,8 @@ extension BootstrapCore {
         var count = 0
         for member in agreement.members {
             let generation =
-                member.nodeID == record.nodeID ? record.generation : knowledge.peer(member.nodeID)?.generation ?? 0
+                member.nodeID == record.nodeID
+                ? record.generation : knowledge.peer(member.nodeID)?.shown.view.generation ?? 0
             if generation > member.generation { count += 1 }
         }
         return count

@@ -10,7 +10,6 @@ extension BootstrapCore {
         guard readinessStale || announcedReady != (readySet != nil && mayPropose) else { return }
         readinessStale = false
         readySet = nil
-        candidates = []
         connectedCount = 0
         if case .fresh = record.state, let expect = options.expect, options.mode != .single {
             findFoundingSet(expect, now)
@@ -24,50 +23,52 @@ extension BootstrapCore {
     }
 
     private mutating func findFoundingSet(_ expect: Int, _ now: BootInstant) {
-        var mutual: [NodeView] = [view(now)]
-        for peer in knowledge.peers
-        where peer.view.phase == .fresh && peer.view.expect == expect && !peer.view.nonVoter
-            && peer.view.clusterName == record.clusterName && knowledge.isLive(peer, now)
-        {
-            candidates.append(peer.view)
-            if FoundingSet.hears(peer.view, record.nodeID) { mutual.append(peer.view) }
+        var mutual: [BootstrapKnowledge.Shown] = []
+        for peer in knowledge.peers where peer.isLive(now, knowledge.window) {
+            guard Self.isCandidate(peer, record, expect) else { continue }
+            if FoundingSet.hears(peer.shown, record.nodeID) { mutual.append(peer.shown) }
         }
-        if !rules.oneNodeCountsOnce {
-            // The fault that this rule excludes: counting addresses instead of nodes.
-            for target in knowledge.targets where target.node == record.nodeID { mutual.append(mutual[0]) }
-        }
+        connectedCount = 1
+        guard mutual.count + 1 >= expect else { return }
+        mutual.append(BootstrapKnowledge.Shown(view(now)))
         var connected = FoundingSet.connected(mutual).map { mutual[$0] }
         connectedCount = connected.count
         guard connected.count >= expect else { return }
-        connected.sort { $0.nodeID < $1.nodeID }
-        if connected.count > Agreement.maximumMembers {
-            connected.removeAll { $0.nodeID == record.nodeID }
-            connected = Array(connected.prefix(Agreement.maximumMembers - 1)) + [view(now)]
-            connected.sort { $0.nodeID < $1.nodeID }
+        connected.sort { $0.view.nodeID < $1.view.nodeID }
+        // More than may found: the smallest ids, and this node.
+        while connected.count > Agreement.maximumMembers {
+            let last = connected.last?.view.nodeID == record.nodeID ? connected.count - 2 : connected.count - 1
+            connected.remove(at: last)
         }
         var members: [FoundingMember] = []
-        for view in connected {
+        for shown in connected {
+            let isOwn = shown.view.nodeID == record.nodeID
             members.append(
                 FoundingMember(
-                    nodeID: view.nodeID, address: view.address,
-                    dqliteID: view.nodeID == record.nodeID ? DqliteID.bootstrap : view.dqliteID,
-                    generation: view.generation))
+                    nodeID: shown.view.nodeID, address: shown.view.address,
+                    dqliteID: isOwn ? DqliteID.bootstrap : shown.view.dqliteID, generation: shown.view.generation))
         }
         guard !rules.majorityOfKnown || members.count > knowledge.strangers(to: members, now: now) else { return }
         readySet = members
     }
 
+    /// A node that could found a cluster with this one, if they hear each other.
+    static func isCandidate(_ peer: BootstrapKnowledge.Peer, _ record: NodeRecord, _ expect: Int) -> Bool {
+        let shown = peer.shown
+        return shown.view.phase == .fresh && shown.view.expect == expect && !shown.view.nonVoter
+            && shown.view.clusterName == record.clusterName
+    }
+
     /// The ready node with the smallest id, when it is another one.
-    func proposer(of members: [FoundingMember], _ now: BootInstant) -> NodeView? {
-        var best: NodeView?
-        for peer in knowledge.peers
-        where peer.view.ready && peer.view.phase == .fresh && peer.view.nodeID < record.nodeID
-            && peer.view.clusterName == record.clusterName && peer.view.expect == options.expect
-            && knowledge.isLive(peer, now)
-        {
-            if best.map({ peer.view.nodeID < $0.nodeID }) ?? true { best = peer.view }
+    func proposer(_ now: BootInstant) -> NodeView? {
+        var best: BootstrapKnowledge.Shown?
+        for peer in knowledge.peers where peer.shown.view.ready && peer.nodeID < record.nodeID {
+            guard Self.isCandidate(peer, record, options.expect ?? 1), peer.isLive(now, knowledge.window) else {
+                continue
+            }
+            if best.map({ peer.nodeID < $0.view.nodeID }) ?? true { best = peer.shown }
         }
-        return best
+        return best?.view
     }
 
     /// When this node may propose, unless a smaller one is seen to be ready before.
@@ -92,7 +93,7 @@ extension BootstrapCore {
             return
         }
         if readinessStale || (readySet != nil && !announcedReady) { evaluateReadiness(now) }
-        guard let members = readySet, let at = proposeAt, now >= at, proposer(of: members, now) == nil else { return }
+        guard let members = readySet, let at = proposeAt, now >= at, proposer(now) == nil else { return }
         let agreement = Agreement(
             proposal: ProposalID(using: &random), clusterName: record.clusterName, expect: options.expect ?? 1,
             founder: record.nodeID, members: members)

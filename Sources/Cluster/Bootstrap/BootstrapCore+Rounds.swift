@@ -96,7 +96,7 @@ extension BootstrapCore {
     /// A node that we do not hear said hello: answer it with a hello of our own, so that it is heard within one trip.
     mutating func helloBack(_ view: NodeView, _ now: BootInstant) {
         guard !isFormed, let index = knowledge.targetIndex(view.address) else { return }
-        if let peer = knowledge.peer(view.nodeID), knowledge.isLive(peer, now) { return }
+        if let peer = knowledge.peer(view.nodeID), peer.isLive(now, knowledge.window) { return }
         if let at = knowledge.targets[index].sentAt, at.advanced(by: options.timing.earlyRound) > now { return }
         sayHello(index, now)
     }
@@ -262,7 +262,7 @@ extension BootstrapCore {
     }
 
     private func isHeard(_ id: NodeID, _ now: BootInstant) -> Bool {
-        id == record.nodeID || knowledge.peer(id).map { knowledge.isLive($0, now) } ?? false
+        id == record.nodeID || knowledge.peer(id).map { $0.isLive(now, knowledge.window) } ?? false
     }
 
     private func whyNotFounding(_ now: BootInstant) -> BootstrapWaiting {
@@ -271,14 +271,17 @@ extension BootstrapCore {
         guard let expect = options.expect else {
             return .noClusterFound(clusterName: record.clusterName, unanswered: knowledge.unanswered(now))
         }
-        let found = [ownLabel] + candidates.map(Self.label)
+        let candidates = knowledge.peers.filter {
+            Self.isCandidate($0, record, expect) && $0.isLive(now, knowledge.window)
+        }
+        let found = [ownLabel] + candidates.map { Self.label($0.view) }
         let unanswered = knowledge.unanswered(now)
         if found.count < expect { return .tooFewNodes(found: found, expect: expect, unanswered: unanswered) }
         if connectedCount < expect { return .notMutual(found: found, connected: connectedCount, expect: expect) }
-        guard let readySet else {
+        guard readySet != nil else {
             let known = 1 + knowledge.strangers(to: [], now: now)
             return .noMajorityOfKnown(found: found, known: known, unanswered: unanswered)
         }
-        return .proposal(by: proposer(of: readySet, now).map(Self.label) ?? ownLabel)
+        return .proposal(by: proposer(now).map(Self.label) ?? ownLabel)
     }
 }

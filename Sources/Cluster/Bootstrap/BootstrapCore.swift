@@ -55,6 +55,9 @@ public struct BootstrapCore: Sendable {
     /// What is on disk, once the `persist` directives given so far are done.
     public internal(set) var record: NodeRecord
 
+    /// This node is a member of a formed cluster: the core only answers, and the shell answers join requests.
+    public internal(set) var isFormed = false
+
     /// Why a node must not be started.
     public struct StartError: Error, Sendable, Equatable, CustomStringConvertible {
         public var description: String
@@ -72,7 +75,6 @@ public struct BootstrapCore: Sendable {
         var noWayBackAfterAdmitting = true
         var acceptedNeverWithdraws = true
         var formedNeedsMajority = true
-        var oneNodeCountsOnce = true
     }
 
     let options: BootstrapOptions
@@ -103,7 +105,6 @@ public struct BootstrapCore: Sendable {
 
     // Proposing.
     var readySet: [FoundingMember]?
-    var candidates: [NodeView] = []
     var connectedCount = 0
     var readinessStale = true
     var announcedReady = false
@@ -224,6 +225,7 @@ public struct BootstrapCore: Sendable {
                 address: options.address, clusterName: options.clusterName)
             resume = .newRecord
         }
+        if case .formed = self.record.state, resume == .asIs { isFormed = true }
         if case .memberLost = resume { self.record.nodeID = NodeID(using: &self.random) }
         knowledge = BootstrapKnowledge(
             ownID: self.record.nodeID, clusterName: options.clusterName, window: options.timing.hearingWindow)
@@ -250,18 +252,14 @@ public struct BootstrapCore: Sendable {
         }
     }
 
-    /// This node is a member of a formed cluster: the core only answers, and the shell answers join requests.
-    public var isFormed: Bool {
-        if case .formed = record.state { return true }
-        return false
-    }
-
     /// Takes in one event and says what to do now.
     public mutating func step(_ event: BootstrapEvent, now: BootInstant) -> [BootstrapDirective] {
         out = []
         switch event {
         case .start: start(now)
-        case .tick: break
+        case .tick:
+            // Should it come a little early, it has to be asked for again.
+            wokenAt = nil
         case .discovered(let addresses):
             lookUpPending = false
             knowledge.setDiscovered(addresses)
@@ -317,15 +315,11 @@ public struct BootstrapCore: Sendable {
             nextLookUp = now.advanced(by: options.timing.lookUp)
             out.append(.lookUp)
         }
-        let wake = nextWake(now)
-        if wake != wokenAt || now >= wake {
-            wokenAt = wake
-            out.append(.wake(at: wake))
-        }
+        askForWake(now)
     }
 
-    /// The next time at which something is due even if nothing happens.
-    private func nextWake(_ now: BootInstant) -> BootInstant {
+    /// Asks for the next time at which something is due even if nothing happens.
+    private mutating func askForWake(_ now: BootInstant) {
         var wake = nextRound
         if let proposing {
             wake = min(wake, proposing.deadline)
@@ -342,6 +336,9 @@ public struct BootstrapCore: Sendable {
         if let createAgainAt { wake = min(wake, createAgainAt) }
         if case .joining = record.state, !joining.pending, joining.at > now { wake = min(wake, joining.at) }
         // A time in the past would be asked for again and again.
-        return wake > now ? wake : now.advanced(by: .milliseconds(1))
+        if wake <= now { wake = now.advanced(by: .milliseconds(1)) }
+        if let wokenAt, wake == wokenAt { return }
+        wokenAt = wake
+        out.append(.wake(at: wake))
     }
 }

@@ -2,15 +2,30 @@ import Platform
 
 /// What a node knows of the others: who answers where, what they said last, and which addresses discovery names.
 struct BootstrapKnowledge: Sendable {
+    /// What a node said last. Shared and never changed: every message is compared with all of them, and a view is large.
+    final class Shown: Sendable {
+        let view: NodeView
+
+        init(_ view: NodeView) {
+            self.view = view
+        }
+    }
+
     /// A node that has answered.
     struct Peer: Sendable {
-        var view: NodeView
-        /// The highest that was ever seen: a generation never goes back, so late messages do no harm.
-        var generation: UInt64
+        let nodeID: NodeID
+        var shown: Shown
         /// Where it answered last.
         var address: HostPort
         /// When the request was sent that it answered last.
         var heardAt: BootInstant
+
+        var view: NodeView { shown.view }
+
+        /// It answered within the last `window` nanoseconds.
+        func isLive(_ now: BootInstant, _ window: Int64) -> Bool {
+            now.nanoseconds - heardAt.nanoseconds <= window
+        }
     }
 
     /// An address that is asked.
@@ -30,25 +45,28 @@ struct BootstrapKnowledge: Sendable {
 
     let ownID: NodeID
     let clusterName: String
-    let window: Duration
+    /// Nanoseconds: `BootstrapTiming.hearingWindow`.
+    let window: Int64
     private(set) var peers: [Peer] = []
     var targets: [Target] = []
     private(set) var discovered: [HostPort] = []
     /// How many addresses there would be without the bound.
     private(set) var addressCount = 0
+    /// Some node has ever said that it is in a formed cluster.
+    private(set) var anyFormed = false
     /// The lists of addresses have changed since `rebuild`.
     private(set) var listsChanged = true
 
     init(ownID: NodeID, clusterName: String, window: Duration) {
         self.ownID = ownID
         self.clusterName = clusterName
-        self.window = window
+        self.window = window.inNanoseconds
     }
 
     func index(of id: NodeID) -> Int? {
         var index = 0
         while index < peers.count {
-            if peers[index].view.nodeID == id { return index }
+            if peers[index].nodeID == id { return index }
             index += 1
         }
         return nil
@@ -56,10 +74,6 @@ struct BootstrapKnowledge: Sendable {
 
     func peer(_ id: NodeID) -> Peer? {
         index(of: id).map { peers[$0] }
-    }
-
-    func isLive(_ peer: Peer, _ now: BootInstant) -> Bool {
-        now.nanoseconds - peer.heardAt.nanoseconds <= window.inNanoseconds
     }
 
     func targetIndex(_ address: HostPort) -> Int? {
@@ -94,11 +108,14 @@ struct BootstrapKnowledge: Sendable {
         guard view.nodeID != ownID else { return News() }
         guard let index = index(of: view.nodeID) else {
             guard makeRoom(now) else { return News() }
-            peers.append(Peer(view: view, generation: view.generation, address: address, heardAt: sentAt))
+            peers.append(
+                Peer(
+                    nodeID: view.nodeID, shown: Shown(view), address: address, heardAt: sentAt))
             listsChanged = true
+            if view.phase == .formed { anyFormed = true }
             return News(isNew: true, changed: true)
         }
-        var news = News(isNew: !isLive(peers[index], now))
+        var news = News(isNew: !peers[index].isLive(now, window))
         news.changed = update(index, view) || news.isNew
         if sentAt >= peers[index].heardAt {
             peers[index].heardAt = sentAt
@@ -122,31 +139,31 @@ struct BootstrapKnowledge: Sendable {
     }
 
     private mutating func update(_ index: Int, _ view: NodeView) -> Bool {
+        let old = peers[index].shown
         // A message that was overtaken must not undo what is known for sure.
-        if view.generation < peers[index].generation { return false }
-        if peers[index].view.phase == .formed && view.phase != .formed { return false }
-        peers[index].generation = view.generation
-        let sameLists = peers[index].view.heard == view.heard && peers[index].view.discovered == view.discovered
-        if sameLists && Self.matters(peers[index].view, view) == false {
-            peers[index].view.leader = view.leader
-            return false
-        }
+        if view.generation < old.view.generation { return false }
+        if old.view.phase == .formed && view.phase != .formed { return false }
+        let sameLists = old.view.heard == view.heard && old.view.discovered == view.discovered
+        if sameLists && !Self.matters(old, view) { return false }
         if !sameLists { listsChanged = true }
-        peers[index].view = view
+        peers[index].shown = Shown(view)
+        if view.phase == .formed { anyFormed = true }
         return true
     }
 
-    private static func matters(_ old: NodeView, _ new: NodeView) -> Bool {
-        old.phase != new.phase || old.ready != new.ready || old.dqliteID != new.dqliteID
-            || old.generation != new.generation || old.proposal != new.proposal || old.clusterID != new.clusterID
-            || old.expect != new.expect || old.address != new.address || old.clusterName != new.clusterName
-            || old.nonVoter != new.nonVoter
+    private static func matters(_ shown: Shown, _ new: NodeView) -> Bool {
+        shown.view.phase != new.phase || shown.view.ready != new.ready || shown.view.dqliteID != new.dqliteID
+            || shown.view.generation != new.generation || shown.view.proposal != new.proposal
+            || shown.view.clusterID != new.clusterID
+            || shown.view.expect != new.expect || shown.view.address != new.address
+            || shown.view.clusterName != new.clusterName
+            || shown.view.nonVoter != new.nonVoter || shown.view.leader != new.leader
     }
 
     /// Drops a node that was not heard for long when the table is full; false when all of them are alive.
     private mutating func makeRoom(_ now: BootInstant) -> Bool {
         if peers.count < NodeView.maximumListed { return true }
-        guard let index = peers.firstIndex(where: { !isLive($0, now) }) else { return false }
+        guard let index = peers.firstIndex(where: { !$0.isLive(now, window) }) else { return false }
         peers.remove(at: index)
         return true
     }
@@ -154,8 +171,8 @@ struct BootstrapKnowledge: Sendable {
     /// The nodes heard now, sorted by id, for our view.
     func heard(_ now: BootInstant) -> [NodeView.Heard] {
         var list: [NodeView.Heard] = []
-        for peer in peers where isLive(peer, now) {
-            list.append(NodeView.Heard(nodeID: peer.view.nodeID, address: peer.address))
+        for peer in peers where peer.isLive(now, window) {
+            list.append(NodeView.Heard(nodeID: peer.nodeID, address: peer.address))
         }
         list.sort { $0.nodeID < $1.nodeID }
         return list
@@ -183,11 +200,11 @@ struct BootstrapKnowledge: Sendable {
         }
         for address in discovered { want(address) }
         for address in extra { want(address) }
-        for peer in peers where isLive(peer, now) {
+        for peer in peers where peer.isLive(now, window) {
             want(peer.address)
-            guard peer.view.clusterName == clusterName else { continue }
-            for address in peer.view.discovered { want(address) }
-            for heard in peer.view.heard where heard.nodeID != ownID { want(heard.address) }
+            guard peer.shown.view.clusterName == clusterName else { continue }
+            for address in peer.shown.view.discovered { want(address) }
+            for heard in peer.shown.view.heard where heard.nodeID != ownID { want(heard.address) }
         }
         targets.removeAll { !$0.wanted && $0.pending == nil }
         addressCount = targets.count + dropped
@@ -207,17 +224,17 @@ struct BootstrapKnowledge: Sendable {
             for member in members where member.address == address { return }
             if let node = answering(address, now) {
                 if isMember(node) || nodes.contains(node) { return }
-                if let known = index(of: node), !couldFound(peers[known].view) { return }
+                if let known = index(of: node), !couldFound(peers[known].shown) { return }
                 nodes.append(node)
             } else if !addresses.contains(address) {
                 addresses.append(address)
             }
         }
         for address in discovered { count(address) }
-        for peer in peers where isLive(peer, now) && peer.view.clusterName == clusterName {
-            for address in peer.view.discovered { count(address) }
-            if couldFound(peer.view), !isMember(peer.view.nodeID), !nodes.contains(peer.view.nodeID) {
-                nodes.append(peer.view.nodeID)
+        for peer in peers where peer.isLive(now, window) && peer.shown.view.clusterName == clusterName {
+            for address in peer.shown.view.discovered { count(address) }
+            if couldFound(peer.shown), !isMember(peer.nodeID), !nodes.contains(peer.nodeID) {
+                nodes.append(peer.nodeID)
             }
         }
         return nodes.count + addresses.count
@@ -230,18 +247,18 @@ struct BootstrapKnowledge: Sendable {
             return nil
         }
         if node == ownID { return node }
-        return now.nanoseconds - at.nanoseconds <= 2 * window.inNanoseconds ? node : nil
+        return now.nanoseconds - at.nanoseconds <= 2 * window ? node : nil
     }
 
-    private func couldFound(_ view: NodeView) -> Bool {
-        view.clusterName == clusterName && view.expect != nil && !view.nonVoter
+    private func couldFound(_ shown: Shown) -> Bool {
+        shown.view.clusterName == clusterName && shown.view.expect != nil && !shown.view.nonVoter
     }
 
     /// Discovered addresses at which nobody answered within the window.
     func unanswered(_ now: BootInstant) -> [HostPort] {
         discovered.filter { address in
             guard let index = targetIndex(address), let at = targets[index].answeredAt else { return true }
-            return now.nanoseconds - at.nanoseconds > 2 * window.inNanoseconds
+            return now.nanoseconds - at.nanoseconds > 2 * window
         }
     }
 }

@@ -9,15 +9,15 @@ enum FoundingSet {
     ///
     /// - Parameter candidates: views of nodes that hear `own` and that `own` hears.
     /// - Returns: indices into `candidates`.
-    static func connected(_ candidates: [NodeView]) -> [Int] {
+    static func connected(_ candidates: [BootstrapKnowledge.Shown]) -> [Int] {
         var chosen = Array(candidates.indices)
         while true {
             var worst: (position: Int, missing: Int)?
             for (position, index) in chosen.enumerated() {
                 var missing = 0
                 for other in chosen where other != index {
-                    if !hears(candidates[index], candidates[other].nodeID)
-                        || !hears(candidates[other], candidates[index].nodeID)
+                    if !hears(candidates[index], candidates[other].view.nodeID)
+                        || !hears(candidates[other], candidates[index].view.nodeID)
                     {
                         missing += 1
                     }
@@ -30,9 +30,9 @@ enum FoundingSet {
         }
     }
 
-    static func hears(_ view: NodeView, _ id: NodeID) -> Bool {
+    static func hears(_ shown: BootstrapKnowledge.Shown, _ id: NodeID) -> Bool {
         var index = 0
-        let heard = view.heard
+        let heard = shown.view.heard
         while index < heard.count {
             if heard[index].nodeID == id { return true }
             index += 1

@@ -1,5 +1,6 @@
 import Dqlite
 import NIOCore
+import Platform
 import Synchronization
 
 /// Reads the raft streams that pass the relay for hints that the leader has changed, so that the monitor asks at once.
@@ -12,6 +13,7 @@ final class RaftObserver: Sendable {
     private struct State {
         var monitor: LeadershipMonitor?
         var unreadable: UInt64 = 0
+        var lastLeader: (node: DqliteNodeID, at: BootInstant)?
     }
 
     private let state = Mutex(State())
@@ -22,6 +24,15 @@ final class RaftObserver: Sendable {
 
     func follow(_ monitor: LeadershipMonitor) {
         state.withLock { $0.monitor = monitor }
+    }
+
+    /// The node whose heartbeats came in last, when that is no longer ago than `window`. Stand-bys know no other way who
+    /// leads: dqlite tells it to voters only.
+    func recentLeader(within window: Duration) -> DqliteNodeID? {
+        state.withLock { state in
+            guard let last = state.lastLeader, last.at.duration(to: BootClock.now) <= window else { return nil }
+            return last.node
+        }
     }
 
     /// Streams that could not be read, since the start.
@@ -35,6 +46,9 @@ final class RaftObserver: Sendable {
             highest.max(term, ordering: .relaxed)
             if isNewlyLost { state.withLock { $0.unreadable += 1 } }
             guard let hint else { return }
+            if hint == .leads, direction == .inbound, let node = stream.sender {
+                state.withLock { $0.lastLeader = (node, BootClock.now) }
+            }
             note(hint, direction)
         }
     }
@@ -63,6 +77,9 @@ private final class ObservedStream: Sendable {
     }
 
     private let state = Mutex(State())
+
+    /// Who writes this stream, once it has said so.
+    var sender: DqliteNodeID? { state.withLock { $0.preface.peer?.id } }
 
     func consume(_ bytes: ByteBuffer) -> (hint: Hint?, term: UInt64, isNewlyLost: Bool) {
         state.withLock { state in

@@ -237,10 +237,23 @@ extension ClusterNode {
         facts.update { $0.members = members }
     }
 
+    /// Who leads, as this node knows.
+    var leadership: Leadership {
+        let facts = facts.current
+        guard let local = facts.local else { return Leadership() }
+        var leadership = local.monitor.current
+        if leadership.leader == nil, let own = facts.members.first(where: { $0.id == local.dqliteID }),
+            own.role != .voter
+        {
+            leadership.leader = local.observer.recentLeader(within: settings.timing.electionTimeout * 2)
+        }
+        return leadership
+    }
+
     /// Where the leader is, as this node knows.
     var leaderAddress: HostPort? {
         let facts = facts.current
-        guard let leader = facts.local?.monitor.current.leader,
+        guard let leader = leadership.leader,
             let member = facts.members.first(where: { $0.id == leader })
         else { return nil }
         return try? HostPort(parsing: member.address)

@@ -39,7 +39,7 @@ extension ClusterNode {
         return ClusterStatus(
             nodeID: record.nodeID.description, dqliteID: facts.local?.dqliteID ?? 0, address: settings.advertised,
             clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
-            leadership: facts.local?.monitor.current ?? Leadership(), members: facts.members,
+            leadership: leadership, members: facts.members,
             configuration: configuration, warnings: warnings,
             unansweredPolls: facts.local?.monitor.unanswered ?? 0)
     }

@@ -24,6 +24,7 @@ public actor ClusterNode: Service {
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
     private let onLeadership: @Sendable () -> Void
+    private let onListening: @Sendable () -> Void
 
     private var core: BootstrapCore
     private let events: AsyncStream<BootstrapEvent>
@@ -51,17 +52,19 @@ public actor ClusterNode: Service {
 
     /// - Parameters:
     ///   - data: the locked data directory.
+    ///   - onListening: called when the cluster port is open.
     ///   - onLeadership: called, on a thread of the node's own, at each change of leadership; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
-        onLeadership: @escaping @Sendable () -> Void
+        onListening: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings
         self.discovery = discovery
         self.data = data
         self.logger = logger
         self.onLeadership = onLeadership
+        self.onListening = onListening
         core = try BootstrapCore(
             options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -90,6 +93,7 @@ public actor ClusterNode: Service {
                 "node.id": "\(core.record.nodeID)", "node.address": "\(settings.advertised)",
                 "listen": "\(settings.listen)",
             ])
+        onListening()
         let input = self.input
         do {
             try await withGracefulShutdownHandler {

@@ -1,7 +1,7 @@
 import Platform
 
 /// What one daemon asks another over the peer API. In JSON: one object with one key, the name of the case.
-public enum PeerRequest: Sendable, Equatable {
+public indirect enum PeerRequest: Sendable, Equatable {
     /// Who are you, and how far? Carries the asker's own answer to that.
     case hello(NodeView)
     /// Found a cluster with us on these terms.
@@ -15,7 +15,7 @@ public enum PeerRequest: Sendable, Equatable {
 }
 
 /// The answer to a `PeerRequest`.
-public enum PeerReply: Sendable, Equatable {
+public indirect enum PeerReply: Sendable, Equatable {
     /// To hello, and to abort.
     case view(NodeView)
     /// To propose: the agreement is on disk.

@@ -25,14 +25,10 @@ struct GuardSpawn {
     ///
     /// - Returns: its process id, and the guard's end of the channel.
     func start() throws(SystemError) -> (pid: pid_t, channel: Int32) {
-        var pair: [Int32] = [-1, -1]
-        let kind = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        try retryingOnInterrupt("open a channel to the daemon") { socketpair(AF_UNIX, kind, 0, &pair) }
-        let channel = pair[0]
+        let (channel, daemonEnd) = try Self.openChannel()
         do {
-            defer { close(pair[1]) }
-            enlargeBuffer(of: pair[1])
-            let end = try Self.copy(pair[1])
+            defer { close(daemonEnd) }
+            let end = try Self.copy(daemonEnd)
             defer { close(end) }
             return (try spawn(end), channel)
         } catch {
@@ -41,14 +37,23 @@ struct GuardSpawn {
         }
     }
 
+    /// The two ends of a new channel.
+    static func openChannel() throws(SystemError) -> (guardEnd: Int32, daemonEnd: Int32) {
+        var pair: [Int32] = [-1, -1]
+        let kind = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        try retryingOnInterrupt("open a channel to the daemon") { socketpair(AF_UNIX, kind, 0, &pair) }
+        enlargeBuffer(of: pair[1])
+        return (pair[0], pair[1])
+    }
+
     private static func copy(_ descriptor: Int32) throws(SystemError) -> Int32 {
         try retryingOnInterrupt("duplicate the descriptor", "\(descriptor)") {
             fcntl(descriptor, F_DUPFD_CLOEXEC, firstCopy)
         }
     }
 
-    private func enlargeBuffer(of descriptor: Int32) {
-        var size = Self.channelBuffer
+    private static func enlargeBuffer(of descriptor: Int32) {
+        var size = channelBuffer
         let length = socklen_t(MemoryLayout<Int32>.size)
         // Beyond net.core.wmem_max with CAP_NET_ADMIN only. Without, a burst of many addresses may find the channel full,
         // which the daemon takes for a guard that does not listen: an error that is seen, not a danger.

@@ -70,6 +70,7 @@ public struct GuardSupervisor: Sendable {
     private var state: State
     private var delay: Duration
     private var isReady = false
+    private var wasEverReady = false
     private var stops = 0
     private var stopDeadline: BootInstant?
 
@@ -121,6 +122,7 @@ public struct GuardSupervisor: Sendable {
 
         case (.ready, _):
             isReady = true
+            wasEverReady = true
             return []
 
         case (.stopSignal(let name), .idle):
@@ -171,6 +173,11 @@ public struct GuardSupervisor: Sendable {
             if stops > 0 || status == 0 || policy.finalStatuses.contains(status) {
                 state = .finished
                 return [.log(status == 0 ? "the daemon has stopped" : what), .exit(status: status)]
+            }
+            // Whoever started it is still looking, or is a supervisor with a restart policy of its own.
+            if !wasEverReady {
+                state = .finished
+                return [.log("\(what) and was never up: it is not started again"), .exit(status: status)]
             }
         case .signalled(let number, let name):
             what = "the daemon was ended by signal \(number) (\(name)) after \(text(ran))"

@@ -41,25 +41,34 @@ enum Daemon {
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger
     ) async throws {
         let addresses = try NodeAddresses.find(settings, addressesFile: data.addressesFile)
+        if let vip = settings.virtualAddress, let own = addresses.advertised.address,
+            try DaemonControl.checked(vip).address == own
+        {
+            throw StartFault(
+                "--vip \(vip) is this node's own address: a virtual address must be one that no machine has",
+                .configuration)
+        }
         let discovery = StaticDiscovery(settings.join, family: .v4)
         try await checkJoin(settings, data: data, logger: logger)
 
         let hub = LeadHub()
+        // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
+        let ready = Countdown(from: 2) {
+            do {
+                try guardClient.reportReady()
+            } catch {
+                logger.warning("the guard does not listen", metadata: ["error": "\(error)"])
+            }
+        }
         let cluster = try makeCluster(
-            settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub)
+            settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub, ready: ready)
         let ownership = try makeOwnership(settings, guardClient: guardClient, data: data, logger: logger, hub: hub)
         hub.connect(cluster: cluster, ownership: ownership)
         let control = DaemonControl(
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
-            onListening: { _ in
-                do {
-                    try guardClient.reportReady()
-                } catch {
-                    logger.warning("the guard does not listen", metadata: ["error": "\(error)"])
-                }
-            })
+            onListening: { _ in ready.count() })
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         var configuration = ServiceGroupConfiguration(
@@ -86,7 +95,7 @@ enum Daemon {
 
     private static func makeCluster(
         _ settings: StartSettings, addresses: NodeAddresses, discovery: any Discovery, data: DataDirectory,
-        logger: Logger, hub: LeadHub
+        logger: Logger, hub: LeadHub, ready: Countdown
     ) throws -> ClusterNode {
         let clusterSettings = ClusterSettings(
             clusterName: settings.clusterName, bootstrapExpect: settings.bootstrapExpect,
@@ -96,7 +105,7 @@ enum Daemon {
         do {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,
-                onLeadership: { hub.leadershipChanged() })
+                onListening: { ready.count() }, onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
             throw StartFault("\(failure)", .configuration)
         } catch let refusal as BootstrapCore.StartError {

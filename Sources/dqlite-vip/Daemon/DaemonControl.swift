@@ -120,9 +120,7 @@ struct DaemonControl: ControlPlane {
         if status.state != .formed {
             reasons.append(
                 status.waitingFor.isEmpty ? "this node has not found its cluster yet" : status.waitingFor)
-        } else if status.leadership.leader == nil,
-            status.members.first(where: { $0.id == status.dqliteID })?.role ?? .voter == .voter
-        {
+        } else if status.leadership.leader == nil {
             reasons.append("no leader is known: a majority of the voters must be up and reach each other")
         }
         return ReadinessReport(isReady: reasons.isEmpty, reasons: reasons)

@@ -26,3 +26,22 @@ final class LeadHub: Sendable {
         parts.withLock { $0.cluster }?.leadershipProof.map { Lease(term: $0.term, end: $0.end) }
     }
 }
+
+/// Does something once, when it has been counted down to zero.
+final class Countdown: Sendable {
+    private let left: Mutex<Int>
+    private let action: @Sendable () -> Void
+
+    init(from count: Int, _ action: @escaping @Sendable () -> Void) {
+        left = Mutex(count)
+        self.action = action
+    }
+
+    func count() {
+        let isZero = left.withLock { left in
+            left -= 1
+            return left == 0
+        }
+        if isZero { action() }
+    }
+}

@@ -106,7 +106,7 @@ extension Simulation {
     mutating func lead(_ group: Int, _ leader: Int?) throws {
         let old = raft.groups[group].leader
         raft.groups[group].leader = leader
-        if let old, old != leader, hosts[old].core != nil {
+        if let old, old != leader, hosts[old].isUp {
             post(.event(.notLeading, host: old, incarnation: hosts[old].incarnation), 1_000_000)
         }
         guard let leader else { return }

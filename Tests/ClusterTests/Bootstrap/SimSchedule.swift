@@ -36,18 +36,24 @@ struct SimSchedule {
         loss + duplication + slow + crashes == 0 && partitions + wipes + raftWipes == 0 && !nodes.contains { $0.dies }
     }
 
-    init(seed: UInt64) {
+    /// - Parameter harsh: few nodes in common between founding sets, and many faults: what is rare becomes less rare.
+    init(seed: UInt64, harsh onlyHarsh: Bool = false) {
         var random = BootstrapRandom(seed: seed)
+        let harsh = onlyHarsh || random.below(5) == 0
         self.seed = seed
         let size = random.below(100)
-        let count = size < 60 ? 3 : size < 76 ? 4 : size < 91 ? 5 : size < 96 ? 6 : 7
+        let count =
+            harsh
+            ? [3, 4, 5, 5][Int(random.below(4))] : size < 60 ? 3 : size < 76 ? 4 : size < 91 ? 5 : size < 96 ? 6 : 7
         smallWorld = count < 4 || random.below(100) < 60
         expect =
-            smallWorld
-            ? count / 2 + 1 + Int(random.below(UInt64(count - count / 2)))
-            : 2 + Int(random.below(UInt64(count / 2 - 1)))
+            harsh && smallWorld
+            ? count / 2 + 1
+            : smallWorld
+                ? count / 2 + 1 + Int(random.below(UInt64(count - count / 2)))
+                : 2 + Int(random.below(UInt64(count / 2 - 1)))
         let kind = random.below(100)
-        let faulty = kind >= 15
+        let faulty = harsh || kind >= 15
         calmAt = 0
         deadAddresses = 0
         timing = BootstrapTiming()
@@ -75,6 +81,14 @@ struct SimSchedule {
         if random.below(3) > 0 { slow = random.below(150) }
         if random.below(4) > 0 { crashes = 20 + random.below(400) }
         if random.below(2) > 0 { partitions = 1 + Int(random.below(4)) }
+        if harsh {
+            calmAt = 900_000_000 + Int64(random.below(600_000_000))
+            loss = 50
+            duplication = 300
+            slow = 50 + random.below(300)
+            crashes = random.below(150)
+            partitions = 4 + Int(random.below(5))
+        }
         // Losses for ever, as far as the guarantees go.
         var identities = count
         if smallWorld {

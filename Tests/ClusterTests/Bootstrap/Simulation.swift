@@ -22,17 +22,25 @@ struct Simulation {
     }
 
     /// A host: its disk, and the process on it when it runs.
-    struct Host {
+    ///
+    /// A class, so that looking at one field does not copy the others.
+    final class Host {
         let address: HostPort
         var record: NodeRecord?
         var raft = SimRaft.Disk()
         var core: BootstrapCore?
+        /// `core` is there.
+        var isUp = false
         /// Counted up with each crash, so that what an earlier process waited for reaches no later one.
         var incarnation = 0
         var nodeRuns = false
         var dead = false
         var discovers: [HostPort] = []
         var wakeAt: Int64 = 0
+
+        init(_ address: HostPort) {
+            self.address = address
+        }
     }
 
     enum Message {
@@ -71,16 +79,18 @@ struct Simulation {
     var checker: SimChecker
     var events = 0
 
-    init(_ schedule: SimSchedule, rules: BootstrapCore.Rules = BootstrapCore.Rules(), trace: ((String) -> Void)? = nil)
-    {
+    init(
+        _ schedule: SimSchedule, rules: BootstrapCore.Rules = BootstrapCore.Rules(), onlyClusters: Bool = false,
+        trace: ((String) -> Void)? = nil
+    ) {
         self.schedule = schedule
         self.rules = rules
         self.trace = trace
         random = BootstrapRandom(seed: schedule.seed ^ 0x5EED_0F_C1A5_7E12)
         let count = schedule.nodes.count
         blocked = [Bool](repeating: false, count: count * count)
-        checker = SimChecker(seed: schedule.seed)
-        for index in 0..<count { hosts.append(Host(address: Self.address(index))) }
+        checker = SimChecker(seed: schedule.seed, onlyClusters: onlyClusters)
+        for index in 0..<count { hosts.append(Host(Self.address(index))) }
     }
 
     /// The index of a host stands in its port, so that finding a host costs nothing.
@@ -98,11 +108,15 @@ struct Simulation {
 
     mutating func run() throws -> Outcome {
         plan()
+        var looked = 0
         while let entry = queue.next() {
             now = entry.time
             events += 1
             try handle(entry)
-            if calm, checker.formedHosts > 0, allFormed() {
+            // Only then can the answer have changed.
+            let mayBeAll = checker.formedHosts != looked || entry.kind == .calm || entry.kind == .startProcess
+            looked = checker.formedHosts
+            if calm, mayBeAll, allFormed() {
                 try checkEnd()
                 return .formed(now - schedule.calmAt)
             }
@@ -164,7 +178,7 @@ struct Simulation {
             try deliver(message)
         case .wake:
             let host = hosts[entry.subject]
-            if host.incarnation == entry.detail, host.core != nil, host.wakeAt == now {
+            if host.incarnation == entry.detail, host.isUp, host.wakeAt == now {
                 try step(entry.subject, .tick)
             }
         case .startProcess:
@@ -208,10 +222,10 @@ struct Simulation {
         for index in hosts.indices {
             hosts[index].discovers = discovery(of: index, full: true)
             if schedule.nodes[index].dies {
-                if hosts[index].core != nil { crash(index) }
+                if hosts[index].isUp { crash(index) }
                 hosts[index].incarnation += 1
                 hosts[index].dead = true
-            } else if hosts[index].core == nil, schedule.nodes[index].startsAt <= now {
+            } else if !hosts[index].isUp, schedule.nodes[index].startsAt <= now {
                 hosts[index].incarnation += 1
                 queue.add(now + Int64(random.below(50_000_000)), .startProcess, index, hosts[index].incarnation)
             }
@@ -243,7 +257,7 @@ struct Simulation {
     // MARK: processes
 
     private mutating func startProcess(_ index: Int) throws {
-        guard hosts[index].core == nil, !hosts[index].dead else { return }
+        guard !hosts[index].isUp, !hosts[index].dead else { return }
         let node = schedule.nodes[index]
         let options = BootstrapOptions(
             mode: node.mode, clusterName: "c", name: "n", address: hosts[index].address, nonVoter: node.nonVoter,
@@ -255,14 +269,16 @@ struct Simulation {
         } catch {
             throw Violation(seed: schedule.seed, description: "n\(index) refuses to start: \(error)")
         }
+        hosts[index].isUp = true
         trace?("\(time) n\(index) starts as \(hosts[index].core?.record.nodeID.short ?? "-")")
         try step(index, .start)
     }
 
     mutating func crash(_ index: Int) {
-        guard hosts[index].core != nil else { return }
+        guard hosts[index].isUp else { return }
         trace?("\(time) n\(index) crashes")
         hosts[index].core = nil
+        hosts[index].isUp = false
         hosts[index].nodeRuns = false
         for group in raft.groups.indices where raft.groups[group].leader == index { raft.groups[group].leader = nil }
         hosts[index].incarnation += 1
@@ -271,7 +287,7 @@ struct Simulation {
     }
 
     mutating func step(_ index: Int, _ event: BootstrapEvent) throws {
-        guard hosts[index].core != nil else { return }
+        guard hosts[index].isUp else { return }
         let incarnation = hosts[index].incarnation
         let directives = hosts[index].core?.step(event, now: BootInstant(nanoseconds: now)) ?? []
         if let trace, !directives.isEmpty { traceStep(index, event, directives, trace) }
@@ -354,8 +370,16 @@ struct Simulation {
         let envelope = Envelope(
             from: from, incarnation: incarnation, to: to, id: id, sentAt: now, within: within)
         post(.request(request, envelope), latency())
-        if !calm, schedule.duplication > 0, random.below(1000) < schedule.duplication {
-            post(.request(request, envelope), Int64(random.below(600_000_000)))
+        guard !calm, schedule.duplication > 0 else { return }
+        // Promises and the loss of them are rare, so their messages come again more often, and later.
+        if case .hello = request {
+            if random.below(1000) < schedule.duplication {
+                post(.request(request, envelope), Int64(random.below(300_000_000)))
+            }
+        } else {
+            for _ in 0..<3 where random.below(1000) < 3 * schedule.duplication {
+                post(.request(request, envelope), Int64(random.below(1_000_000_000)))
+            }
         }
     }
 
@@ -366,7 +390,7 @@ struct Simulation {
     private mutating func deliver(_ message: Message) throws {
         switch message {
         case .request(let request, let envelope):
-            guard hosts[envelope.to].core != nil else {
+            guard hosts[envelope.to].isUp else {
                 // Refused at once, as by a kernel without that port.
                 post(
                     .event(
@@ -406,7 +430,7 @@ struct Simulation {
     func allFormed() -> Bool {
         var cluster: ClusterID?
         for host in hosts where !host.dead {
-            guard host.core != nil, case .formed(let id) = host.record?.state else { return false }
+            guard host.isUp, case .formed(let id) = host.record?.state else { return false }
             if let cluster, cluster != id { return false }
             cluster = id
         }

@@ -1,0 +1,82 @@
+import Glibc
+import Platform
+import Synchronization
+
+@testable import VIP
+
+/// A guard and its daemon as real processes: the executable `guard-probe`, which says how it is used.
+final class ProbeProcess: Sendable {
+    let directory: String
+    let guardPID: pid_t
+    private let isReaped = Atomic(false)
+
+    /// Starts it; to be called on a namespace's thread.
+    init(_ mode: String, _ addresses: String..., list: [AddressesFile.Entry]? = nil) throws {
+        var template = Array("/tmp/guard-probe-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw SystemError.last("make a directory") }
+        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if let list { try AddressesFile.write(list, to: directory + "/addresses") }
+
+        // The probe lies where the tests lie.
+        var path = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &path, path.count)
+        let tests = String(decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let probe = tests.split(separator: "/").dropLast().map { "/" + $0 }.joined() + "/guard-probe"
+
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 2, directory + "/log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        var arguments: [UnsafeMutablePointer<CChar>?] =
+            ([probe, directory, "v0", mode] + addresses).map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var process = pid_t()
+        let code = posix_spawn(&process, probe, &actions, nil, &arguments, environ)
+        guard code == 0 else { throw SystemError("start", probe, errno: code) }
+        guardPID = process
+    }
+
+    deinit {
+        // Whatever a test left: the guard first, so that it starts nothing again.
+        if !isReaped.load(ordering: .acquiring) {
+            kill(guardPID, SIGKILL)
+            waitpid(guardPID, nil, 0)
+        }
+        if let daemon = try? daemonPID() { kill(daemon, SIGKILL) }
+        for name in ["addresses", "daemon.pid", "lock", "log"] { unlink(directory + "/" + name) }
+        rmdir(directory)
+    }
+
+    /// The process id of the present daemon.
+    func daemonPID() throws -> pid_t {
+        let text = String(decoding: try DurableFile.read(directory + "/daemon.pid") ?? [], as: UTF8.self)
+        guard let pid = pid_t(text.dropLast()) else { throw DidNotHappen(description: "no daemon was started") }
+        return pid
+    }
+
+    /// What guard and daemon wrote to standard error.
+    var log: String { String(decoding: ((try? DurableFile.read(directory + "/log")) ?? nil) ?? [], as: UTF8.self) }
+
+    /// Waits until the guard ends; returns its exit status, or the negated number of the signal that ended it.
+    func end(within limit: Duration = .seconds(10)) async throws -> Int32 {
+        var status: Int32 = 0
+        // There is no event to wait for here: only a parent that blocks hears of the end.
+        let deadline = BootClock.now.advanced(by: limit)
+        while waitpid(guardPID, &status, WNOHANG) != guardPID {
+            guard BootClock.now < deadline else {
+                throw DidNotHappen(description: "the guard did not end within \(limit); log: \(log)")
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+        isReaped.store(true, ordering: .releasing)
+        return status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F)
+    }
+
+    /// Whether a process lives: it is there and no zombie.
+    static func isAlive(_ pid: pid_t) -> Bool {
+        // Files of proc(5) are read to their end like others.
+        guard let bytes = (try? DurableFile.read("/proc/\(pid)/stat")) ?? nil else { return false }
+        let state = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ").first
+        return state != "Z" && state != "X"
+    }
+}
