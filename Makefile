@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build release test lint unit simulation e2e demo bench sim format clean deps test-deps
+.PHONY: build release test lint unit simulation e2e demo bench sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -34,6 +34,7 @@ simulation:
 
 e2e:
 	@scripts/require-root.sh "the end-to-end tests make network namespaces"
+	@.build/debug/dqlite-vip-lab clean --spare-kept
 	$(SWIFT) test --skip-build --no-parallel --filter EndToEndTests
 
 lint:
@@ -65,3 +66,7 @@ sim: deps
 
 clean:
 	rm -rf .build
+
+# Removes the namespaces, processes and files of laboratories whose process has ended, `make demo KEEP=1` included.
+clean-lab:
+	@for binary in .build/{release,debug}/dqlite-vip-lab; do [ ! -x $$binary ] || exec $$binary clean; done

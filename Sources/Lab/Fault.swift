@@ -106,7 +106,7 @@ public struct FaultReport: Sendable {
     public var oldLost: Duration?
     /// From the fault to the kernel's word that another node has the address.
     public var newGained: Duration?
-    /// For how long two nodes had the address.
+    /// For how long two nodes had the address; one whose power is off has none.
     public var overlap: Duration
     /// Gratuitous ARP that the client heard from the fault on.
     public var announcements: [ARPCapture.Entry]
@@ -146,7 +146,8 @@ extension LabCluster {
             fault: fault, time: time, oldHolder: old, newHolder: holders.first { $0 != old }, view: view,
             oldLost: timeline.loss(of: vip, by: old, after: time).map { time.duration(to: $0) },
             newGained: gains.min().map { time.duration(to: $0) },
-            overlap: timeline.overlap(of: vip, from: time, to: end),
+            // A host without power has no address, whatever its namespace's kernel still says.
+            overlap: timeline.overlap(of: vip, from: time, to: end, leavingOut: fault == .powerOff ? old : nil),
             announcements: arp.announcements(of: vip, since: time))
     }
 }

@@ -47,10 +47,12 @@ public struct Timeline: Sendable {
         return intervals
     }
 
-    /// For how long two nodes or more had the address between `start` and `end`, summed.
-    public func overlap(of address: IPAddress, from start: BootInstant, to end: BootInstant) -> Duration {
+    /// For how long two nodes or more had the address between `start` and `end`, summed; one may be left out.
+    public func overlap(
+        of address: IPAddress, from start: BootInstant, to end: BootInstant, leavingOut node: Int? = nil
+    ) -> Duration {
         var edges: [(time: BootInstant, step: Int)] = []
-        for interval in intervals(of: address) {
+        for interval in intervals(of: address) where interval.node != node {
             let from = max(interval.start, start)
             let to = min(interval.end ?? end, end)
             if from < to { edges += [(from, 1), (to, -1)] }

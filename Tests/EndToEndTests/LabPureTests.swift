@@ -25,6 +25,7 @@ struct LabPureTests {
         ])
         #expect(timeline.overlap(of: vip, from: at(0), to: at(100)) == .milliseconds(12))
         #expect(timeline.overlap(of: vip, from: at(40), to: at(100)) == .milliseconds(2))
+        #expect(timeline.overlap(of: vip, from: at(0), to: at(100), leavingOut: 2) == .zero)
         #expect(timeline.holders(of: vip) == [3])
         #expect(timeline.loss(of: vip, by: 1, after: at(25)) == at(42))
         #expect(timeline.loss(of: vip, by: 3, after: at(25)) == nil)
