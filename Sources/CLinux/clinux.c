@@ -17,4 +17,4 @@ int clinux_drop_thread_capabilities(void) {
     return (int)syscall(SYS_capset, &header, none);
 }
 
-int clinux_thread_id(void) { return gettid(); }
+int clinux_unshare_files(void) { return unshare(CLONE_FILES); }

@@ -26,7 +26,7 @@ public actor DqliteClient {
 
     public nonisolated let address: DqliteAddress
     private let options: Options
-    private let channel: any Channel
+    private nonisolated let channel: any Channel
     private let handler: NIOLoopBound<ClientHandler>
     private var lastID: ClientCore.RequestID = 0
     private var database: UInt32 = 0
@@ -124,6 +124,9 @@ public actor DqliteClient {
             try await Task.sleep(for: .milliseconds(2))
         }
     }
+
+    /// Whether requests can be sent: nobody has closed the connection yet.
+    public nonisolated var isOpen: Bool { channel.isActive }
 
     /// Closes the connection. What waits on it fails with `connectionClosed`.
     public func close() async {

@@ -22,7 +22,8 @@ struct NodeHandle: @unchecked Sendable {
         var created: OpaquePointer?
         // libdqlite numbers its VFS names with a counter that it does not guard.
         let rv = creating.withLock { _ in
-            dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
+            if let limit = configuration.statementLimit { cdqlite_limit_statements(limit.inMilliseconds) }
+            return dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
         }
         guard rv == 0, let node = created else {
             let error = NodeFailure.create(rv, message: message(of: created), directory: configuration.directory)

@@ -120,7 +120,7 @@ struct ClusterPortTests {
         })
         try await withPort(delegate) { address, group in
             let client = PeerClient(group: group)
-            let reply = try await client.ask(.read, of: address, timeout: .seconds(60))
+            let reply = try await client.ask(.read(clusterID: "c"), of: address, timeout: .seconds(60))
             guard case .configuration(let configuration) = reply else {
                 Issue.record("answered \(reply)")
                 return
@@ -128,9 +128,9 @@ struct ClusterPortTests {
             #expect(configuration.addresses == ["10.0.0.1/24"])
 
             let connection = try Connection(to: address.port)
-            let read = Array(ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.read)).readableBytesView)
+            let read = Array(ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.read(clusterID: "c"))).readableBytesView)
             let write = Array(
-                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([])))).readableBytesView)
+                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([]), clusterID: "c"))).readableBytesView)
             connection.send(PeerProtocol.magic + read + write)
             let first = try frame(connection)
             let second = try frame(connection)
@@ -180,7 +180,7 @@ struct ClusterPortTests {
             #expect(silent.receive(1).isEmpty)
             #expect(silent2.receive(1).isEmpty)
             _ = try await PeerClient(group: group).ask(
-                .write(.setAddresses([])), of: address, timeout: .seconds(60))
+                .write(.setAddresses([]), clusterID: "c"), of: address, timeout: .seconds(60))
         }
     }
 
@@ -273,24 +273,3 @@ private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> 
     try await BlockingThread.run(named: "test", body)
 }
 
-@Suite("Counting answers")
-struct AnswerCounterTests {
-    private func message(_ type: UInt8, _ body: [UInt8]) -> [UInt8] {
-        [UInt8(body.count / 8), 0, 0, 0, type, 0, 0, 0] + body
-    }
-
-    @Test("rows in several messages are one answer, whatever the sizes in which they arrive", arguments: 1...40)
-    func parts(size: Int) {
-        let more = message(7, [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 0xEE, count: 8))
-        let last = message(7, [UInt8](repeating: 1, count: 8) + [UInt8](repeating: 0xFF, count: 8))
-        let stream = message(8, [UInt8](repeating: 0, count: 8)) + more + more + last + message(1, more + more)
-        var counter = AnswerCounter()
-        var completed = 0
-        var rest = stream[...]
-        while !rest.isEmpty {
-            completed += counter.consume(ByteBuffer(bytes: rest.prefix(size)))
-            rest = rest.dropFirst(size)
-        }
-        #expect(completed == 3)
-    }
-}

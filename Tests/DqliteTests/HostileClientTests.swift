@@ -15,13 +15,17 @@ struct HostileClientTests {
                 guard case .abstractSocket(let name) = try cluster.member(1).node.bindAddress else { exit(2) }
                 var random = SplitMix(state: 20_261_121)
                 let samples = try Self.samples.map { try $0.encoded() }
+                let statements = try Self.statements.map { try $0.encoded() }
+                let opening = try WireRequest.open(name: "test").encoded()
                 var forwarded = 0
-                for _ in 0..<400 {
+                for round in 0..<300 {
                     let connection = try Connection(name)
+                    // Half of the clients work with statements only, in any order and with any id.
+                    let chosen = round % 2 == 0 ? samples : statements
                     var vetter = ClientRequestVetter(databases: ["test", "unknown"])
-                    for _ in 0..<12 {
-                        var message = samples.randomElement(using: &random) ?? []
-                        if Int.random(in: 0..<3, using: &random) == 0 {
+                    for number in 0..<30 {
+                        var message = number == 0 ? opening : chosen.randomElement(using: &random) ?? []
+                        if number > 0, Int.random(in: 0..<4, using: &random) == 0 {
                             let index = Int.random(in: 0..<message.count, using: &random)
                             message[index] = [0, 1, 2, 0xFF, random.byte()].randomElement(using: &random) ?? 0
                         }
@@ -38,26 +42,31 @@ struct HostileClientTests {
         }
     }
 
-    private static let samples: [WireRequest] = [
-        .leader, .client(id: 1), .open(name: "test"), .open(name: "test"), .open(name: "unknown"),
-        .interrupt(database: 0),
+    private static let statements: [WireRequest] = [
         .prepare(database: 0, sql: "SELECT a FROM t WHERE b=?"), .prepare(database: 0, sql: "SELECT b FROM t"),
         .prepare(database: 0, sql: "SELECT nothing FROM nowhere"), .prepare(database: 1, sql: "SELECT 1"),
         .query(database: 0, statement: 0, parameters: []), .query(database: 0, statement: 1, parameters: [.text("x")]),
         .query(database: 0, statement: 2, parameters: [.integer(1), .null]),
         .finalize(database: 0, statement: 0), .finalize(database: 0, statement: 1),
         .finalize(database: 0, statement: 2), .finalize(database: 7, statement: 0),
-        .exec(database: 0, statement: 0, parameters: []), .execSQL(database: 0, sql: "DELETE FROM t", parameters: []),
-        .querySQL(database: 0, sql: "SELECT * FROM t", parameters: []),
-        .querySQL(database: 0, sql: "SELECT ?, ?, ?", parameters: [.blob([1]), .float(2), .boolean(true)]),
-        .querySQL(database: 0, sql: "SELECT a FROM t", parameters: [.text("too many")]),
-        .querySQL(database: 0, sql: "SELECT * FROM sqlite_master", parameters: []),
-        .querySQL(database: 0, sql: "EXPLAIN SELECT * FROM t ORDER BY b", parameters: []),
-        .querySQL(database: 0, sql: "SELECT * FROM t WHERE a = 'unfinished' AND", parameters: []),
-        .querySQL(database: 0, sql: "SELECT abs(-9223372036854775808)", parameters: []),
-        .dump(name: "test"), .dump(name: "unknown"), .cluster(format: .withRoles), .cluster(format: .withoutRoles),
-        .describe, .add(id: 1, address: "n1"), .remove(id: 1), .transfer(id: 0), .weight(1),
     ]
+
+    private static let samples: [WireRequest] =
+        statements + [
+            .leader, .client(id: 1), .open(name: "test"), .open(name: "test"), .open(name: "unknown"),
+            .interrupt(database: 0),
+            .exec(database: 0, statement: 0, parameters: []),
+            .execSQL(database: 0, sql: "DELETE FROM t", parameters: []),
+            .querySQL(database: 0, sql: "SELECT * FROM t", parameters: []),
+            .querySQL(database: 0, sql: "SELECT ?, ?, ?", parameters: [.blob([1]), .float(2), .boolean(true)]),
+            .querySQL(database: 0, sql: "SELECT a FROM t", parameters: [.text("too many")]),
+            .querySQL(database: 0, sql: "SELECT * FROM sqlite_master", parameters: []),
+            .querySQL(database: 0, sql: "EXPLAIN SELECT * FROM t ORDER BY b", parameters: []),
+            .querySQL(database: 0, sql: "SELECT * FROM t WHERE a = 'unfinished' AND", parameters: []),
+            .querySQL(database: 0, sql: "SELECT abs(-9223372036854775808)", parameters: []),
+            .dump(name: "test"), .dump(name: "unknown"), .cluster(format: .withRoles), .cluster(format: .withoutRoles),
+            .describe, .add(id: 1, address: "n1"), .remove(id: 1), .transfer(id: 0), .weight(1),
+        ]
 
     /// A blocking connection that waits for each answer.
     private final class Connection {

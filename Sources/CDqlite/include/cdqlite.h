@@ -5,3 +5,8 @@
 // ppoll(2) on one descriptor, which Swift's Glibc overlay leaves out (it needs _GNU_SOURCE): 1 when it is ready or
 // broken, 0 when the time has passed, -1 with errno.
 int cdqlite_wait(int descriptor, short events, int64_t nanoseconds);
+
+// Limits how long one SQL statement may run without pause on any connection that is opened from now on in this process:
+// beyond it the statement fails with SQLITE_INTERRUPT. libdqlite runs statements on its only thread, so that one endless
+// SELECT would cost the node its leadership. Returns an SQLite result code. See sqlite3_progress_handler.
+int cdqlite_limit_statements(int64_t milliseconds);

@@ -40,6 +40,12 @@ extension BootstrapCore {
             warn(.severalClusters(ids, ids.compactMap { formedPeer(of: $0, now)?.address }))
             return
         }
+        // Another formed cluster may be behind an address that has just been asked.
+        let settled = knowledge.unsettledUntil(options.timing.joinFirst)
+        guard now >= settled else {
+            lookAgainAt = settled
+            return
+        }
         switch record.state {
         case .fresh, .agreed, .withdrawn:
             let given = proposing?.agreement

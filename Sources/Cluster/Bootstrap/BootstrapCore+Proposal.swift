@@ -76,7 +76,8 @@ extension BootstrapCore {
         guard let readySet, let readySince else { return nil }
         var rank = 0
         while rank < readySet.count, readySet[rank].nodeID != record.nodeID { rank += 1 }
-        return max(backOffUntil, readySince.advanced(by: options.timing.precedence * rank))
+        let settled = knowledge.unsettledUntil(options.timing.joinFirst)
+        return max(backOffUntil, settled, readySince.advanced(by: options.timing.precedence * rank))
     }
 
     // MARK: proposing
@@ -99,6 +100,10 @@ extension BootstrapCore {
             founder: record.nodeID, members: members)
         // Say, two nodes with one dqlite id: cannot be founded with, and goes away when one of them is restarted.
         guard agreement.fault == nil else { return }
+        if members.count == 1 {
+            found(agreement, now)
+            return
+        }
         bind(.agreed(agreement), now)
         var others: [Proposing.Member] = []
         for member in members where member.nodeID != record.nodeID {

@@ -91,11 +91,12 @@ extension BootstrapCore {
             request, .hello, to: knowledge.targets[index].address, within: options.timing.helloTimeout, now)
         knowledge.targets[index].pending = id
         knowledge.targets[index].sentAt = now
+        if knowledge.targets[index].firstAskedAt == nil { knowledge.targets[index].firstAskedAt = now }
     }
 
     /// A node that we do not hear said hello: answer it with a hello of our own, so that it is heard within one trip.
     mutating func helloBack(_ view: NodeView, _ now: BootInstant) {
-        guard !isFormed, let index = knowledge.targetIndex(view.address) else { return }
+        guard !isFormed, view.nodeID != record.nodeID, let index = knowledge.targetIndex(view.address) else { return }
         if let peer = knowledge.peer(view.nodeID), peer.isLive(now, knowledge.window) { return }
         if let at = knowledge.targets[index].sentAt, at.advanced(by: options.timing.earlyRound) > now { return }
         sayHello(index, now)
@@ -106,8 +107,8 @@ extension BootstrapCore {
     ) -> PeerRequestID {
         let id = nextRequestID
         nextRequestID += 1
-        // The shell reports within the time; twice that is only for a report that got lost.
-        sent.append(Sent(id: id, kind: kind, at: now, expires: now.advanced(by: within * 2)))
+        // The shell reports within the time; this is for a report that got lost.
+        sent.append(Sent(id: id, kind: kind, at: now, expires: now.advanced(by: within + .milliseconds(100))))
         out.append(.send(request, to: address, id: id, within: within))
         return id
     }
@@ -138,7 +139,10 @@ extension BootstrapCore {
     private mutating func release(_ id: PeerRequestID) {
         var index = 0
         while index < knowledge.targets.count {
-            if knowledge.targets[index].pending == id { knowledge.targets[index].pending = nil }
+            if knowledge.targets[index].pending == id {
+                knowledge.targets[index].pending = nil
+                knowledge.targets[index].settled = true
+            }
             index += 1
         }
     }
@@ -178,6 +182,9 @@ extension BootstrapCore {
 
     /// Takes in the view of a node that answered.
     private mutating func learn(_ view: NodeView, _ request: Sent, from address: HostPort, _ now: BootInstant) {
+        if view.nodeID == record.nodeID, view.address != record.address {
+            warn(.copiedIdentity(record.nodeID, view.address))
+        }
         let news = knowledge.learn(view, from: address, sentAt: request.at, now: now)
         if news.isNew { roundSoon(now) }
         if news.changed {
@@ -200,7 +207,6 @@ extension BootstrapCore {
 
     /// I4: a disagreement is said, with both values and both nodes.
     private mutating func compareOptions(_ other: NodeView) {
-        guard other.nodeID != record.nodeID else { return }
         if other.clusterName != record.clusterName {
             warn(.clusterName(here: ownLabel, record.clusterName, there: Self.label(other), other.clusterName))
         } else if other.phase != .formed, let mine = options.expect, let theirs = other.expect, mine != theirs {

@@ -122,6 +122,8 @@ public struct BootstrapCore: Sendable {
 
     // Joining.
     var joining = JoinAttempt()
+    /// When all addresses have had their time to answer, and a formed cluster that was heard can be joined.
+    var lookAgainAt: BootInstant?
 
     var lastWaiting: BootstrapWaiting?
     var warned: [BootstrapWarning] = []
@@ -194,8 +196,10 @@ public struct BootstrapCore: Sendable {
     }
 
     /// - Parameters:
+    ///   - options: what the operator asked for.
     ///   - record: what `DataDirectory.loadRecord` gave.
     ///   - raftIsEmpty: what `DataDirectory.raftIsEmpty` gave.
+    ///   - random: seeded in tests.
     /// - Throws: `StartError` when the record and the raft directory do not belong together.
     public init(
         options: BootstrapOptions, record: NodeRecord?, raftIsEmpty: Bool, random: BootstrapRandom = BootstrapRandom()
@@ -228,7 +232,8 @@ public struct BootstrapCore: Sendable {
         if case .formed = self.record.state, resume == .asIs { isFormed = true }
         if case .memberLost = resume { self.record.nodeID = NodeID(using: &self.random) }
         knowledge = BootstrapKnowledge(
-            ownID: self.record.nodeID, clusterName: options.clusterName, window: options.timing.hearingWindow)
+            ownID: self.record.nodeID, ownAddress: options.address, clusterName: options.clusterName,
+            window: options.timing.hearingWindow)
     }
 
     private static func resume(_ record: NodeRecord, raftIsEmpty: Bool) throws(StartError) -> Resume {
@@ -333,6 +338,7 @@ public struct BootstrapCore: Sendable {
                 wake = min(wake, member.askAt)
             }
         }
+        if let lookAgainAt, lookAgainAt > now { wake = min(wake, lookAgainAt) }
         if let createAgainAt { wake = min(wake, createAgainAt) }
         if case .joining = record.state, !joining.pending, joining.at > now { wake = min(wake, joining.at) }
         // A time in the past would be asked for again and again.

@@ -35,8 +35,11 @@ struct BootstrapKnowledge: Sendable {
         var node: NodeID?
         /// A hello is on the way.
         var pending: PeerRequestID?
+        var firstAskedAt: BootInstant?
         var sentAt: BootInstant?
         var answeredAt: BootInstant?
+        /// It has answered once, or refused, or been silent for the time of a request.
+        var settled = false
         /// Named by discovery, a peer or an agreement at the last rebuild, or introduced by a hello since.
         var wanted = true
         /// A node said hello and named this address as its own; forgotten when it does not answer for a while.
@@ -44,6 +47,7 @@ struct BootstrapKnowledge: Sendable {
     }
 
     let ownID: NodeID
+    let ownAddress: HostPort
     let clusterName: String
     /// Nanoseconds: `BootstrapTiming.hearingWindow`.
     let window: Int64
@@ -57,8 +61,9 @@ struct BootstrapKnowledge: Sendable {
     /// The lists of addresses have changed since `rebuild`.
     private(set) var listsChanged = true
 
-    init(ownID: NodeID, clusterName: String, window: Duration) {
+    init(ownID: NodeID, ownAddress: HostPort, clusterName: String, window: Duration) {
         self.ownID = ownID
+        self.ownAddress = ownAddress
         self.clusterName = clusterName
         self.window = window.inNanoseconds
     }
@@ -103,6 +108,7 @@ struct BootstrapKnowledge: Sendable {
     mutating func learn(_ view: NodeView, from address: HostPort, sentAt: BootInstant, now: BootInstant) -> News {
         if let target = targetIndex(address) {
             targets[target].answeredAt = now
+            targets[target].settled = true
             if targets[target].node != view.nodeID { targets[target].node = view.nodeID }
         }
         guard view.nodeID != ownID else { return News() }
@@ -221,6 +227,7 @@ struct BootstrapKnowledge: Sendable {
             return id == ownID
         }
         func count(_ address: HostPort) {
+            if address == ownAddress { return }
             for member in members where member.address == address { return }
             if let node = answering(address, now) {
                 if isMember(node) || nodes.contains(node) { return }
@@ -254,9 +261,19 @@ struct BootstrapKnowledge: Sendable {
         shown.view.clusterName == clusterName && shown.view.expect != nil && !shown.view.nonVoter
     }
 
+    /// Until when to wait for addresses that were asked and have not answered even once; the past when there are none.
+    func unsettledUntil(_ patience: Duration) -> BootInstant {
+        var last = BootInstant(nanoseconds: .min / 4)
+        for target in targets where !target.settled && target.address != ownAddress {
+            if let asked = target.firstAskedAt { last = max(last, asked) }
+        }
+        return last.advanced(by: patience)
+    }
+
     /// Discovered addresses at which nobody answered within the window.
     func unanswered(_ now: BootInstant) -> [HostPort] {
         discovered.filter { address in
+            if address == ownAddress { return false }
             guard let index = targetIndex(address), let at = targets[index].answeredAt else { return true }
             return now.nanoseconds - at.nanoseconds > 2 * window
         }

@@ -102,6 +102,8 @@ public enum BootstrapWarning: Sendable, Equatable {
     case gaveUp(ClusterID, reason: String)
     /// The options name another cluster than the record.
     case clusterNameIgnored(option: String, record: String)
+    /// Another host answers with our own node id: its data directory is a copy of ours.
+    case copiedIdentity(NodeID, HostPort)
     /// More addresses than are asked.
     case tooManyAddresses(Int)
     /// Something local failed and is tried again.
@@ -135,6 +137,9 @@ extension BootstrapWarning: CustomStringConvertible {
             "the unformed cluster \(own) is given up: \(reason)"
         case .clusterNameIgnored(let option, let record):
             "the cluster name \"\(option)\" is ignored: node.json says that this node is bound to \"\(record)\""
+        case .copiedIdentity(let id, let address):
+            "\(address) answers with the node id \(id) of this node: its data directory is a copy of this one's; stop "
+                + "that node, remove its data directory and start it again"
         case .tooManyAddresses(let count):
             "\(count) addresses are known; only \(NodeView.maximumListed) are asked"
         case .retrying(let what, let reason):

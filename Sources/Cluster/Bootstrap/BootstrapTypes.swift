@@ -62,6 +62,9 @@ public struct BootstrapTiming: Sendable, Equatable {
     public var proposalTimeout: Duration = .milliseconds(1000)
     /// Between two attempts at the same member: to propose, to invite, to admit, to join.
     public var retry: Duration = .milliseconds(100)
+    /// I3: before it proposes, a node waits so long for each address that it has asked for the first time and that has
+    /// neither answered nor failed: a formed cluster may be behind it.
+    public var joinFirst: Duration = .milliseconds(100)
     /// A ready node waits this long for each node with a smaller id in its founding set: usually that one is ready in a
     /// moment too, and proposals that meet cost more than this.
     public var precedence: Duration = .milliseconds(40)
@@ -74,7 +77,7 @@ public struct BootstrapTiming: Sendable, Equatable {
     /// How long an invitation may take: the other starts its dqlite node meanwhile.
     public var inviteTimeout: Duration = .seconds(3)
     /// How long a join may take: the leader brings the new member up to date meanwhile.
-    public var joinTimeout: Duration = .seconds(10)
+    public var joinTimeout: Duration = .seconds(5)
 
     public init() {}
 }

@@ -31,6 +31,7 @@ public struct RolePolicy: Sendable, Equatable {
     ///   - currentVoters: how many voters the cluster has now, the new member not counted.
     ///   - isFoundingMember: it stands in the agreed founding set: all of these are voters, up to seven.
     ///   - nonVoter: it was started with `--non-voter`: it never votes.
+    /// - Returns: `.voter` or `.standBy`.
     public func role(currentVoters: Int, isFoundingMember: Bool, nonVoter: Bool) -> MemberRole {
         if nonVoter { return .standBy }
         let limit = isFoundingMember ? Self.maximumVoters : voters

@@ -90,15 +90,11 @@ actor ConfigurationStore {
             case .setAddresses(let addresses):
                 try await Self.replace(addresses, in: client)
             case .setAddressesIfNone(let addresses):
-                guard let first = addresses.first else { return }
-                // One statement, so that of several nodes that do this at once one wins whole.
-                if addresses.count == 1 {
-                    _ = try await client.execute(
-                        "INSERT INTO vip (group_name, position, address) SELECT 'default', 0, ? "
-                            + "WHERE NOT EXISTS (SELECT 1 FROM vip WHERE group_name = 'default')", [.text(first)])
-                } else if try await client.query("SELECT 1 FROM vip LIMIT 1", []).rows.isEmpty {
-                    try await Self.replace(addresses, in: client)
-                }
+                guard !addresses.isEmpty else { return }
+                // What an operator has cleared stays cleared.
+                let known = try await client.query(
+                    "SELECT 1 FROM vip UNION ALL SELECT 1 FROM meta WHERE key = 'addresses_set' LIMIT 1", [])
+                if known.rows.isEmpty { try await Self.replace(addresses, in: client) }
             case .describeNode(let node):
                 _ = try await client.execute(
                     "INSERT INTO node (dqlite_id, node_id, name) VALUES (?, ?, ?) ON CONFLICT (dqlite_id) "
@@ -112,26 +108,22 @@ actor ConfigurationStore {
         }
     }
 
-    /// One statement or one transaction: a reader never sees half of the addresses.
+    /// One transaction: a reader never sees half of the addresses.
     private static func replace(_ addresses: [String], in client: DqliteClient) async throws {
-        switch addresses.count {
-        case 0:
+        _ = try await client.execute("BEGIN IMMEDIATE", [])
+        do {
             _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
-        default:
-            _ = try await client.execute("BEGIN IMMEDIATE", [])
-            do {
-                _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
-                for (position, address) in addresses.enumerated() {
-                    _ = try await client.execute(
-                        "INSERT INTO vip (group_name, position, address) VALUES ('default', ?, ?)",
-                        [.integer(Int64(position)), .text(address)])
-                }
-                _ = try await client.execute("COMMIT", [])
-            } catch {
-                // The connection holds the write lock until the transaction ends with it.
-                await client.close()
-                throw error
+            for (position, address) in addresses.enumerated() {
+                _ = try await client.execute(
+                    "INSERT INTO vip (group_name, position, address) VALUES ('default', ?, ?)",
+                    [.integer(Int64(position)), .text(address)])
             }
+            _ = try await client.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('addresses_set', '1')", [])
+            _ = try await client.execute("COMMIT", [])
+        } catch {
+            // The connection holds the write lock until the transaction ends with it.
+            await client.close()
+            throw error
         }
     }
 
@@ -149,22 +141,34 @@ actor ConfigurationStore {
         let client = try await connected()
         do {
             return try await body(client)
-        } catch let error as DqliteError {
-            // The node closes the database of every connection when it loses leadership; open it afresh next time.
-            if error.code != .sql, error.code != .constraint, error.code != .busy { await disconnect() }
+        } catch {
+            // After anything but a refused statement the connection is in doubt: the node closes the database of every
+            // connection when it loses leadership, and an open transaction ends with its connection.
+            let code = (error as? DqliteError)?.code
+            if !client.isOpen || !(code == .sql || code == .constraint || code == .busy) { await drop(client) }
             throw error
         }
     }
 
     private func connected() async throws -> DqliteClient {
-        if let client { return client }
+        if let client, client.isOpen { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
         let client = try await DqliteClient.connect(to: socket, on: group, timeout: timeout)
-        try await client.open(Schema.database)
+        do {
+            try await client.open(Schema.database)
+        } catch {
+            await client.close()
+            throw error
+        }
         self.client = client
         return client
+    }
+
+    private func drop(_ client: DqliteClient) async {
+        if self.client === client { self.client = nil }
+        await client.close()
     }
 
     private func disconnect() async {

@@ -1,5 +1,8 @@
 import Dqlite
 
+/// The most virtual addresses that a configuration may have in this version.
+let mostAddresses = 64
+
 /// What the cluster agrees on besides its members: committed through raft, the same for every node.
 public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
     /// The virtual addresses as `address/prefix-length`, in the order in which they were set.

@@ -27,6 +27,7 @@ final class LeadershipMonitor: Sendable {
         var subscribers: [Int: AsyncStream<Leadership>.Continuation] = [:]
         var nextSubscriber = 0
         var unanswered: UInt64 = 0
+        var lastAnswer = BootClock.now
         var observedTerm: UInt64 = 0
     }
 
@@ -94,6 +95,9 @@ final class LeadershipMonitor: Sendable {
     /// Questions that were not answered in time, since the start.
     var unanswered: UInt64 { state.withLock { $0.unanswered } }
 
+    /// How long ago the local node was last asked something that it has answered.
+    func silence(now: BootInstant) -> Duration { state.withLock { $0.lastAnswer }.duration(to: now) }
+
     /// Every change from now on, beginning with the present state.
     func changes() -> AsyncStream<Leadership> {
         AsyncStream(bufferingPolicy: .bufferingNewest(16)) { continuation in
@@ -122,6 +126,7 @@ final class LeadershipMonitor: Sendable {
                     let asked = BootClock.now
                     let leader = try probe.poll()
                     hasFailed = false
+                    state.withLock { $0.lastAnswer = asked }
                     note(leader: leader == 0 ? nil : leader, asked: asked)
                     pause()
                 }

@@ -13,27 +13,43 @@ actor Membership {
     private let policy: RolePolicy
     private let logger: Logger
     private var socket: DqliteAddress?
+    private var ownID: DqliteNodeID = 0
     private var clients: [Purpose: DqliteClient] = [:]
     private let queue = SerialQueue()
+    private let onMembers: @Sendable ([DqliteMember]) -> Void
+    /// Candidates that wait for, or are in, the queue.
+    private var underWay: [Candidate: Task<MemberRole, any Error>] = [:]
+    /// More would only wait longer than they ask.
+    private static let mostUnderWay = 16
 
     /// A connection carries one request at a time, and a change can take seconds; nobody else shall wait for it.
     private enum Purpose: Hashable { case view, change, transfer }
 
-    init(group: any EventLoopGroup, store: ConfigurationStore, policy: RolePolicy, logger: Logger) {
+    /// - Parameter onMembers: told the members whenever they were asked for or changed.
+    init(
+        group: any EventLoopGroup, store: ConfigurationStore, policy: RolePolicy, logger: Logger,
+        onMembers: @escaping @Sendable ([DqliteMember]) -> Void
+    ) {
+        self.onMembers = onMembers
         self.group = group
         self.store = store
         self.policy = policy
         self.logger = logger
     }
 
-    func use(_ socket: DqliteAddress?) async {
+    /// Names the local node and its socket, or that there is none.
+    func use(_ socket: DqliteAddress?, id: DqliteNodeID = 0) async {
         self.socket = socket
+        ownID = id
         await disconnect()
     }
 
     /// The members as the local node has them in its raft configuration.
+    @discardableResult
     func members() async throws -> [DqliteMember] {
-        try await run(.view) { try await $0.cluster() }
+        let members = try await run(.view) { try await $0.cluster() }
+        onMembers(members)
+        return members
     }
 
     /// Makes a node a member; repeatable, so that a lost answer costs nothing.
@@ -43,10 +59,17 @@ actor Membership {
         _ candidate: Candidate, as kind: Candidate.Kind,
         confirm: @escaping @Sendable (Candidate) async throws -> Void
     ) async throws -> MemberRole {
-        try await queue.run { [self] in
-            try await confirm(candidate)
-            return try await admitNow(candidate, kind)
+        // Outside of the queue: a candidate that does not answer must not hold up those that do.
+        try await confirm(candidate)
+        if let same = underWay[candidate] { return try await same.value }
+        guard underWay.count < Self.mostUnderWay else {
+            throw PortFailure(
+                reason: .unavailable, text: "\(underWay.count) nodes are being added already: try again in a few seconds")
         }
+        let task = Task { [queue] in try await queue.run { try await self.admitNow(candidate, kind) } }
+        underWay[candidate] = task
+        defer { underWay[candidate] = nil }
+        return try await task.value
     }
 
     /// Gives the lead to another voter.
@@ -59,6 +82,13 @@ actor Membership {
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
         var members = try await members()
+        let isMember = members.contains(candidate)
+        guard candidate.dqliteID != 0, candidate.dqliteID != DqliteID.libraryBootstrap,
+            isMember || candidate.dqliteID != DqliteID.bootstrap
+        else {
+            throw PortFailure(
+                reason: .invalid, text: "\(candidate.dqliteID) is not an id under which a node can be added")
+        }
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
             try await remove(stale, "another node answers at its address now")
@@ -71,6 +101,8 @@ actor Membership {
         var role = members.first { $0.id == candidate.dqliteID }?.role
         if role == nil {
             try await run(.change) { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
+            // The dialler says in its handshake whom it means to reach; it must know before raft dials.
+            try await self.members()
             logger.notice("a node was added", metadata: candidate.metadata)
             role = .spare
         }
@@ -80,6 +112,7 @@ actor Membership {
         if role != DqliteRole(wanted), role != .voter {
             let role = DqliteRole(wanted)
             try await run(.change) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
+            try await self.members()
             logger.notice(
                 "a node got its role",
                 metadata: candidate.metadata.merging(["node.role": "\(wanted)"]) { $1 })
@@ -88,10 +121,13 @@ actor Membership {
             try await store.apply(
                 .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
         }
-        return wanted
+        return role == .voter ? .voter : wanted
     }
 
     private func remove(_ member: DqliteMember, _ reason: String) async throws {
+        guard member.id != ownID else {
+            throw PortFailure(reason: .invalid, text: "\(member.address) is the leader itself and is not replaced")
+        }
         logger.notice(
             "a member is replaced",
             metadata: [
@@ -99,6 +135,7 @@ actor Membership {
             ])
         try await run(.change) { try await $0.remove(id: member.id) }
         try await store.apply(.forgetNode(member.id))
+        try await members()
     }
 
     // MARK: - Connection
@@ -109,9 +146,9 @@ actor Membership {
         let client = try await connected(purpose)
         do {
             return try await body(client)
-        } catch let error as DqliteError {
-            if error.code == .timedOut || error.code == .connectionClosed {
-                clients[purpose] = nil
+        } catch {
+            if !client.isOpen {
+                if clients[purpose] === client { clients[purpose] = nil }
                 await client.close()
             }
             throw error
@@ -119,7 +156,7 @@ actor Membership {
     }
 
     private func connected(_ purpose: Purpose) async throws -> DqliteClient {
-        if let client = clients[purpose] { return client }
+        if let client = clients[purpose], client.isOpen { return client }
         guard let socket else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
@@ -136,7 +173,7 @@ actor Membership {
 }
 
 /// A node that is to become a member.
-struct Candidate: Sendable, Equatable {
+struct Candidate: Sendable, Hashable {
     enum Kind: Sendable, Equatable {
         /// Of the agreed founding set: a voter, up to seven.
         case founder
@@ -153,6 +190,12 @@ struct Candidate: Sendable, Equatable {
             "node.id": "\(nodeID)", "node.dqlite_id": "\(dqliteID)", "node.address": "\(address)",
             "node.name": "\(name)",
         ]
+    }
+}
+
+extension [DqliteMember] {
+    fileprivate func contains(_ candidate: Candidate) -> Bool {
+        contains { $0.id == candidate.dqliteID && $0.address == candidate.address }
     }
 }
 

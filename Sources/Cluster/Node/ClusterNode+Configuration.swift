@@ -13,7 +13,7 @@ extension ClusterNode {
     ///
     /// - Throws: `Unavailable` when no leader answers within `limit`.
     public func currentConfiguration(within limit: Duration = .seconds(4)) async throws -> ReplicatedConfiguration {
-        let answer = try await askLeader(.read, within: limit) { try await self.readAsLeader() }
+        let answer = try await askLeader({ .read(clusterID: $0) }, within: limit) { try await self.readAsLeader() }
         guard case .configuration(let configuration) = answer else {
             throw Unavailable(description: "the leader answered something else: do all nodes run the same version?")
         }
@@ -24,7 +24,7 @@ extension ClusterNode {
     ///
     /// - Throws: `Unavailable` when it was not confirmed within `limit`; it may then still take effect.
     public func commit(_ change: ConfigurationChange, within limit: Duration = .seconds(4)) async throws {
-        _ = try await askLeader(.write(change), within: limit) {
+        _ = try await askLeader({ .write(change, clusterID: $0) }, within: limit) {
             try await self.writeAsLeader(change)
             return .written
         }
@@ -56,11 +56,35 @@ extension ClusterNode {
     /// Takes note of what the leader says is configured now.
     func heard(_ configuration: ReplicatedConfiguration) {
         guard facts.current.local?.monitor.current.isLeader != true else { return }
+        guard configuration.addresses.count <= mostAddresses else { return }
         publish(ConfigurationUpdate(configuration: configuration, term: nil))
     }
 
     /// Reads the configuration from the database, as the leader, and tells it to who watches and to the other members.
+    ///
+    /// One after the other, so that what was read last is told last.
     func refreshConfiguration() async throws {
+        try await refreshes.run { try await self.readAndPublish() }
+    }
+
+    /// Reads it until that succeeds or the lead is lost: what was committed must also be done.
+    private func refreshUntilDone() {
+        guard refreshing == nil else { return }
+        refreshing = Task {
+            while !Task.isCancelled, facts.current.local?.monitor.current.isLeader == true {
+                do {
+                    try await refreshConfiguration()
+                    break
+                } catch {
+                    logger.debug("the configuration cannot be read", metadata: ["error": "\(error)"])
+                    try? await Task.sleep(for: .milliseconds(50))
+                }
+            }
+            refreshing = nil
+        }
+    }
+
+    private func readAndPublish() async throws {
         guard let lead = facts.current.local?.monitor.current, lead.isLeader else { return }
         let configuration = try await store.configuration()
         let isNews = configuration != self.configuration
@@ -70,11 +94,13 @@ extension ClusterNode {
 
     /// Tells the other members, so that they are prepared when one of them has to take over. Nothing depends on it.
     func spread(_ configuration: ReplicatedConfiguration) {
+        guard let clusterID = facts.current.clusterID else { return }
         for member in facts.current.members where member.id != facts.current.local?.dqliteID {
             Task { [peers, logger] in
                 do {
                     let address = try HostPort(parsing: member.address)
-                    _ = try await peers.ask(.changed(configuration), of: address, timeout: .seconds(1))
+                    _ = try await peers.ask(
+                        .changed(configuration, clusterID: clusterID), of: address, timeout: .seconds(1))
                 } catch {
                     logger.debug(
                         "a member was not told of the configuration",
@@ -97,16 +123,21 @@ extension ClusterNode {
 
     private func writeAsLeader(_ change: ConfigurationChange) async throws {
         try requireLead()
+        if case .setAddresses(let addresses) = change, addresses.count > mostAddresses {
+            throw PortFailure(
+                reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
+        }
         do {
             try await store.apply(change)
         } catch {
+            // It may be committed all the same, now or later.
+            refreshUntilDone()
             throw Self.failure(of: error)
         }
         do {
             try await refreshConfiguration()
         } catch {
-            // It is committed; whoever leads next reads it.
-            logger.debug("the configuration cannot be read", metadata: ["error": "\(error)"])
+            refreshUntilDone()
         }
     }
 
@@ -149,14 +180,15 @@ extension ClusterNode {
     /// Asks whoever leads, again and again, as the lead may be on the move. Changes are idempotent, so asking twice is
     /// harmless.
     private func askLeader(
-        _ request: PortRequest, within limit: Duration, asLeader: () async throws -> PortReply
+        _ makeRequest: (_ clusterID: String) -> PortRequest, within limit: Duration, asLeader: () async throws -> PortReply
     ) async throws -> PortReply {
         let deadline = BootClock.now.advanced(by: limit)
         var reason = "no leader is known"
-        guard facts.current.isFormed else {
+        guard facts.current.isFormed, let clusterID = facts.current.clusterID else {
             let text = waitingFor.isEmpty ? "this node has not found its cluster yet" : waitingFor
             throw Unavailable(description: "there is no cluster yet: \(text)")
         }
+        let request = makeRequest(clusterID)
         while true {
             do {
                 if facts.current.local?.monitor.current.isLeader == true { return try await asLeader() }
@@ -164,11 +196,18 @@ extension ClusterNode {
                     let remaining = BootClock.now.duration(to: deadline)
                     guard remaining > .zero else { break }
                     do {
-                        return try await peers.ask(request, of: target, timeout: min(remaining, .seconds(2)))
+                        return try await peers.ask(request, of: target, timeout: min(remaining, .milliseconds(700)))
                     } catch let failure as PortFailure where failure.reason == .notLeader {
                         reason = "no leader is known"
+                    } catch let error as CancellationError {
+                        throw error
+                    } catch {
+                        // The next candidate may lead.
+                        reason = "\(error)"
                     }
                 }
+            } catch let error as CancellationError {
+                throw error
             } catch {
                 reason = "\(error)"
             }

@@ -121,7 +121,9 @@ extension ClusterNode {
                 text: "members cannot reach it at \(address), the address that it gives as its own: \(error); check "
                     + "--bind-cluster there and the firewall between")
         }
-        guard case .peer(.view(let view)) = reply, view.nodeID.description == candidate.nodeID else {
+        guard case .peer(.view(let view)) = reply, view.nodeID.description == candidate.nodeID,
+            view.dqliteID == candidate.dqliteID, view.address == address
+        else {
             throw PortFailure(
                 reason: .wrongNode,
                 text: "another node answers at \(address), which it gives as its own address: correct --bind-cluster")
@@ -131,8 +133,6 @@ extension ClusterNode {
     // MARK: - Leading
 
     func leadershipChanged(_ leadership: Leadership) async {
-        leadershipEpoch += 1
-        let epoch = leadershipEpoch
         await refreshMembers()
         report(.leaderKnown(leaderAddress))
         if leadership != lastLogged {
@@ -147,24 +147,24 @@ extension ClusterNode {
         }
         guard leadership.isLeader else {
             report(.notLeading)
-            Task { await hearConfiguration() }
+            hearing?.cancel()
+            hearing = Task { await hearConfiguration() }
             return
         }
-        await takeUpLead(epoch)
+        hearing?.cancel()
+        await takeUpLead()
     }
 
     /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.
-    private func takeUpLead(_ epoch: Int) async {
-        while epoch == leadershipEpoch, facts.current.local?.monitor.current.isLeader == true {
+    private func takeUpLead() async {
+        while !Task.isCancelled, facts.current.local?.monitor.current.isLeader == true {
             do {
                 let found = try await store.facts()
-                guard epoch == leadershipEpoch else { return }
                 // A founder that has not written them yet will say so itself.
                 guard let text = found["cluster_id"], let clusterID = ClusterID(text) else { return }
                 if found["formed"] == "1" {
                     report(.becameFormed(clusterID))
                     try await refreshConfiguration()
-                    guard epoch == leadershipEpoch else { return }
                     if configuration.addresses.isEmpty, !settings.initialAddresses.isEmpty {
                         try await store.apply(.setAddressesIfNone(settings.initialAddresses))
                     }
@@ -177,6 +177,9 @@ extension ClusterNode {
                     report(.leading(clusterID, agreement, members: members.filter { $0.role != .spare }.map(\.id)))
                 }
                 return
+            } catch let error as DecodingError {
+                note(warning: "the database does not say how this cluster was agreed on (\(error)): was it written to by hand?")
+                return
             } catch {
                 logger.debug("the new leader cannot read its database yet", metadata: ["error": "\(error)"])
                 try? await Task.sleep(for: .milliseconds(5))
@@ -184,12 +187,14 @@ extension ClusterNode {
         }
     }
 
-    /// Asks the new leader what is configured, to be prepared.
+    /// Asks the leader what is configured, to be prepared, until it has said so.
     private func hearConfiguration() async {
-        guard let leader = leaderAddress else { return }
-        guard case .configuration(let configuration)? = try? await peers.ask(.read, of: leader, timeout: .seconds(1))
-        else { return }
-        heard(configuration)
+        while !Task.isCancelled {
+            if facts.current.isFormed, let configuration = try? await currentConfiguration() {
+                return heard(configuration)
+            }
+            try? await Task.sleep(for: .milliseconds(250))
+        }
     }
 
     private var ownEntry: ReplicatedConfiguration.NodeEntry {
@@ -202,8 +207,26 @@ extension ClusterNode {
         await refreshMembers()
         let others = facts.current.members.filter { $0.role == .voter && $0.id != local.dqliteID }
         guard !others.isEmpty else { return }
-        let successor = await withTaskGroup(of: DqliteMember?.self, returning: DqliteMember?.self) { tasks in
-            for member in others {
+        for successor in await reachable(others) {
+            let metadata: Logger.Metadata = ["raft.leader_address": "\(successor.address)"]
+            do {
+                try await membership.transfer(to: successor.id, timeout: .seconds(1))
+                local.monitor.kick()
+                logger.notice("the lead was handed over", metadata: metadata)
+                return
+            } catch {
+                logger.warning(
+                    "the lead could not be handed over", metadata: metadata.merging(["error": "\(error)"]) { $1 })
+                if !local.monitor.current.isLeader { return }
+            }
+        }
+        logger.warning("no other voter took the lead")
+    }
+
+    /// Those of the members that answer as themselves, the quickest first.
+    private func reachable(_ members: [DqliteMember]) async -> [DqliteMember] {
+        await withTaskGroup(of: DqliteMember?.self, returning: [DqliteMember].self) { tasks in
+            for member in members {
                 tasks.addTask { [peers, view] () -> DqliteMember? in
                     guard let address = try? HostPort(parsing: member.address) else { return nil }
                     let reply = try? await peers.ask(.peer(.hello(view)), of: address, timeout: .milliseconds(300))
@@ -211,22 +234,9 @@ extension ClusterNode {
                     return member
                 }
             }
-            defer { tasks.cancelAll() }
-            for await case let member? in tasks { return member }
-            return DqliteMember?.none
-        }
-        guard let successor else {
-            logger.warning("no other voter answers: the lead is not handed over")
-            return
-        }
-        do {
-            try await membership.transfer(to: successor.id, timeout: .seconds(2))
-            local.monitor.kick()
-            logger.notice("the lead was handed over", metadata: ["raft.leader_address": "\(successor.address)"])
-        } catch {
-            logger.warning(
-                "the lead could not be handed over",
-                metadata: ["raft.leader_address": "\(successor.address)", "error": "\(error)"])
+            var answered: [DqliteMember] = []
+            for await case let member? in tasks { answered.append(member) }
+            return answered
         }
     }
 

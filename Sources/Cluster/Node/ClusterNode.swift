@@ -34,8 +34,6 @@ public actor ClusterNode: Service {
     private var pendingAnswers: [PeerReplyToken: CheckedContinuation<PeerReply, Never>] = [:]
     private var nextToken: PeerReplyToken = 0
     private var timer: Task<Void, Never>?
-    /// Bumped at each change of leadership, so that work for an earlier one knows that it is out of date.
-    var leadershipEpoch = 0
     /// So that what has not changed is not logged again.
     var lastLogged = Leadership()
 
@@ -49,6 +47,9 @@ public actor ClusterNode: Service {
     /// For those who begin to watch later.
     var lastUpdate: ConfigurationUpdate?
     private var isStopping = false
+    let refreshes = SerialQueue()
+    var refreshing: Task<Void, Never>?
+    var hearing: Task<Void, Never>?
 
     /// - Parameters:
     ///   - data: the locked data directory.
@@ -71,7 +72,8 @@ public actor ClusterNode: Service {
         self.group = group
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
-        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger)
+        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger,
+            onMembers: { [facts] members in facts.update { $0.members = members } })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
@@ -86,6 +88,7 @@ public actor ClusterNode: Service {
     ///
     /// - Throws: what makes it impossible to go on: the port is taken, the disk fails, libdqlite does not start.
     public func run() async throws {
+        facts.update { $0.clusterID = core.record.clusterID?.description }
         try await port.listen(on: settings.listen)
         logger.info(
             "the cluster port is open",
@@ -100,6 +103,7 @@ public actor ClusterNode: Service {
                 try await withThrowingTaskGroup(of: Void.self) { tasks in
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
+                    tasks.addTask { try await self.watchLocalNode() }
                     try await tasks.next()
                     tasks.cancelAll()
                 }
@@ -116,14 +120,13 @@ public actor ClusterNode: Service {
     private func stop() async {
         isStopping = true
         timer?.cancel()
+        for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
+        pendingAnswers = [:]
         await handOver()
-        for watcher in watchers.values { watcher.finish() }
         await port.close()
         await store.use(nil)
         await membership.use(nil)
         await stopLocalNode()
-        for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
-        pendingAnswers = [:]
         do {
             try await group.shutdownGracefully()
         } catch {
@@ -137,6 +140,27 @@ public actor ClusterNode: Service {
             for directive in core.step(event, now: BootClock.now) {
                 try await perform(directive)
             }
+        }
+    }
+
+    /// Ends the daemon when its database node has not answered for long: only a new process helps then.
+    private func watchLocalNode() async throws {
+        var suspicious = 0
+        while true {
+            try await Task.sleep(for: .seconds(1))
+            guard let monitor = facts.current.local?.monitor else { continue }
+            let silence = monitor.silence(now: BootClock.now)
+            // Twice in a row: a process that was stopped for a while has been silent too, and is well.
+            suspicious = silence > .seconds(10) ? suspicious + 1 : 0
+            if suspicious > 1 { throw LocalNodeHangs(silence: silence) }
+        }
+    }
+
+    /// libdqlite's one thread does not answer any more.
+    struct LocalNodeHangs: Error, CustomStringConvertible {
+        var silence: Duration
+        var description: String {
+            "the local database node has not answered for \(silence.components.seconds) s: the daemon is started again"
         }
     }
 
@@ -223,10 +247,15 @@ public actor ClusterNode: Service {
         let text = reason.map { "\($0)" } ?? ""
         guard text != waitingFor else { return }
         waitingFor = text
-        if !text.isEmpty { logger.info("waiting", metadata: ["reason": "\(text)"]) }
+        guard !text.isEmpty else { return }
+        // Most reasons are over before anybody could read them.
+        Task {
+            try? await Task.sleep(for: .milliseconds(700))
+            if waitingFor == text { logger.info("waiting", metadata: ["reason": "\(text)"]) }
+        }
     }
 
-    private func note(warning: String) {
+    func note(warning: String) {
         guard !warnings.contains(warning) else { return }
         logger.warning("\(Logger.Message(stringLiteral: warning))")
         warnings.append(warning)
@@ -262,9 +291,17 @@ public actor ClusterNode: Service {
             })
         facts.update { $0.local = local }
         await store.use(local.socket)
-        await membership.use(local.socket)
+        await membership.use(local.socket, id: id)
         await refreshMembers()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
+        if let known = facts.current.members.first(where: { $0.id == id }),
+            known.address != settings.advertised.description
+        {
+            note(
+                warning: "the members of the cluster know this node at \(known.address) and not at "
+                    + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
+                    + "directory to join under the new address")
+        }
     }
 
     private func stopLocalNode() async {
@@ -292,6 +329,8 @@ public actor ClusterNode: Service {
         }
         guard formed, !wasFormed else { return }
         logger.notice("this node belongs to a formed cluster", metadata: ["cluster.id": "\(clusterID)"])
+        // They were about the way here.
+        warnings = []
         onLeadership()
         leadershipInput.yield()
     }
@@ -312,16 +351,30 @@ public actor ClusterNode: Service {
                     pendingAnswers[token] = continuation
                     report(.request(request, token: token))
                 })
-        case .write(let change):
-            return await answer(write: change)
-        case .read:
-            return await answerRead()
-        case .changed(let configuration):
-            heard(configuration)
-            return .written
+        case .write(let change, let clusterID):
+            return await sameCluster(clusterID) { await answer(write: change) }
+        case .read(let clusterID):
+            return await sameCluster(clusterID) { await answerRead() }
+        case .changed(let configuration, let clusterID):
+            return await sameCluster(clusterID) {
+                heard(configuration)
+                await refreshMembers()
+                return .written
+            }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }
+    }
+
+    /// An address that one cluster still lists may belong to a node of another by now, which must not serve the first.
+    private func sameCluster(_ clusterID: String, _ body: () async -> PortReply) async -> PortReply {
+        guard clusterID == facts.current.clusterID else {
+            return .failed(
+                PortFailure(
+                    reason: .otherCluster,
+                    text: "\(settings.advertised) belongs to cluster \(facts.current.clusterID ?? "none"), not \(clusterID)"))
+        }
+        return await body()
     }
 
     private func consumeLeaderships() async {

@@ -43,7 +43,8 @@ final class LocalNode: Sendable {
                 id: id, address: address.description, directory: directory, networkLatency: timing.latency,
                 // The configuration is small and changes rarely: a short log keeps directory and memory small.
                 snapshotThreshold: 256, snapshotTrailing: 256,
-                connect: { dialer.dial($0) }))
+                // Well below the election timeout: nobody's query may cost the lead.
+                statementLimit: timing.electionTimeout / 3, connect: { dialer.dial($0) }))
         try await node.start()
         let socket = try node.bindAddress
         let monitor = try LeadershipMonitor(

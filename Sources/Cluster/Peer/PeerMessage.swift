@@ -58,6 +58,12 @@ public struct NodeView: Codable, Sendable, Equatable {
         }
     }
 
+    // Named here because decoding, which bounds the lists, stands with the other codings.
+    enum CodingKeys: String, CodingKey {
+        case nodeID, name, dqliteID, generation, address, clusterName, expect, nonVoter, phase, clusterID, proposal
+        case founder, ready, heard, discovered, leader
+    }
+
     public var nodeID: NodeID
     /// What people call the node: its host name unless the operator chose another.
     public var name: String

@@ -174,6 +174,36 @@ extension PeerReply: Codable {
     }
 }
 
+extension NodeView {
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        func list<Item: Decodable>(_ key: CodingKeys) throws -> [Item] {
+            let items = try container.decode([Item].self, forKey: key)
+            guard items.count <= Self.maximumListed else {
+                throw DecodingError.dataCorruptedError(
+                    forKey: key, in: container,
+                    debugDescription: "\(items.count) entries, and at most \(Self.maximumListed) are allowed")
+            }
+            return items
+        }
+        self.init(
+            nodeID: try container.decode(NodeID.self, forKey: .nodeID),
+            name: try container.decode(String.self, forKey: .name),
+            dqliteID: try container.decode(UInt64.self, forKey: .dqliteID),
+            generation: try container.decode(UInt64.self, forKey: .generation),
+            address: try container.decode(HostPort.self, forKey: .address),
+            clusterName: try container.decode(String.self, forKey: .clusterName),
+            expect: try container.decodeIfPresent(Int.self, forKey: .expect),
+            nonVoter: try container.decode(Bool.self, forKey: .nonVoter),
+            phase: try container.decode(Phase.self, forKey: .phase),
+            clusterID: try container.decodeIfPresent(ClusterID.self, forKey: .clusterID),
+            proposal: try container.decodeIfPresent(ProposalID.self, forKey: .proposal),
+            founder: try container.decodeIfPresent(NodeID.self, forKey: .founder),
+            ready: try container.decode(Bool.self, forKey: .ready), heard: try list(.heard),
+            discovered: try list(.discovered), leader: try container.decodeIfPresent(HostPort.self, forKey: .leader))
+    }
+}
+
 extension KeyedDecodingContainer {
     /// The one key of a message; a message with none, with several, or with an unknown one is not understood.
     fileprivate func onlyKey() throws -> Key {

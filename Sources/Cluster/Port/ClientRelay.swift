@@ -5,115 +5,160 @@ import Platform
 /// Carries an ordinary dqlite client's connection to the local node and vets every request on the way (DESIGN.md
 /// section 2): a malformed one would stop libdqlite, and writes and membership changes are not for strangers.
 enum ClientRelay {
+    /// How much of the node's answers may wait for a client that does not read. libdqlite 1.11 aborts when it loses the
+    /// lead while an answer in several messages is not yet taken, so the node is never made to wait; the client is cut.
+    static let answerLimit = 8 << 20
+    /// How long a client may say nothing.
+    static let idleLimit: TimeAmount = .minutes(10)
+
     static func start(outside: any Channel, socket: DqliteAddress, word: [UInt8], rest: ByteBuffer) throws {
-        let vetting = VettingHandler()
-        let glue = GlueHandler()
-        try outside.pipeline.syncOperations.addHandlers([vetting, glue])
-        let bound = NIOLoopBound((vetting, glue), eventLoop: outside.eventLoop)
+        let client = ClientHandler(word: word, rest: rest)
+        try outside.pipeline.syncOperations.addHandler(client)
+        let bound = NIOLoopBound(client, eventLoop: outside.eventLoop)
         let loop = outside.eventLoop
         LocalSocket.connect(to: socket, on: loop).hop(to: loop).whenComplete { result in
-            guard case .success(let inside) = result, outside.isActive else {
-                if case .success(let inside) = result { inside.close(promise: nil) }
-                return outside.close(promise: nil)
-            }
-            let (vetting, outer) = bound.value
-            let inner = GlueHandler(tap: { vetting.answered($0) })
-            do {
-                GlueHandler.join(outer, inner)
-                try inside.pipeline.syncOperations.addHandler(inner)
-                inside.writeAndFlush(ByteBuffer(bytes: word), promise: nil)
-                try inside.syncOptions?.setOption(.autoRead, value: true)
-                vetting.begin(with: rest)
-                outer.resumeReading()
-            } catch {
-                outside.close(promise: nil)
-                inside.close(promise: nil)
+            switch result {
+            case .success(let inside): bound.value.connect(inside)
+            case .failure: outside.close(promise: nil)
             }
         }
     }
 }
 
-/// Lets whole, sound, allowed requests through, answers refused ones itself, and ends the connection of anybody else.
-final class VettingHandler: ChannelInboundHandler {
+/// The client's side: lets whole, sound, allowed requests through, answers refused ones itself, and ends the connection
+/// of anybody else. Requests wait until the node is connected.
+final class ClientHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
+    private let word: [UInt8]
+    private var early: ByteBuffer
     private var vetter = ClientRequestVetter()
-    private var answers = AnswerCounter()
-    private var outstanding = 0
+    private var node: (any Channel)?
     private var context: ChannelHandlerContext?
+    private var unread = 0
+    private var idle: Scheduled<Void>?
 
-    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+    init(word: [UInt8], rest: ByteBuffer) {
+        self.word = word
+        early = rest
+    }
 
-    func begin(with rest: ByteBuffer) {
-        if rest.readableBytes > 0 { vet(rest) }
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        restartIdleTimer()
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        idle?.cancel()
+        self.context = nil
+        node?.close(promise: nil)
+        node = nil
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        idle?.cancel()
+        node?.close(promise: nil)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    // A client that is not read while the node is not there yet cannot make us hoard its requests.
+    func read(context: ChannelHandlerContext) {
+        if node != nil { context.read() }
+    }
+
+    func connect(_ inside: any Channel) {
+        guard let context, context.channel.isActive else { return inside.close(promise: nil) }
+        do {
+            try inside.pipeline.syncOperations.addHandler(NodeAnswerHandler(client: self))
+            try inside.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            inside.close(promise: nil)
+            return context.close(promise: nil)
+        }
+        node = inside
+        inside.writeAndFlush(ByteBuffer(bytes: word), promise: nil)
+        let first = early
+        early.clear()
+        vet(first)
+        context.channel.read()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        vet(unwrapInboundIn(data))
-    }
-
-    /// Counts what the node has answered, to know when the client may be answered by us without disorder.
-    func answered(_ bytes: ByteBuffer) {
-        outstanding -= answers.consume(bytes)
+        restartIdleTimer()
+        let bytes = unwrapInboundIn(data)
+        if node == nil { early.writeImmutableBuffer(bytes) } else { vet(bytes) }
     }
 
     private func vet(_ bytes: ByteBuffer) {
-        guard let context else { return }
+        guard bytes.readableBytes > 0, let context else { return }
         for verdict in vetter.consume(bytes.readableBytesView) {
             switch verdict {
             case .forward(let request):
-                outstanding += 1
-                context.fireChannelRead(wrapInboundOut(ByteBuffer(bytes: request)))
-                context.fireChannelReadComplete()
+                node?.writeAndFlush(ByteBuffer(bytes: request), promise: nil)
             case .answer(let failure):
                 // A client that did not wait for its answer would take this one for it.
-                guard outstanding == 0 else { return context.close(promise: nil) }
+                guard vetter.outstanding == 0 else { return context.close(promise: nil) }
                 context.channel.writeAndFlush(ByteBuffer(bytes: failure), promise: nil)
             case .close:
                 return context.close(promise: nil)
             }
         }
     }
+
+    /// Passes on what the node answers, and cuts a client that does not take it.
+    fileprivate func answered(_ bytes: ByteBuffer) {
+        guard let context else { return }
+        vetter.consumeAnswer(bytes.readableBytesView)
+        let count = bytes.readableBytes
+        unread += count
+        guard unread <= ClientRelay.answerLimit else { return context.close(promise: nil) }
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.channel.writeAndFlush(bytes).whenComplete { _ in bound.value.unread -= count }
+    }
+
+    fileprivate func nodeClosed() {
+        node = nil
+        // What it still answered, a failure perhaps, is on its way out.
+        context?.channel.writeAndFlush(ByteBuffer()).whenComplete { [channel = context?.channel] _ in
+            channel?.close(promise: nil)
+        }
+    }
+
+    private func restartIdleTimer() {
+        idle?.cancel()
+        idle = context?.eventLoop.assumeIsolated().scheduleTask(in: ClientRelay.idleLimit) { [self] in
+            context?.close(promise: nil)
+        }
+    }
 }
 
-/// Counts complete answers in the byte stream from a node. Rows in several messages are one answer.
-struct AnswerCounter {
-    private var header: [UInt8] = []
-    private var remaining = 0
-    private var isRows = false
-    private var tail: [UInt8] = []
+/// The node's side: reads all the time, whatever the client does.
+private final class NodeAnswerHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
 
-    /// - Returns: how many answers were completed by these bytes.
-    mutating func consume(_ bytes: ByteBuffer) -> Int {
-        var completed = 0
-        var view = bytes.readableBytesView[...]
-        while !view.isEmpty {
-            if remaining == 0 {
-                let part = view.prefix(8 - header.count)
-                header += part
-                view = view.dropFirst(part.count)
-                guard header.count == 8 else { break }
-                let words = header[0..<4].reversed().reduce(0) { $0 << 8 | Int($1) }
-                isRows = header[4] == 7
-                remaining = words * 8
-                header.removeAll(keepingCapacity: true)
-                if remaining == 0 { completed += 1 }
-                continue
-            }
-            let part = view.prefix(remaining)
-            remaining -= part.count
-            view = view.dropFirst(part.count)
-            if isRows {
-                tail = Array((tail + part.suffix(8)).suffix(8))
-            }
-            if remaining == 0 {
-                let hasMore = isRows && tail == [UInt8](repeating: 0xEE, count: 8)
-                if !hasMore { completed += 1 }
-                tail.removeAll(keepingCapacity: true)
-            }
-        }
-        return completed
+    private var client: ClientHandler?
+
+    init(client: ClientHandler) {
+        self.client = client
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        client?.answered(unwrapInboundIn(data))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        client?.nodeClosed()
+        client = nil
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
     }
 }

@@ -127,7 +127,8 @@ final class ClusterPort: Sendable {
     private func servePeer(_ channel: any Channel, _ rest: ByteBuffer) throws {
         guard counts.enter(.peer, limit: limits.peers) else { return channel.close(promise: nil) }
         channel.closeFuture.whenComplete { [counts] _ in counts.leave(.peer) }
-        let handler = PeerConnectionHandler(delegate: delegate, patience: limits.patience, logger: logger)
+        let handler = PeerConnectionHandler(
+            delegate: delegate, patience: limits.patience, loop: channel.eventLoop, logger: logger)
         try channel.pipeline.syncOperations.addHandler(handler)
         handler.begin(with: rest)
     }

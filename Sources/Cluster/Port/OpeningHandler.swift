@@ -23,7 +23,8 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        timer?.cancel()
+        // A channel that ended before it was active tells nobody else.
+        finish(nil, context: context)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -43,7 +44,7 @@ final class OpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.identified = nil
         timer?.cancel()
         let channel = context.channel
-        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        if outcome != nil { context.pipeline.syncOperations.removeHandler(self, promise: nil) }
         do {
             try identified(outcome, channel, received)
         } catch {

@@ -1,21 +1,29 @@
+import Dqlite
 import Logging
 import NIOCore
 import NIOPosix
 import Platform
 
 /// Serves one peer: request, answer, next request; until it asks for raft, when the connection becomes a pipe.
-final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     private let delegate: any ClusterPortDelegate
     private let patience: TimeAmount
     private let logger: Logger
     private var frames = PeerFrameReader()
     private var isBusy = false
+    /// A read that waits until the request in hand is answered, so that nobody can make us hoard requests or answers.
+    private var isReadWanted = false
     private var timer: Scheduled<Void>?
     private var context: ChannelHandlerContext?
 
-    init(delegate: any ClusterPortDelegate, patience: TimeAmount, logger: Logger) {
+    private let loop: any EventLoop
+
+    init(delegate: any ClusterPortDelegate, patience: TimeAmount, loop: any EventLoop, logger: Logger) {
+        self.loop = loop
         self.delegate = delegate
         self.patience = patience
         self.logger = logger
@@ -42,6 +50,10 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         serveNext()
     }
 
+    func read(context: ChannelHandlerContext) {
+        if isBusy { isReadWanted = true } else { context.read() }
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
     }
@@ -49,7 +61,8 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
     private func restartTimer() {
         timer?.cancel()
         timer = context?.eventLoop.assumeIsolated().scheduleTask(in: patience) { [self] in
-            if !isBusy { context?.close(promise: nil) }
+            // Also when it does not take its answer.
+            context?.close(promise: nil)
         }
     }
 
@@ -75,21 +88,37 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         Task { [delegate] in
             let answer = await delegate.answer(request)
             channel.eventLoop.execute {
-                bound.value.isBusy = false
-                bound.value.reply(answer, thenClose: false)
-                bound.value.restartTimer()
-                bound.value.serveNext()
+                bound.value.answer(answer, on: channel, bound)
             }
         }
     }
 
-    private func reply(_ reply: PortReply, thenClose: Bool) {
-        guard let channel = context?.channel else { return }
+    /// Sends the answer, and goes on with the next request when the peer has taken it.
+    private func answer(_ answer: PortReply, on channel: any Channel, _ bound: NIOLoopBound<PeerConnectionHandler>) {
+        restartTimer()
+        reply(answer, thenClose: false).whenSuccess {
+            let handler = bound.value
+            handler.isBusy = false
+            if handler.isReadWanted {
+                handler.isReadWanted = false
+                handler.context?.read()
+            }
+            handler.serveNext()
+        }
+    }
+
+    @discardableResult
+    private func reply(_ reply: PortReply, thenClose: Bool) -> EventLoopFuture<Void> {
+        guard let channel = context?.channel else {
+            return loop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+        }
         do {
             let written = channel.writeAndFlush(ByteBuffer(peerFrame: try PortCoding.encode(reply)))
             if thenClose { written.whenComplete { _ in channel.close(promise: nil) } }
+            return written
         } catch {
             channel.close(promise: nil)
+            return channel.eventLoop.makeFailedFuture(error)
         }
     }
 
@@ -99,7 +128,8 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         do {
             admission = try delegate.admitRaft(handshake)
         } catch {
-            return reply(.failed(error), thenClose: true)
+            reply(.failed(error), thenClose: true)
+            return
         }
         isBusy = true
         timer?.cancel()
@@ -108,7 +138,7 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         LocalSocket.connect(to: admission.socket, on: loop).hop(to: loop).whenComplete { result in
             switch result {
             case .success(let inside):
-                bound.value.join(channel, inside, tap: admission.tap)
+                bound.value.join(channel, inside, from: handshake.dqliteID, tap: admission.tap)
             case .failure(let error):
                 let text = "the node is not ready for raft: \(error)"
                 bound.value.reply(.failed(PortFailure(reason: .notReady, text: text)), thenClose: true)
@@ -116,7 +146,9 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
         }
     }
 
-    private func join(_ outside: any Channel, _ inside: any Channel, tap: @escaping GlueHandler.Tap) {
+    private func join(
+        _ outside: any Channel, _ inside: any Channel, from peer: DqliteNodeID, tap: @escaping GlueHandler.Tap
+    ) {
         guard outside.isActive else { return inside.close(promise: nil) }
         reply(.raftAccepted, thenClose: false)
         do {
@@ -124,10 +156,11 @@ final class PeerConnectionHandler: ChannelInboundHandler, RemovableChannelHandle
             let inner = GlueHandler()
             GlueHandler.join(outer, inner)
             outside.pipeline.syncOperations.removeHandler(self, promise: nil)
-            try outside.pipeline.syncOperations.addHandler(outer)
+            try outside.pipeline.syncOperations.addHandlers([RaftPrefaceHandler(peer: peer), outer])
             try inside.pipeline.syncOperations.addHandler(inner)
             try inside.syncOptions?.setOption(.autoRead, value: true)
-            outer.resumeReading()
+            // The read that this handler held back, or a new one: the pair decides when it may go on.
+            outside.read()
         } catch {
             outside.close(promise: nil)
             inside.close(promise: nil)

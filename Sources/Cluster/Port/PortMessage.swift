@@ -9,11 +9,11 @@ enum PortRequest: Codable, Sendable {
     /// From here on this connection is one direction of raft.
     case raft(RaftHandshake)
     /// A change of the replicated configuration, for the leader to commit.
-    case write(ConfigurationChange)
+    case write(ConfigurationChange, clusterID: String)
     /// The committed configuration, for nodes that do not lead.
-    case read
+    case read(clusterID: String)
     /// What the leader has just committed, for the others to be prepared.
-    case changed(ReplicatedConfiguration)
+    case changed(ReplicatedConfiguration, clusterID: String)
 }
 
 /// The answer to a `PortRequest`.

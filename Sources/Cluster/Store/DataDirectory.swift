@@ -43,7 +43,9 @@ public final class DataDirectory: Sendable {
 
     /// Creates what is missing, and takes the lock.
     ///
-    /// - Parameter inheritedLock: the descriptor of `lock` that the parent has locked already; this object closes it.
+    /// - Parameters:
+    ///   - path: `--data-dir`; the directory above it must be there.
+    ///   - inheritedLock: the descriptor of `lock` that the parent has locked already; this object closes it.
     /// - Throws: `Failure`; `.locked` when another process has it.
     public init(_ path: String, inheritedLock: Int32? = nil) throws(Failure) {
         var trimmed = Substring(path)

@@ -38,6 +38,7 @@ public final class GuardClient: AddressGuard, Sendable {
         guard let text = environment[GuardEnvironment.channel] else { return nil }
         Self.takeName()
         unsetenv(GuardEnvironment.channel)
+        unsetenv(GuardEnvironment.lifeline)
         unsetenv(GuardEnvironment.inherited)
         for descriptor in GuardEnvironment.inheritedDescriptors(environment) {
             try retryingOnInterrupt("take over the descriptor", "\(descriptor)") {
@@ -52,6 +53,9 @@ public final class GuardClient: AddressGuard, Sendable {
             throw SystemError(
                 "use the channel to the guard", "\(GuardEnvironment.channel)=\(text)", errno: EBADF,
                 remedy: "remove this variable from the environment; only the guard sets it")
+        }
+        if let lifeline = environment[GuardEnvironment.lifeline].flatMap({ Int32($0) }) {
+            try GuardLifeline.hang(on: lifeline)
         }
         try self.init(channel: channel) {
             onGuardLost()

@@ -29,12 +29,15 @@ public struct GuardConfiguration: Sendable {
 public enum GuardEnvironment {
     /// The number of the channel's descriptor. Its absence says that this process is to be the guard.
     public static let channel = "DQLITE_VIP_GUARD_FD"
+    /// The number of the lifeline's descriptor; see `GuardLifeline`.
+    public static let lifeline = "DQLITE_VIP_LIFELINE_FD"
     /// The numbers of the inherited descriptors, in the order of the configuration, with commas between.
     public static let inherited = "DQLITE_VIP_LOCK_FD"
 
     /// The daemon's end of the channel. A dying process closes its descriptors in order (exit_files in the kernel), and
     /// this one before every socket to a peer: so the guard learns of the death first.
     public static let channelDescriptor: Int32 = 3
+    static let lifelineDescriptor: Int32 = 4
 
     /// The descriptors that this process inherited beside the channel; empty in a process without a guard.
     public static func inheritedDescriptors(_ environment: [String: String]) -> [Int32] {

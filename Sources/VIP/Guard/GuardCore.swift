@@ -75,6 +75,11 @@ public struct GuardCore: Sendable {
         return next
     }
 
+    /// Visits every watched address, which stays watched.
+    public func forEach(_ body: (Entry) -> Void) {
+        for entry in entries { body(entry) }
+    }
+
     /// Takes out an address whose deadline has come; nil when there is none.
     public mutating func takeExpired(now: BootInstant) -> Entry? {
         guard let index = entries.lastIndex(where: { $0.deadline <= now }) else { return nil }

@@ -42,6 +42,8 @@ private struct GuardLoop {
     private var supervisor: GuardSupervisor
     /// The guard's end of the channel; −1 while there is none.
     private var channel: Int32 = -1
+    /// The guard's end of the lifeline; −1 while there is none.
+    private var lifeline: Int32 = -1
     private var pid: pid_t = 0
     private var exitStatus: Int32?
     private var armed: BootInstant?
@@ -66,6 +68,7 @@ private struct GuardLoop {
         }
         netlink = try PreparedDeletion.openSocket()
         spawn = try GuardSpawn(configuration)
+        GuardPriority.set(GuardPriority.urgent)
         supervisor = GuardSupervisor(policy: configuration.policy, now: BootClock.now)
         late.reserveCapacity(GuardCore.capacity)
     }
@@ -89,7 +92,8 @@ private struct GuardLoop {
     // MARK: Waiting
 
     private mutating func arm() {
-        let next = [table.nextDeadline, supervisor.nextWake].lazy.compactMap { $0 }.min()
+        var next = table.nextDeadline
+        if let wake = supervisor.nextWake { next = min(next ?? wake, wake) }
         guard next != armed else { return }
         armed = next
         // All zeros disarm the timer; a time long gone fires at once.
@@ -100,18 +104,26 @@ private struct GuardLoop {
     }
 
     private mutating func waitForEvents() {
-        withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 3) { descriptors in
+        let isCut = withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 4) { descriptors in
             descriptors[0] = pollfd(fd: timer, events: Int16(POLLIN), revents: 0)
             descriptors[1] = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             // poll(2) passes over a negative descriptor.
             descriptors[2] = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
-            _ = poll(descriptors.baseAddress, 3, -1)
+            descriptors[3] = pollfd(fd: lifeline, events: 0, revents: 0)
+            _ = poll(descriptors.baseAddress, 4, -1)
             if descriptors[0].revents != 0 {
                 var expirations: UInt64 = 0
                 _ = read(timer, &expirations, 8)
                 armed = nil
             }
+            return descriptors[3].revents != 0
         }
+        guard isCut else { return }
+        close(lifeline)
+        lifeline = -1
+        // What it said before counts.
+        readChannel()
+        perform(.channelClosed)
     }
 
     private mutating func readSignals() {
@@ -165,7 +177,8 @@ private struct GuardLoop {
         guard waitpid(pid, &status, WNOHANG) == pid else { return }
         // What it sent last counts, and the end of the channel was perhaps not read yet.
         readChannel()
-        pid = 0
+        for descriptor in [channel, lifeline] where descriptor >= 0 { close(descriptor) }
+        (pid, channel, lifeline) = (0, -1, -1)
         // WIFEXITED, WEXITSTATUS and WTERMSIG of wait(2), which are macros.
         let signal = status & 0x7F
         if signal == 0 {
@@ -182,7 +195,8 @@ private struct GuardLoop {
             switch directive {
             case .start: start()
             case .sendStop: sendStop()
-            case .removeAll:
+            case .removeAll: table.forEach { _ = $0.deletion.send(on: netlink) }
+            case .clear:
                 table.expireAll(now: BootClock.now)
                 removeExpired(announcing: false)
             case .kill: if pid > 0 { kill(pid, SIGKILL) }
@@ -194,8 +208,7 @@ private struct GuardLoop {
 
     private mutating func start() {
         do {
-            let started = try spawn.start()
-            (pid, channel) = started
+            (pid, channel, lifeline) = try spawn.start()
             perform(.started(pid: pid))
         } catch {
             perform(.startFailed(error.description))

@@ -7,6 +7,8 @@ struct GuardSpawn {
     private let configuration: GuardConfiguration
     /// Copies far above the numbers that the daemon's descriptors get, so that none is overwritten by another.
     private let inherited: [Int32]
+    /// The nice value with which the guard itself was started.
+    private let originalPriority = getpriority(GuardPriority.thisThread, 0)
 
     private static let firstCopy: Int32 = 64
     /// Room for a record of each of `GuardCore.capacity` addresses, of which the kernel counts about 1 KiB each.
@@ -23,18 +25,31 @@ struct GuardSpawn {
 
     /// Starts the daemon.
     ///
-    /// - Returns: its process id, and the guard's end of the channel.
-    func start() throws(SystemError) -> (pid: pid_t, channel: Int32) {
-        let (channel, daemonEnd) = try Self.openChannel()
-        do {
-            defer { close(daemonEnd) }
-            let end = try Self.copy(daemonEnd)
-            defer { close(end) }
-            return (try spawn(end), channel)
-        } catch {
-            close(channel)
-            throw error
+    /// - Returns: its process id, and the guard's ends of the channel and of the lifeline.
+    func start() throws(SystemError) -> (pid: pid_t, channel: Int32, lifeline: Int32) {
+        var opened: [Int32] = []
+        var kept: [Int32] = []
+        defer { for descriptor in opened where !kept.contains(descriptor) { close(descriptor) } }
+        let channel = try Self.openChannel()
+        opened += [channel.guardEnd, channel.daemonEnd]
+        let lifeline = try Self.openLifeline()
+        opened += [lifeline.guardEnd, lifeline.daemonEnd]
+        var ends: [Int32] = []
+        for end in [channel.daemonEnd, lifeline.daemonEnd] {
+            ends.append(try Self.copy(end))
+            opened += ends.suffix(1)
         }
+        let pid = try spawn(ends)
+        kept = [channel.guardEnd, lifeline.guardEnd]
+        return (pid, channel.guardEnd, lifeline.guardEnd)
+    }
+
+    /// The two ends of a lifeline: nothing is ever sent over it.
+    static func openLifeline() throws(SystemError) -> (guardEnd: Int32, daemonEnd: Int32) {
+        var pair: [Int32] = [-1, -1]
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        try retryingOnInterrupt("open a lifeline of the daemon") { socketpair(AF_UNIX, kind, 0, &pair) }
+        return (pair[0], pair[1])
     }
 
     /// The two ends of a new channel.
@@ -62,7 +77,7 @@ struct GuardSpawn {
         }
     }
 
-    private func spawn(_ end: Int32) throws(SystemError) -> pid_t {
+    private func spawn(_ ends: [Int32]) throws(SystemError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
         posix_spawn_file_actions_init(&actions)
@@ -72,10 +87,15 @@ struct GuardSpawn {
             posix_spawnattr_destroy(&attributes)
         }
         var number = GuardEnvironment.channelDescriptor
-        for source in [end] + inherited {
+        for source in ends + inherited {
             posix_spawn_file_actions_adddup2(&actions, source, number)
             number += 1
         }
+
+        // The guard has raised its priority, which the daemon shall not have from it.
+        let priority = getpriority(GuardPriority.thisThread, 0)
+        GuardPriority.set(originalPriority)
+        defer { GuardPriority.set(priority) }
 
         // The guard blocks the signals that it reads from a descriptor; the daemon starts with none blocked.
         var none = sigset_t()
@@ -95,11 +115,12 @@ struct GuardSpawn {
 
     private func environment() -> [String] {
         var environment = configuration.environment
-        let first = GuardEnvironment.channelDescriptor
-        environment[GuardEnvironment.channel] = "\(first)"
+        environment[GuardEnvironment.channel] = "\(GuardEnvironment.channelDescriptor)"
+        environment[GuardEnvironment.lifeline] = "\(GuardEnvironment.lifelineDescriptor)"
+        let first = Int(GuardEnvironment.lifelineDescriptor) + 1
         environment[GuardEnvironment.inherited] = nil
         if !inherited.isEmpty {
-            let numbers = inherited.indices.map { "\(Int(first) + 1 + $0)" }
+            let numbers = inherited.indices.map { "\(first + $0)" }
             environment[GuardEnvironment.inherited] = numbers.joined(separator: ",")
         }
         return environment.map { "\($0)=\($1)" }

@@ -17,7 +17,7 @@ public enum GuardEvent: Hashable, Sendable {
     case ready
     /// One of the signals that mean "stop", by name.
     case stopSignal(String)
-    /// The daemon's end of the channel is closed: it is dead or about to be.
+    /// The daemon's lifeline or its end of the channel is closed: it is dead or about to be.
     case channelClosed
     /// The daemon told something that the guard cannot obey, for the reason given: nothing it holds is guarded any more.
     case unguardable(String)
@@ -28,8 +28,11 @@ public enum GuardEvent: Hashable, Sendable {
 public enum GuardDirective: Hashable, Sendable {
     case start
     case sendStop
-    /// Delete every address of the table now.
+    /// Delete every address of the table now, and go on watching it: the daemon may not be quite dead yet, and what it was
+    /// about to set comes after this deletion.
     case removeAll
+    /// The daemon is dead: delete every address of the table now, and forget it.
+    case clear
     case kill
     case log(String)
     case exit(status: Int32)
@@ -152,7 +155,7 @@ public struct GuardSupervisor: Sendable {
             return [.removeAll]
 
         case (.ended(let end), .running(_, let since)), (.ended(let end), .ending(_, let since, _)):
-            return [.removeAll] + ended(end, after: since.duration(to: now), now: now)
+            return [.clear] + ended(end, after: since.duration(to: now), now: now)
         case (.ended, .idle):
             return []
         }

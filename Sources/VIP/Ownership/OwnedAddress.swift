@@ -18,8 +18,9 @@ struct OwnedAddress {
     var needsRoute = false
     /// The index of the interface on which we have set it, or may have.
     var placed: UInt32?
-    /// Its removal was reported, and the interface was not read since: what is there now may be somebody else's.
-    var isRemovalReported = false
+    /// Its removal was reported, or a set was not answered, and the interface was not read since: what is there now may be
+    /// somebody else's, and is not touched.
+    var isUncertain = false
     /// A set failed in a way that does not tell whether it was done: it is deleted, to be sure.
     var isDoubtful = false
     /// What the guard was told.
@@ -67,7 +68,7 @@ struct OwnedAddress {
     mutating func displaced() {
         placed = nil
         isDoubtful = false
-        isRemovalReported = false
+        isUncertain = false
         deleteRetryAt = nil
         schedule.released()
     }

@@ -86,7 +86,7 @@ public struct OwnershipCore: Sendable {
             return isValid(lease, now) && entry(address)?.isDesired == true
         case .set(let address, let interface, _):
             guard isValid(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
-                !entry.isRemovalReported, let guarded = entry.guarded
+                !entry.isUncertain, let guarded = entry.guarded
             else { return false }
             if case .foreign = entry.carried { return false }
             return guarded.interface == interface && guarded.until > now
@@ -94,7 +94,7 @@ public struct OwnershipCore: Sendable {
             guard let entry = entry(address) else { return false }
             return isValid(lease, now) && isKept(entry)
         case .delete(let address, _):
-            guard let entry = entry(address), !entry.isRemovalReported else { return false }
+            guard let entry = entry(address), !entry.isUncertain else { return false }
             if case .foreign = entry.carried { return false }
             return true
         case .guardRelease(let address, _):
@@ -161,7 +161,7 @@ public struct OwnershipCore: Sendable {
 
     /// Set, and to stay so while the lease lasts.
     private func isKept(_ entry: OwnedAddress) -> Bool {
-        entry.placed != nil && entry.isDesired && !entry.mustGo && !entry.isRemovalReported
+        entry.placed != nil && entry.isDesired && !entry.mustGo && !entry.isUncertain
             && entry.placed == link?.index
     }
 
@@ -193,7 +193,7 @@ public struct OwnershipCore: Sendable {
                     entries[index].placed == found.interfaceIndex
                 {
                     // Somebody may have set his own in its place by now: until that is known it is not touched.
-                    entries[index].isRemovalReported = true
+                    entries[index].isUncertain = true
                 }
                 surveyAt = now
                 return
@@ -203,7 +203,7 @@ public struct OwnershipCore: Sendable {
             return
         case .overrun:
             for index in entries.indices where entries[index].placed != nil {
-                entries[index].isRemovalReported = true
+                entries[index].isUncertain = true
             }
         }
         // Many changes that do not concern our addresses cost one survey in each gap, not one for each.
@@ -235,10 +235,10 @@ public struct OwnershipCore: Sendable {
                 among: addresses.filter { $0.interfaceIndex == found?.index })
             let exact = same.first { $0.interfaceIndex == place && $0.matches(entry.address) }
             if entry.placed != nil {
-                if let exact, exact.isTagged || !entry.isRemovalReported {
+                if let exact, exact.isTagged || !entry.isUncertain {
                     // Without the tag and never removed it was changed in place: the refresh gives it back tag and lifetime.
                     entries[index].carried = .ours
-                    entries[index].isRemovalReported = false
+                    entries[index].isUncertain = false
                 } else {
                     entries[index].carried = .absent
                     entries[index].displaced()
@@ -353,7 +353,7 @@ public struct OwnershipCore: Sendable {
         for index in entries.indices {
             let entry = entries[index]
             if let place = entry.placed {
-                if entry.isRemovalReported { continue }
+                if entry.isUncertain { continue }
                 let isElsewhere = hasSurveyed && place != link?.index
                 guard valid == nil || entry.mustGo || isElsewhere, isDue(entry.deleteRetryAt, now) else { continue }
                 entries[index].leaving =
@@ -421,7 +421,7 @@ public struct OwnershipCore: Sendable {
     private mutating func retirements(now: BootInstant, into directives: inout [OwnershipDirective]) {
         for index in entries.indices where !entries[index].isDesired && !entries[index].mustGo {
             let entry = entries[index]
-            if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isRemovalReported,
+            if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isUncertain,
                 isDue(entry.deleteRetryAt, now)
             {
                 entries[index].leaving = .notDesired
@@ -500,7 +500,7 @@ public struct OwnershipCore: Sendable {
         case .event: return
         case .survey:
             counters.kernelErrors += 1
-            surveyAt = entries.contains(where: \.isRemovalReported) ? now.advanced(by: timing.deleteRetry) : again
+            surveyAt = entries.contains(where: \.isUncertain) ? now.advanced(by: timing.deleteRetry) : again
         case .guardHold(let address, _, _):
             counters.guardErrors += 1
             subject = index(of: address)
@@ -553,6 +553,8 @@ public struct OwnershipCore: Sendable {
             // No answer of the kernel: it may have done it all the same.
             entries[index].placed = interface
             entries[index].isDoubtful = true
+            entries[index].isUncertain = true
+            surveyAt = now
         }
     }
 

@@ -44,7 +44,7 @@ struct StartCommand: ParsableCommand {
                 + "Default port: 8800.", valueName: "address[:port]"))
     var join: [String] = []
 
-    @Option(help: ArgumentHelp("Number of nodes that found the cluster together, 1 to 63.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of nodes that found the cluster together, 1 to 13.", valueName: "n"))
     var bootstrapExpect: String?
 
     @Option(

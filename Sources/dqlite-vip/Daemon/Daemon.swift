@@ -49,8 +49,6 @@ enum Daemon {
                 .configuration)
         }
         let discovery = StaticDiscovery(settings.join, family: .v4)
-        try await checkJoin(settings, data: data, logger: logger)
-
         let hub = LeadHub()
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
@@ -78,9 +76,11 @@ enum Daemon {
                 .init(service: ownership), .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
         configuration.maximumGracefulShutdownDuration = stopLimit
+        configuration.maximumCancellationDuration = stopLimit
         let group = ServiceGroup(configuration: configuration)
         let stops = StopRequests(guardClient: guardClient, logger: logger)
         try stops.watch { Task { await group.triggerGracefulShutdown() } }
+        try await checkJoin(settings, data: data, logger: logger)
         try await group.run()
     }
 

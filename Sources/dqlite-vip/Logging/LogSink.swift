@@ -10,8 +10,9 @@ protocol LogSink: Sendable {
 /// Writes lines to a file descriptor, each by one write(2), so that those of the guard and of its child do not mix.
 final class DescriptorSink: LogSink {
     private let descriptor: Int32
-    /// Held over a line: a write to a pipe that is longer than PIPE_BUF may be taken in parts.
-    private let turn = Mutex<Void>(())
+    /// Held over a line: a write to a pipe that is longer than PIPE_BUF may be taken in parts. True after a line was
+    /// dropped, until there is room again.
+    private let turn = Mutex(false)
 
     /// - Parameter descriptor: stays the caller's, and open as long as the sink is used.
     init(_ descriptor: Int32 = STDERR_FILENO) {
@@ -19,7 +20,11 @@ final class DescriptorSink: LogSink {
     }
 
     func write(_ line: [UInt8]) {
-        turn.withLock { _ in
+        turn.withLock { isStuck in
+            // A reader that has stopped must not stop the daemon, least of all the thread that holds the address.
+            var room = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            isStuck = poll(&room, 1, isStuck ? 0 : 20) == 0
+            if isStuck { return }
             line.withUnsafeBytes { raw in
                 var offset = 0
                 while offset < raw.count {

@@ -1,3 +1,4 @@
+import Cluster
 import Discovery
 import Logging
 import Platform
@@ -21,7 +22,7 @@ extension StartSettings {
     static let defaultClusterName = "dqlite-vip"
     /// dqlite is not made for more; see FEATURES A6.
     static let mostVoters = 7
-    static let mostExpected = 63
+    static let mostExpected = Agreement.maximumMembers
 
     /// Checks the settings as a whole; throws all faults together. Does no I/O: the same input always has the same outcome.
     /// `vipFault` says what is wrong with a virtual address, or nil when nothing is.

@@ -23,7 +23,7 @@ struct BootstrapSimulationTests {
         for seed in first..<end {
             do {
                 var simulation = Simulation(SimSchedule(seed: seed))
-                if try simulation.run() == .stuckForLostDisk { stuck += 1 }
+                if case .stuckForLostDisk = try simulation.run() { stuck += 1 }
             } catch {
                 Issue.record("seed \(seed): \(error); DQLITE_VIP_SIM_SEED=\(seed) prints the run")
                 return

@@ -171,13 +171,17 @@ extension Simulation {
                 !hosts[voter.host].dead && hosts[voter.host].raft.dqliteID == voter.dqliteID
                     && hosts[voter.host].raft.group == group
             }
-            if 2 * alive <= raft.groups[group].voters.count { return .stuckForLostDisk }
+            if 2 * alive <= raft.groups[group].voters.count {
+                return .stuckForLostDisk(why: "the formed cluster has lost its majority")
+            }
         }
         for host in hosts where !host.dead {
             switch host.record?.state {
             case .joining(_, .some(let agreement), _), .founding(let agreement, _, .admitting),
                 .withdrawn(let agreement):
-                if agreement.members.contains(where: { gone($0.nodeID) }) { return .stuckForLostDisk }
+                if agreement.members.contains(where: { gone($0.nodeID) }) {
+                    return .stuckForLostDisk(why: "an unformed cluster has lost a member")
+                }
             case .fresh, .agreed, .founding, .joining, .formed, nil:
                 break
             }
@@ -188,6 +192,7 @@ extension Simulation {
         }
         throw Violation(
             seed: schedule.seed,
-            description: "I7: no cluster of all within \(Double(bound) / 1e9) s after the last fault: \(states)")
+            description:
+                "I7: no cluster of all within \(Double(schedule.bound) / 1e9) s after the last fault: \(states)")
     }
 }

@@ -18,7 +18,7 @@ struct Simulation {
         /// All nodes that are up are members of the one formed cluster; nanoseconds after the end of the faults.
         case formed(Int64)
         /// Waits for a disk that was lost for ever in the one window in which that matters.
-        case stuckForLostDisk
+        case stuckForLostDisk(why: String)
     }
 
     /// A host: its disk, and the process on it when it runs.
@@ -103,9 +103,6 @@ struct Simulation {
 
     // MARK: running
 
-    /// Time that a cluster may take from the end of the faults until all that are up are members.
-    var bound: Int64 { schedule.isFaultless ? 3_000_000_000 : 8_000_000_000 }
-
     mutating func run() throws -> Outcome {
         plan()
         var looked = 0
@@ -120,7 +117,7 @@ struct Simulation {
                 try checkEnd()
                 return .formed(now - schedule.calmAt)
             }
-            if now > schedule.calmAt + bound { return try overdue() }
+            if now > schedule.calmAt + schedule.bound { return try overdue() }
         }
         throw Violation(seed: schedule.seed, description: "the simulation ran out of events")
     }

@@ -80,6 +80,9 @@ struct GuardProcessTests {
         try await withHolder { _, probe, log, address async throws in
             let daemon = try probe.daemonPID()
             for pid in [probe.guardPID, daemon] { kill(pid, SIGSTOP) }
+            while ProbeProcess.state(probe.guardPID) != "T" || ProbeProcess.state(daemon) != "T" {
+                try await Task.sleep(for: .milliseconds(1))
+            }
             let begin = BootClock.now
             for pid in [probe.guardPID, daemon] { kill(pid, SIGKILL) }
             let gone = try await log.time(of: address, removed: true, after: begin)
@@ -181,7 +184,7 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("the daemon has the channel as descriptor 3 and the lock as 4; the guard has one thread and few sockets")
+    @Test("the daemon has the channel as descriptor 3 and the lock as 5; the guard has one thread and few sockets")
     func descriptors() async throws {
         try await withHolder { _, probe, _, _ async throws in
             let daemon = try probe.daemonPID()
@@ -191,7 +194,12 @@ struct GuardProcessTests {
                 return String(decoding: path.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
             }
             #expect(target(daemon, 3).hasPrefix("socket:"))
-            #expect(target(daemon, 4) == probe.directory + "/lock")
+            // The lifeline is the only descriptor of a thread of its own.
+            let tables = try runCommand([
+                "sh", "-c", "for t in /proc/\(daemon)/task/*; do ls $t/fd | tr '\\n' ' '; echo; done",
+            ])
+            #expect(tables.split(separator: "\n").filter { $0 == "4 " }.count == 1, "descriptors: \(tables)")
+            #expect(target(daemon, 5) == probe.directory + "/lock")
             // The lock is held by both.
             let lock = open(probe.directory + "/lock", O_RDWR | O_CLOEXEC)
             defer { close(lock) }
@@ -200,7 +208,7 @@ struct GuardProcessTests {
             // What runs the tests may have left sockets open to all its children.
             let inherited = Set((0..<200).map { target(getpid(), $0) })
             let sockets = (0..<200).map { target(probe.guardPID, $0) }.filter { $0.hasPrefix("socket:") }
-            #expect(sockets.filter { !inherited.contains($0) }.count == 2, "the channel and netlink")
+            #expect(sockets.filter { !inherited.contains($0) }.count == 3, "channel, lifeline and netlink")
             let name = try DurableFile.read("/proc/\(probe.guardPID)/comm")
             #expect(String(decoding: name ?? [], as: UTF8.self) == "dqvip-guard\n")
             let daemonName = try DurableFile.read("/proc/\(daemon)/comm")

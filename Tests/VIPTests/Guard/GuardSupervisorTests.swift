@@ -28,7 +28,7 @@ struct GuardSupervisorTests {
     func killedDaemon() {
         var supervisor = running()
         #expect(acts(&supervisor, .channelClosed, 5) == [.removeAll])
-        #expect(acts(&supervisor, .ended(killed), 5) == [.removeAll])
+        #expect(acts(&supervisor, .ended(killed), 5) == [.clear])
         #expect(supervisor.nextWake == at(5.1))
         #expect(acts(&supervisor, .wake, 5.09) == [])
         #expect(acts(&supervisor, .wake, 5.1) == [.start])
@@ -71,7 +71,7 @@ struct GuardSupervisorTests {
         #expect(acts(&supervisor, .stopSignal("SIGTERM"), 1) == [.sendStop])
         #expect(supervisor.nextWake == at(6))
         #expect(acts(&supervisor, .channelClosed, 2) == [.removeAll])
-        #expect(acts(&supervisor, .ended(.exited(status: 0)), 2) == [.removeAll, .exit(status: 0)])
+        #expect(acts(&supervisor, .ended(.exited(status: 0)), 2) == [.clear, .exit(status: 0)])
         #expect(acts(&supervisor, .wake, 3) == [])
     }
 
@@ -79,7 +79,7 @@ struct GuardSupervisorTests {
     func failingStop() {
         var supervisor = running()
         _ = acts(&supervisor, .stopSignal("SIGTERM"), 1)
-        #expect(acts(&supervisor, .ended(.exited(status: 3)), 2) == [.removeAll, .exit(status: 3)])
+        #expect(acts(&supervisor, .ended(.exited(status: 3)), 2) == [.clear, .exit(status: 3)])
     }
 
     @Test("the second signal removes the addresses and then kills")
@@ -87,7 +87,7 @@ struct GuardSupervisorTests {
         var supervisor = running()
         _ = acts(&supervisor, .stopSignal("SIGINT"), 1)
         #expect(acts(&supervisor, .stopSignal("SIGINT"), 1.5) == [.removeAll, .kill])
-        #expect(acts(&supervisor, .ended(killed), 1.6) == [.removeAll, .exit(status: 1)])
+        #expect(acts(&supervisor, .ended(killed), 1.6) == [.clear, .exit(status: 1)])
     }
 
     @Test("a daemon that does not stop within five seconds loses its addresses and is killed")
@@ -96,7 +96,7 @@ struct GuardSupervisorTests {
         _ = acts(&supervisor, .stopSignal("SIGTERM"), 1)
         #expect(acts(&supervisor, .wake, 5.9) == [])
         #expect(acts(&supervisor, .wake, 6) == [.removeAll, .kill])
-        #expect(acts(&supervisor, .ended(killed), 6.1) == [.removeAll, .exit(status: 1)])
+        #expect(acts(&supervisor, .ended(killed), 6.1) == [.clear, .exit(status: 1)])
     }
 
     @Test("a daemon that does not even die holds up the guard no longer than five seconds more")
@@ -120,13 +120,13 @@ struct GuardSupervisorTests {
         var supervisor = running()
         _ = acts(&supervisor, .channelClosed, 1)
         #expect(acts(&supervisor, .stopSignal("SIGTERM"), 1.01) == [])
-        #expect(acts(&supervisor, .ended(killed), 1.02) == [.removeAll, .exit(status: 1)])
+        #expect(acts(&supervisor, .ended(killed), 1.02) == [.clear, .exit(status: 1)])
     }
 
     @Test("statuses that a restart would not change are passed on", arguments: [Int32(0), 64, 77, 78])
     func finalStatus(status: Int32) {
         var supervisor = running()
-        #expect(acts(&supervisor, .ended(.exited(status: status)), 1) == [.removeAll, .exit(status: status)])
+        #expect(acts(&supervisor, .ended(.exited(status: status)), 1) == [.clear, .exit(status: status)])
     }
 
     @Test("a daemon that closed its channel but lives is killed after 0.2 s, and again while it does not end")
@@ -142,7 +142,7 @@ struct GuardSupervisorTests {
     func unguardable() {
         var supervisor = running()
         #expect(acts(&supervisor, .unguardable("it holds too much"), 1) == [.removeAll, .kill])
-        #expect(acts(&supervisor, .ended(killed), 1) == [.removeAll])
+        #expect(acts(&supervisor, .ended(killed), 1) == [.clear])
         #expect(acts(&supervisor, .wake, 1.1) == [.start])
     }
 

@@ -74,9 +74,16 @@ final class ProbeProcess: Sendable {
 
     /// Whether a process lives: it is there and no zombie.
     static func isAlive(_ pid: pid_t) -> Bool {
-        // Files of proc(5) are read to their end like others.
-        guard let bytes = (try? DurableFile.read("/proc/\(pid)/stat")) ?? nil else { return false }
-        let state = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ").first
-        return state != "Z" && state != "X"
+        switch state(pid) {
+        case nil, "Z", "X": false
+        default: true
+        }
+    }
+
+    /// The state of a process as proc(5) gives it: T is stopped; nil when there is none.
+    static func state(_ pid: pid_t) -> String? {
+        guard let bytes = (try? DurableFile.read("/proc/\(pid)/stat")) ?? nil else { return nil }
+        let fields = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ")
+        return fields?.first.map(String.init)
     }
 }

@@ -7,10 +7,15 @@ import Platform
 /// Plays the shell, the kernel and the guard for `OwnershipCore`, on a clock of its own, and checks at each directive what
 /// must always hold.
 struct OwnershipBench {
-    struct Place: Hashable {
+    struct Place: Hashable, Comparable {
         var interface: UInt32
         var address: IPAddress
         var prefixLength: UInt8
+
+        /// A fixed order, so that a seed means the same in each run.
+        static func < (lhs: Place, rhs: Place) -> Bool {
+            (lhs.address, lhs.prefixLength, lhs.interface) < (rhs.address, rhs.prefixLength, rhs.interface)
+        }
     }
 
     static let start = BootInstant(nanoseconds: 1_000_000_000_000)
@@ -35,6 +40,9 @@ struct OwnershipBench {
     /// What was carried out, in words.
     var transcript: [String] = []
     var events: [OwnershipEvent] = []
+    /// What was carried out since the start, with the time.
+    var history: [String] = []
+    private var echoes: [NetlinkEvent] = []
     /// Which rules were broken.
     var violations: [String] = []
 
@@ -55,6 +63,16 @@ struct OwnershipBench {
     @discardableResult
     mutating func run(_ input: OwnershipCore.Input = .wake) -> [String] {
         transcript = []
+        work(input)
+        // The kernel reports our own doings too, and the shell hears of them when it has done the rest.
+        while !echoes.isEmpty {
+            let event = echoes.removeFirst()
+            if core.isNews(event) { work(.netlink(event)) }
+        }
+        return transcript
+    }
+
+    private mutating func work(_ input: OwnershipCore.Input) {
         var input = input
         for round in 0... {
             let directives = core.step(input, lease: lease, now: now)
@@ -72,7 +90,6 @@ struct OwnershipBench {
         if let lease, !core.placed.isEmpty, lease.end > now, wake > lease.end, !hasFailed {
             violations.append("sleeps past the lease")
         }
-        return transcript
     }
 
     /// Lets time pass up to a moment, with the kernel, the guard and the core waking when they want to.
@@ -90,7 +107,7 @@ struct OwnershipBench {
 
     /// What kernel and guard do by themselves at this time.
     mutating func expire() {
-        for (address, deadline) in watched where deadline <= now {
+        for address in watched.filter({ $0.value <= now }).keys.sorted(by: { $0.description < $1.description }) {
             watched[address] = nil
             if let virtual = address.virtualAddress {
                 let place = Place(
@@ -98,7 +115,7 @@ struct OwnershipBench {
                 if kernel[place] == true { remove(place) }
             }
         }
-        for (place, end) in lifetimes where end <= now { remove(place) }
+        for place in lifetimes.filter({ $0.value <= now }).keys.sorted() { remove(place) }
     }
 
     /// Removes an address, whoever does it, and reports that as the kernel does.
@@ -123,13 +140,14 @@ struct OwnershipBench {
         let old = link
         link = new
         if let old, old.index != new?.index {
-            for place in kernel.keys where place.interface == old.index { remove(place) }
+            for place in kernel.keys.sorted() where place.interface == old.index { remove(place) }
             report(.linkRemoved(index: old.index))
         }
         if let new { report(.linkChanged(new)) }
     }
 
     mutating func report(_ event: NetlinkEvent) {
+        history.append("report \(event)")
         guard core.isNews(event) else { return }
         let earlier = transcript
         run(.netlink(event))
@@ -143,6 +161,10 @@ struct OwnershipBench {
     static func place(_ text: String, interface: UInt32) throws -> Place {
         let address = try VirtualAddress(parsing: text)
         return Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+    }
+
+    private mutating func violate(_ text: String) {
+        violations.append("\(text); before: \(history.suffix(25))")
     }
 
     private func interfaceAddress(_ place: Place, _ isOurs: Bool) -> InterfaceAddress {
@@ -160,7 +182,11 @@ struct OwnershipBench {
         check(directive)
         let fault = fault(directive)
         var error = fault?.error
-        if fault?.isDone ?? true { error = error ?? carryOut(directive) }
+        if fault?.isDone ?? true {
+            let refusal = carryOut(directive)
+            error = error ?? refusal
+        }
+        history.append("\(Self.start.duration(to: now).inMilliseconds) \(words(directive)) \(error?.errno ?? 0)")
         if let error {
             transcript.append("\(words(directive)) fails")
             core.failed(directive, error, now: now)
@@ -189,7 +215,7 @@ struct OwnershipBench {
             }
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
-            if kernel[place] == false { violations.append("deletes \(address), which is not ours") }
+            if kernel[place] == false { violate("deletes \(address), which is not ours") }
         case .survey, .guardRelease, .event: break
         }
     }
@@ -197,7 +223,9 @@ struct OwnershipBench {
     private mutating func carryOut(_ directive: OwnershipDirective) -> SystemError? {
         switch directive {
         case .survey:
-            core.observe(link: link, addresses: kernel.map { interfaceAddress($0.key, $0.value) }, now: now)
+            core.observe(
+                link: link, addresses: kernel.sorted { $0.key < $1.key }.map { interfaceAddress($0.key, $0.value) },
+                now: now)
         case .guardHold(let address, let interface, let until):
             watched[GuardedAddress(address, interfaceIndex: interface)] = until
         case .guardRelease(let address, let interface):
@@ -210,10 +238,13 @@ struct OwnershipBench {
                 violations.append("takes over \(address), which is not ours")
             }
             kernel[place] = true
+            echoes.append(.addressAdded(interfaceAddress(place, true)))
             lifetimes[place] = now.advanced(by: .seconds(1))
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
-            kernel[place] = nil
+            if let isOurs = kernel.removeValue(forKey: place) {
+                echoes.append(.addressRemoved(interfaceAddress(place, isOurs)))
+            }
             lifetimes[place] = nil
         case .announce: break
         case .event(let event): events.append(event)
