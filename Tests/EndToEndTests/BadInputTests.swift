@@ -1,4 +1,3 @@
-import Glibc
 import Lab
 import Platform
 import Testing
@@ -67,6 +66,10 @@ extension EndToEnd {
             arguments: [
                 BadStart("start --iface eth0", "--data-dir"),
                 BadStart("start --data-dir data", "--iface"),
+                BadStart("start --data-dir data --iface nope0", "nope0", "eth0"),
+                BadStart("start --data-dir data --iface lo", "lo", "no global IPv4 address"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --bind-cluster 10.42.0.77:8800", "10.42.0.77", "--bind-cluster"),
                 BadStart(
                     "start --data-dir data --iface eth0 --bind-cluster somewhere:8800", "--bind-cluster", "somewhere"),
                 BadStart("start --data-dir data --iface eth0 --bind-cluster 10.42.0.1:99999", "99999"),
@@ -120,68 +123,24 @@ extension EndToEnd {
             }
         }
 
-        @Test(
-            "what the host lacks at the moment is told with the remedy, and tried again, for it may come",
-            arguments: [
-                BadStart("start --data-dir data --iface nope0", "nope0", "eth0"),
-                BadStart("start --data-dir data --iface lo", "lo", "no global IPv4 address"),
-                BadStart(
-                    "start --data-dir data --iface eth0 --bind-cluster 10.42.0.77:8800", "10.42.0.77", "--bind-cluster"),
-            ])
-        func lacking(_ bad: BadStart) async throws {
+        @Test("a port that is taken is told with its address", arguments: ["10.42.0.1:8800", "127.0.0.1:9900"])
+        func takenPort(address: String) async throws {
             try await withLab(nodes: 1) { lab in
-                let process = try lab[1].start(commandLine: [lab[1].binary] + bad.arguments)
-                try await eventually("message", within: .seconds(5), state: { lab[1].logTail() }) {
-                    let text = lab[1].logText
-                    return bad.words.allSatisfy { text.contains($0) }
+                try lab.startAll(StartOptions())
+                let before = try await lab.formation()
+                var other = StartOptions()
+                other.dataDirectory = "other"
+                if address.hasSuffix("8800") {
+                    other.bindHTTP = "127.0.0.1:9901"
+                } else {
+                    other.bindCluster = "10.42.0.1:8801"
                 }
-                // Whoever gives up must say so by its status.
-                if let status = process.exitStatus { #expect(!status.isSuccess) }
-                let answer = try? await lab[1].request("GET", "/readyz", within: .seconds(1))
-                #expect(answer?.status != 200)
-            }
-        }
-
-        @Test("an interface that comes later is waited for")
-        func laterInterface() async throws {
-            try await withLab(nodes: 1) { lab in
-                var options = StartOptions()
-                options.interface = "later0"
-                try lab[1].start(options)
-                try await eventually("message", within: .seconds(5)) { lab[1].logText.contains("later0") }
-                let name = lab[1].namespace.name
-                try ToolCommand.check(
-                    ["ip", "-n", name, "link", "add", "later0", "type", "veth", "peer", "name", "later1"])
-                try ToolCommand.check(["ip", "-n", name, "address", "add", "10.43.0.1/24", "dev", "later0"])
-                for link in ["later0", "later1"] {
-                    try ToolCommand.check(["ip", "-n", name, "link", "set", link, "up"])
-                }
-                _ = try await lab.formation(within: .seconds(15))
-            }
-        }
-
-        @Test("a port that is taken is told with its address, and taken when it is free", arguments: [8800, 9900])
-        func takenPort(port: UInt16) async throws {
-            try await withLab(nodes: 1) { lab in
-                let first = try ChildProcess(
-                    [lab[1].binary, "start", "--data-dir", "first", "--iface", "eth0"], in: lab[1].namespace,
-                    directory: lab[1].directory, log: "\(lab[1].directory)/first.log")
-                try await eventually("first process", within: .seconds(10)) { try await lab[1].status().isFormed }
-                var options = StartOptions()
-                if port == 8800 { options.bindHTTP = "127.0.0.1:9901" } else { options.bindCluster = "10.42.0.1:8801" }
-                try lab[1].start(options)
-                let address = port == 8800 ? "10.42.0.1:8800" : "127.0.0.1:9900"
-                try await eventually("message", within: .seconds(5), state: { lab[1].logTail() }) {
-                    let text = lab[1].logText
-                    return text.contains(address) && text.contains("in use")
-                }
-                first.signal(SIGTERM)
-                try await first.exit(within: .seconds(6))
-                let api = HostPort(host: "127.0.0.1", port: port == 8800 ? 9901 : 9900)
-                try await eventually("start after all", within: .seconds(20)) {
-                    let answer = try await HTTPExchange.request("GET", "/readyz", at: api, in: lab[1].namespace)
-                    return answer.status == 200
-                }
+                let result = try await lab[1].command(other.arguments, within: .seconds(10))
+                #expect(!result.isSuccess)
+                #expect(result.text.contains(address), "\(result.text)")
+                #expect(result.text.contains("in use"), "\(result.text)")
+                // Who has the port is not disturbed.
+                #expect(try await lab.formation().statuses[1]?.term == before.statuses[1]?.term)
             }
         }
     }

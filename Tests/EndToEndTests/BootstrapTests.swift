@@ -88,7 +88,15 @@ extension EndToEnd {
             }
         }
 
-        @Test("two of three founders are enough, and the third joins them when it comes")
+        @Test("a node that expects one founder, and is told of itself alone, founds a cluster of one")
+        func oneOfOne() async throws {
+            try await withLab(nodes: 1) { lab in
+                try lab.startAll(.identical(expect: 1))
+                #expect(try await lab.formation(within: .seconds(5)).voters == 1)
+            }
+        }
+
+        @Test("two of three expected founders wait, take no configuration, and go on when the third comes")
         func twoOfThree() async throws {
             try await withLab(nodes: 3) { lab in
                 let options = StartOptions.identical(expect: 3)
