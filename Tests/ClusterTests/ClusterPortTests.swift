@@ -51,7 +51,7 @@ private final class AbstractListener: Sendable {
 }
 
 /// A blocking TCP connection to the port under test.
-private struct Connection: ~Copyable {
+private final class Connection: Sendable {
     let descriptor: Int32
 
     init(to port: UInt16) throws {
@@ -72,8 +72,12 @@ private struct Connection: ~Copyable {
 
     func send(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
 
-    /// Up to `count` bytes; fewer when the other side closes first.
-    func receive(_ count: Int) -> [UInt8] { receiveBytes(descriptor, count) }
+    /// Up to `count` bytes; fewer when the other side closes first. Waits on a thread of its own: the port answers with
+    /// the help of the pool's.
+    func receive(_ count: Int) async -> [UInt8] {
+        let descriptor = descriptor
+        return await blockingValue { receiveBytes(descriptor, count) }
+    }
 
     deinit { close(descriptor) }
 }
@@ -132,8 +136,8 @@ struct ClusterPortTests {
             let write = Array(
                 ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([]), clusterID: "c"))).readableBytesView)
             connection.send(PeerProtocol.magic + read + write)
-            let first = try frame(connection)
-            let second = try frame(connection)
+            let first = try await frame(connection)
+            let second = try await frame(connection)
             guard case .configuration = first, case .written = second else {
                 Issue.record("answered \(first), \(second)")
                 return
@@ -141,9 +145,9 @@ struct ClusterPortTests {
         }
     }
 
-    private func frame(_ connection: borrowing Connection) throws -> PortReply {
-        let length = connection.receive(4).reduce(0) { $0 << 8 | Int($1) }
-        return try PortCoding.decode(PortReply.self, from: connection.receive(length))
+    private func frame(_ connection: Connection) async throws -> PortReply {
+        let length = await connection.receive(4).reduce(0) { $0 << 8 | Int($1) }
+        return try PortCoding.decode(PortReply.self, from: await connection.receive(length))
     }
 
     @Test("somebody who speaks HTTP to it is told which port he is looking for")
@@ -151,7 +155,7 @@ struct ClusterPortTests {
         try await withPort(ScriptedDelegate()) { address, _ in
             let connection = try Connection(to: address.port)
             connection.send(Array("GET /status HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
-            let answer = String(decoding: connection.receive(4096), as: UTF8.self)
+            let answer = String(decoding: await connection.receive(4096), as: UTF8.self)
             #expect(answer.hasPrefix("HTTP/1.1 400 "))
             #expect(answer.contains("--bind-http"))
         }
@@ -167,7 +171,7 @@ struct ClusterPortTests {
         try await withPort(ScriptedDelegate()) { address, _ in
             let connection = try Connection(to: address.port)
             connection.send(opening)
-            #expect(connection.receive(1).isEmpty)
+            #expect(await connection.receive(1).isEmpty)
         }
     }
 
@@ -177,8 +181,8 @@ struct ClusterPortTests {
         try await withPort(ScriptedDelegate(), limits: limits) { address, group in
             let silent = try Connection(to: address.port)
             let silent2 = try Connection(to: address.port)
-            #expect(silent.receive(1).isEmpty)
-            #expect(silent2.receive(1).isEmpty)
+            #expect(await silent.receive(1).isEmpty)
+            #expect(await silent2.receive(1).isEmpty)
             _ = try await PeerClient(group: group).ask(
                 .write(.setAddresses([]), clusterID: "c"), of: address, timeout: .seconds(60))
         }
@@ -189,7 +193,7 @@ struct ClusterPortTests {
         try await withPort(ScriptedDelegate()) { address, _ in
             let connection = try Connection(to: address.port)
             connection.send(PeerProtocol.magic + [0xFF, 0xFF, 0xFF, 0xFF])
-            let answer = connection.receive(4096)
+            let answer = await connection.receive(4096)
             #expect(String(decoding: answer, as: UTF8.self).contains("malformed"))
         }
     }
@@ -203,9 +207,10 @@ struct ClusterPortTests {
                 group: group, timeout: .seconds(2), handshake: { _ in handshake }, tap: { { _ in } },
                 logger: Logger(label: "test"))
             let near = try await blocking { try dialer.dial(address.description).get() }
-            let far = listener.accept()
+            let far = await blockingValue { listener.accept() }
             defer { close(far) }
-            let sent = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            let preface = try RaftPreface.encode(id: handshake.dqliteID, address: handshake.address)
+            let sent = preface + (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
             let received = await withTaskGroup(of: [UInt8].self) { tasks in
                 tasks.addTask {
                     await blockingValue {

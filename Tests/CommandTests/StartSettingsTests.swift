@@ -100,7 +100,7 @@ private func faults(
 
     @Test(
         "voters default to the larger of 3 and the founders, odd, at most 7",
-        arguments: zip([1, 2, 3, 4, 5, 6, 7, 8, 63], [3, 3, 3, 5, 5, 7, 7, 7, 7]))
+        arguments: zip([1, 2, 3, 4, 5, 6, 7, 8, 13], [3, 3, 3, 5, 5, 7, 7, 7, 7]))
     func voters(expect: Int, voters: Int) throws {
         #expect(try settings("-d /d -i e -j a --bootstrap-expect \(expect)").voters == voters)
     }
@@ -157,19 +157,19 @@ private func faults(
             ),
             (
                 "-j a --bootstrap-expect 0",
-                "--bootstrap-expect \"0\": give the number of nodes to start with, from 1 to 63"
+                "--bootstrap-expect \"0\": give the number of nodes to start with, from 1 to 13"
             ),
             (
-                "-j a --bootstrap-expect 64",
-                "--bootstrap-expect \"64\": give the number of nodes to start with, from 1 to 63"
+                "-j a --bootstrap-expect 14",
+                "--bootstrap-expect \"14\": give the number of nodes to start with, from 1 to 13"
             ),
             (
                 "-j a --bootstrap-expect three",
-                "--bootstrap-expect \"three\": give the number of nodes to start with, from 1 to 63"
+                "--bootstrap-expect \"three\": give the number of nodes to start with, from 1 to 13"
             ),
             (
                 "-j a --bootstrap-expect=-3",
-                "--bootstrap-expect \"-3\": give the number of nodes to start with, from 1 to 63"
+                "--bootstrap-expect \"-3\": give the number of nodes to start with, from 1 to 13"
             ),
             (
                 "--voters 4",
