@@ -102,7 +102,7 @@ public struct OwnershipCore: Sendable {
         }
     }
 
-    /// When to step at the latest, when nothing happens before.
+    /// When to step at the latest, when nothing happens before. To be asked with the lease and the time of the last step.
     public func nextWake(lease: Lease?, now: BootInstant) -> BootInstant {
         var next = surveyAt
         if entries.isEmpty { return next }
@@ -112,6 +112,7 @@ public struct OwnershipCore: Sendable {
         for entry in entries {
             if entry.placed != nil {
                 if let again = entry.deleteRetryAt { next = min(next, again) }
+                if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt, guardTickAt)
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
