@@ -151,6 +151,7 @@ struct OwnershipTests {
                 Issue.record("the first event is not the claim")
                 return
             }
+            #expect(took < .milliseconds(50))
         }
     }
 
