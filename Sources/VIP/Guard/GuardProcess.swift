@@ -18,6 +18,9 @@ public enum GuardProcess {
     /// - Returns: the daemon's status when that is final; 1 when it had to be killed; 71 (EX_OSERR) when the guard could
     ///   not even begin, which is logged.
     public static func run(_ configuration: GuardConfiguration) -> Int32 {
+        if let threads = threadCount(), threads > 1 {
+            configuration.log("the guard has \(threads) threads instead of one: a signal may end it without a word")
+        }
         do {
             var loop = try GuardLoop(configuration)
             return loop.run()
@@ -26,6 +29,13 @@ public enum GuardProcess {
             return 71
         }
     }
+}
+
+/// The number of threads of this process: the 20th field of /proc/self/stat, see proc(5).
+private func threadCount() -> Int? {
+    guard let stat = (try? DurableFile.read("/proc/self/stat")) ?? nil else { return nil }
+    let fields = String(decoding: stat, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+    return fields.count > 17 ? Int(fields[17]) : nil
 }
 
 private struct GuardLoop {
@@ -79,10 +89,11 @@ private struct GuardLoop {
         while exitStatus == nil {
             arm()
             waitForEvents()
-            // The most urgent first; then signals, so that a daemon that obeyed the same signal counts as stopped.
-            removeExpired()
+            // Signals first, so that a daemon that obeyed the same one counts as stopped. What it said before its deadline
+            // counts, also when the guard itself was late to read it.
             readSignals()
             readChannel()
+            removeExpired()
             reap()
             perform(.wake)
         }

@@ -169,10 +169,12 @@ public actor Ownership: Service {
         var input = input
         // Each round does what the one before made possible; a few are enough, and the rest waits for other work's sake.
         for _ in 0..<16 {
-            let directives = core.step(input, lease: currentLease(), now: BootClock.now)
+            let (lease, now) = (currentLease(), BootClock.now)
+            let directives = core.step(input, lease: lease, now: now)
             input = .wake
             if directives.isEmpty {
-                thread.arm(at: core.nextWake(lease: currentLease(), now: BootClock.now))
+                // With what the step was told: were they read anew, the lease could have ended between the two, unseen.
+                thread.arm(at: core.nextWake(lease: lease, now: now))
                 return
             }
             for directive in directives { perform(directive) }

@@ -57,6 +57,17 @@ final class ProbeProcess: Sendable {
     /// What guard and daemon wrote to standard error.
     var log: String { String(decoding: ((try? DurableFile.read(directory + "/log")) ?? nil) ?? [], as: UTF8.self) }
 
+    /// Waits until the log holds a text; the processes write it after what they tell of.
+    func logs(_ text: String, within limit: Duration = .seconds(10)) async throws {
+        let deadline = BootClock.now.advanced(by: limit)
+        while !log.contains(text) {
+            guard BootClock.now < deadline else {
+                throw DidNotHappen(description: "\"\(text)\" was not logged within \(limit); log: \(log)")
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
     /// Waits until the guard ends; returns its exit status, or the negated number of the signal that ended it.
     func end(within limit: Duration = .seconds(10)) async throws -> Int32 {
         var status: Int32 = 0

@@ -103,6 +103,14 @@ struct OwnershipCoreTests {
         #expect(bench.events == [.released(try addresses(vip)[0], reason: .leaseEnded)])
     }
 
+    @Test("when the lease ended right after a step, the next wake-up is now")
+    func leaseEndsAfterStep() throws {
+        var bench = try holding()
+        let end = try #require(bench.lease?.end)
+        bench.now = end.advanced(by: .milliseconds(-1))
+        #expect(bench.core.nextWake(lease: bench.lease, now: bench.now) == bench.now)
+    }
+
     @Test("the lease ends between the decision and the system call: nothing is set")
     func leaseEndsMeanwhile() throws {
         var bench = OwnershipBench()

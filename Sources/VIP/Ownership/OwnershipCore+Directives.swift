@@ -1,0 +1,111 @@
+import Platform
+
+// What the core orders, in the order of urgency.
+extension OwnershipCore {
+    /// Deletes at once what must not be held, whoever leads.
+    mutating func releases(
+        lease: Lease?, valid: Lease?, now: BootInstant, into directives: inout [OwnershipDirective]
+    ) {
+        for index in entries.indices {
+            let entry = entries[index]
+            if let place = entry.placed {
+                if entry.isUncertain { continue }
+                let isElsewhere = hasSurveyed && place != link?.index
+                guard valid == nil || entry.mustGo || isElsewhere, isDue(entry.deleteRetryAt, now) else { continue }
+                entries[index].leaving =
+                    valid == nil
+                    ? reason(lease)
+                    : entry.isUnguarded ? .guardFailed : isElsewhere ? .interfaceGone : .failed
+                directives.append(.delete(entry.address, interface: place))
+            } else if valid == nil {
+                end(index, reason(lease))
+                // An earlier run left it: it carries our tag, and it is on our list.
+                if entry.carried == .ours, let link, isDue(entry.deleteRetryAt, now) {
+                    directives.append(.delete(entry.address, interface: link.index))
+                }
+            }
+        }
+    }
+
+    func reason(_ lease: Lease?) -> ReleaseReason {
+        if isStopped { return .shutdown }
+        return lease == nil ? .leadershipLost : .leaseEnded
+    }
+
+    /// Moves the guard's deadlines and refreshes the kernel's lifetimes.
+    mutating func upkeep(_ lease: Lease, now: BootInstant, into directives: inout [OwnershipDirective]) {
+        let isTick = guardTickAt <= now
+        if isTick { setGuardTick(lease, now: now) }
+        for entry in entries where isKept(entry) {
+            guard let place = entry.placed else { continue }
+            let isOver = entry.guarded.map { $0.until <= now } ?? true
+            if isTick || isOver, entry.guarded?.until != lease.end {
+                directives.append(.guardHold(entry.address, interface: place, until: lease.end))
+            }
+            if entry.refreshAt <= now {
+                directives.append(.set(entry.address, interface: place, .refreshed))
+            }
+        }
+    }
+
+    mutating func setGuardTick(_ lease: Lease, now: BootInstant) {
+        // A quarter of what is left of a short lease, so that the guard's deadline is moved in time.
+        let quarter = max(now.duration(to: lease.end) / 4, .milliseconds(1))
+        guardTickAt = now.advanced(by: min(timing.guardTick, quarter))
+    }
+
+    mutating func claims(_ lease: Lease, now: BootInstant, into directives: inout [OwnershipDirective]) {
+        guard let link, hasSurveyed else { return }
+        for index in entries.indices {
+            let entry = entries[index]
+            guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now) else { continue }
+            let setting: OwnershipSetting
+            switch entry.carried {
+            case .foreign: continue
+            case .absent: setting = .new(prefixRoute: entry.needsRoute)
+            case .ours: setting = .takenOver
+            }
+            entries[index].retryAt = nil
+            entries[index].isUnguarded = false
+            directives.append(.guardHold(entry.address, interface: link.index, until: lease.end))
+            directives.append(.set(entry.address, interface: link.index, setting))
+            if link.canSend { directives.append(.announce(entry.address)) }
+        }
+    }
+
+    /// Deletes what the configuration does not name any more: after the claims, so that new addresses come first.
+    mutating func retirements(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        for index in entries.indices where !entries[index].isDesired && !entries[index].mustGo {
+            let entry = entries[index]
+            if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isUncertain,
+                isDue(entry.deleteRetryAt, now)
+            {
+                entries[index].leaving = .notDesired
+                directives.append(.delete(entry.address, interface: place))
+            }
+        }
+    }
+
+    func announcements(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        guard link?.canSend == true else { return }
+        for entry in entries where isKept(entry) {
+            if let due = entry.schedule.next, due <= now { directives.append(.announce(entry.address)) }
+        }
+    }
+
+    /// The guard forgets what is deleted and is not about to be set.
+    mutating func guardReleases(valid: Lease?, into directives: inout [OwnershipDirective]) {
+        for index in entries.indices where entries[index].placed == nil {
+            let entry = entries[index]
+            if !entry.isDesired { end(index, .notDesired) }
+            guard let guarded = entry.guarded else { continue }
+            let isClaiming = directives.contains(
+                .guardHold(entry.address, interface: guarded.interface, until: valid?.end ?? guarded.until))
+            if !isClaiming { directives.append(.guardRelease(entry.address, interface: guarded.interface)) }
+        }
+    }
+
+    func isDue(_ time: BootInstant?, _ now: BootInstant) -> Bool {
+        time.map { $0 <= now } ?? true
+    }
+}

@@ -1,0 +1,108 @@
+import Glibc
+import Platform
+
+// What came of the orders.
+extension OwnershipCore {
+    /// A directive was carried out. Of an announcement, `wasSent` says whether a frame left: not when the interface does
+    /// not use ARP.
+    public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
+        switch directive {
+        case .survey, .event: break
+        case .guardHold(let address, let interface, let until):
+            guard let index = index(of: address) else { return }
+            entries[index].guarded = (interface, until)
+            entries[index].isUnguarded = false
+        case .set(let address, let interface, _):
+            guard let index = index(of: address) else { return }
+            entries[index].refreshAt = now.advanced(by: timing.refresh)
+            guard entries[index].placed == nil else { return }
+            entries[index].placed = interface
+            entries[index].carried = .ours
+            entries[index].claimedAt = now
+            entries[index].schedule.claimed(now: now)
+        case .announce(let address):
+            guard let index = index(of: address) else { return }
+            _ = entries[index].schedule.due(now: now)
+            if entries[index].claimedAt != nil { entries[index].claimedAt = now }
+            if wasSent {
+                entries[index].announcements += 1
+                counters.announcements += 1
+            }
+        case .delete(let address, _):
+            guard let index = index(of: address) else { return }
+            entries[index].carried = .absent
+            entries[index].displaced()
+            if let reason = entries[index].leaving { end(index, reason) }
+            entries[index].leaving = nil
+        case .guardRelease(let address, let interface):
+            guard let index = index(of: address), entries[index].guarded?.interface == interface else { return }
+            entries[index].guarded = nil
+        }
+    }
+
+    /// A directive failed; what follows from it comes with the next step.
+    public mutating func failed(_ directive: OwnershipDirective, _ error: SystemError, now: BootInstant) {
+        let again = now.advanced(by: timing.retry)
+        var subject: Int?
+        switch directive {
+        case .event: return
+        case .survey:
+            counters.kernelErrors += 1
+            surveyAt = entries.contains(where: \.isUncertain) ? now.advanced(by: timing.deleteRetry) : again
+        case .guardHold(let address, _, _):
+            counters.guardErrors += 1
+            subject = index(of: address)
+            if let subject {
+                entries[subject].isUnguarded = true
+                entries[subject].retryAt = again
+            }
+        case .set(let address, let interface, _):
+            counters.kernelErrors += 1
+            subject = index(of: address)
+            if let subject { setFailed(subject, interface, error, now: now) }
+        case .announce(let address):
+            counters.announceErrors += 1
+            subject = index(of: address)
+            if let subject { _ = entries[subject].schedule.due(now: now) }
+        case .delete(let address, _):
+            counters.kernelErrors += 1
+            subject = index(of: address)
+            if let subject { entries[subject].deleteRetryAt = now.advanced(by: timing.deleteRetry) }
+        case .guardRelease(let address, let interface):
+            // The guard removes at the deadline what is not there: no harm.
+            counters.guardErrors += 1
+            completed(.guardRelease(address, interface: interface), now: now)
+            return
+        }
+        let text = error.description
+        if let subject {
+            let isNew = entries[subject].lastError != text
+            entries[subject].lastError = text
+            if isNew { events.append(.failed(entries[subject].address, text)) }
+        } else {
+            events.append(.failed(nil, text))
+        }
+    }
+
+    mutating func setFailed(_ index: Int, _ interface: UInt32, _ error: SystemError, now: BootInstant) {
+        if entries[index].placed != nil {
+            // A refresh: the address is still there, for now.
+            entries[index].refreshAt = now.advanced(by: min(timing.retry, .milliseconds(50)))
+            if error.errno == ENODEV { surveyAt = now }
+            return
+        }
+        entries[index].retryAt = now.advanced(by: timing.retry)
+        switch error.errno {
+        case EEXIST, ENODEV:
+            surveyAt = now
+        case EPERM, EACCES, EINVAL, EADDRNOTAVAIL, EOPNOTSUPP, EAFNOSUPPORT, ENETDOWN, ENOBUFS, ENOMEM:
+            break
+        default:
+            // No answer of the kernel: it may have done it all the same.
+            entries[index].placed = interface
+            entries[index].isDoubtful = true
+            entries[index].isUncertain = true
+            surveyAt = now
+        }
+    }
+}
