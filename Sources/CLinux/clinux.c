@@ -18,3 +18,5 @@ int clinux_drop_thread_capabilities(void) {
 }
 
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
+
+int clinux_thread_id(void) { return gettid(); }

@@ -165,6 +165,55 @@ extension EndToEnd {
             }
         }
 
+        @Test("a query without end is cut short and costs nobody the lead")
+        func endlessQuery() async throws {
+            try await withCluster { lab, before in
+                let daemons = lab.nodes.map(\.daemonPID)
+                let client = try DqliteWire(
+                    to: lab[before.leader].clusterAddress, in: lab.network.client, within: .seconds(20))
+                #expect(try client.call(.open, DqliteWire.openBody("dqlite-vip")).type == 4)
+                let five = "(SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5)"
+                let tables = (0..<18).map { "\(five) t\($0)" }.joined(separator: ", ")
+                let answer = try? client.call(
+                    .querySQL, DqliteWire.word(0) + DqliteWire.text("SELECT count(*) FROM \(tables)"))
+                #expect(answer == nil || answer?.isFailure == true)
+                try await undisturbed(lab, before, daemons)
+            }
+        }
+
+        @Test("after a raft handshake nothing but raft gets through")
+        func smuggling() async throws {
+            try await withCluster { lab, before in
+                let daemons = lab.nodes.map(\.daemonPID)
+                let target = lab[before.leader]
+                let status = try await target.status()
+                for bytes in [
+                    DqliteWire.version + DqliteWire.message(18, DqliteWire.word(1)),
+                    DqliteWire.version + DqliteWire.header(words: 0, type: 0),
+                    DqliteWire.version + DqliteWire.message(8, DqliteWire.word(0) + DqliteWire.text("DELETE FROM vip")),
+                    DqliteWire.version
+                        + DqliteWire.message(11, DqliteWire.word(78) + DqliteWire.text("10.42.0.78:8800"))
+                        + DqliteWire.word(6) + DqliteWire.word(24) + DqliteWire.word(9) + DqliteWire.word(1),
+                ] {
+                    let handshake = """
+                        {"raft":{"_0":{"clusterName":"dqlite-vip","clusterID":"\(status.clusterID ?? "")","dqliteID":77,\
+                        "address":"10.42.0.77:8800","electionTimeout":300}}}
+                        """
+                    let frame = Array(handshake.utf8)
+                    let length = withUnsafeBytes(of: UInt32(frame.count).bigEndian) { Array($0) }
+                    let connection = try TCPConnection(
+                        to: target.clusterAddress, in: lab.network.client, within: .seconds(3))
+                    try connection.send(Array("DQVIP".utf8) + [0, 0, 1] + length + frame)
+                    let size = try connection.receive(exactly: 4).reduce(0) { $0 << 8 | Int($1) }
+                    let reply = String(decoding: try connection.receive(exactly: size), as: UTF8.self)
+                    #expect(reply.contains("raftAccepted"), "the handshake itself must be taken, or this proves nothing")
+                    try connection.send(bytes)
+                    #expect(throws: (any Error).self) { try connection.receive(exactly: 1) }
+                }
+                try await undisturbed(lab, before, daemons)
+            }
+        }
+
         @Test("the API on the cluster port is answered with a hint, and not taken for a peer")
         func wrongPort() async throws {
             try await withCluster(of: 1) { lab, _ in

@@ -48,3 +48,6 @@ int clinux_enter_network(int descriptor);
 /// Gives the calling thread a descriptor table of its own, a copy of the process's (unshare(2), CLONE_FILES). 0, or -1 with
 /// errno.
 int clinux_unshare_files(void);
+
+/// The kernel's id of the calling thread (gettid(2)), as ip(8) and /proc name it.
+int clinux_thread_id(void);

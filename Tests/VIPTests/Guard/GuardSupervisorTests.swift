@@ -37,6 +37,7 @@ struct GuardSupervisorTests {
     @Test("the wait doubles up to ten seconds, and begins anew after a minute of sound running")
     func backOff() {
         var supervisor = running()
+        _ = acts(&supervisor, .ready, 0)
         var time = 0.0
         var waits: [Double] = []
         for _ in 0..<9 {
@@ -54,6 +55,19 @@ struct GuardSupervisorTests {
         _ = acts(&supervisor, .started(pid: 44), time + 69)
         _ = acts(&supervisor, .ended(killed), time + 129)
         #expect(supervisor.nextWake == at(time + 129.1))
+    }
+
+    @Test("a daemon that ends by itself before it was ever up is not started again: whoever started it sees why")
+    func neverUp() {
+        var supervisor = running()
+        #expect(acts(&supervisor, .ended(.exited(status: 1)), 1) == [.clear, .exit(status: 1)])
+    }
+
+    @Test("a daemon that crashes before it was ever up is started again")
+    func crashesEarly() {
+        var supervisor = running()
+        #expect(acts(&supervisor, .ended(killed), 1) == [.clear])
+        #expect(supervisor.nextWake != nil)
     }
 
     @Test("a daemon that cannot even be started is tried again with the same waits")
