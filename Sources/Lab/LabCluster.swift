@@ -42,6 +42,15 @@ public final class LabCluster: Sendable {
     /// Node 1...n.
     public subscript(number: Int) -> LabNode { nodes[number - 1] }
 
+    /// The kernels' own lists of addresses, asked now, for messages.
+    public var whoHasIt: String {
+        nodes.map { node in
+            let text = (try? ToolCommand.check(["ip", "-n", node.namespace.name, "-4", "-o", "address"])) ?? "unknown"
+            let lines = text.split(separator: "\n").filter { $0.contains(Network.interface) }
+            return "node \(node.number): \(lines.joined(separator: " | "))"
+        }.joined(separator: "; ") + "; the witness lost events \(witness.overruns) times"
+    }
+
     /// The cluster addresses of all nodes, sorted as texts.
     public var clusterAddresses: [String] { nodes.map { "\($0.clusterAddress)" }.sorted() }
 

@@ -54,7 +54,10 @@ struct Bench {
             try await node.kill9()
             node.wipe()
         }
-        try await eventually("end of the kernel's lifetimes", within: .seconds(5)) {
+        try await eventually(
+            "end of the kernel's lifetimes", within: .seconds(5),
+            state: { "held by \(lab.witness.holders(of: lab.vip)), \(lab.whoHasIt)" }
+        ) {
             lab.witness.holders(of: lab.vip).isEmpty
         }
     }

@@ -36,7 +36,22 @@ struct BenchCommand: AsyncParsableCommand {
         let lab = try LabCluster(nodes: 3)
         defer { lab.close() }
         try Interruption.endsProcess { lab.close() }
-        let bench = Bench(lab: lab)
+        let result: BenchResult
+        do {
+            result = try await measure(Bench(lab: lab), kinds)
+        } catch {
+            for node in lab.nodes { remark(node.logTail(lines: 30)) }
+            remark("\(error); \(lab.whoHasIt)")
+            throw ExitCode.failure
+        }
+        if let json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+            try DurableFile.write(Array(try encoder.encode(result)), to: json, mode: 0o644)
+        }
+    }
+
+    private func measure(_ bench: Bench, _ kinds: [Fault]) async throws -> BenchResult {
         var result = BenchResult()
         bench.printHead()
         if trials > 0 { result.formation = try await bench.formation(trials: trials) }
@@ -47,11 +62,7 @@ struct BenchCommand: AsyncParsableCommand {
         for fault in kinds where trials > 0 {
             result.failovers.append(try await bench.failover(fault, trials: trials))
         }
-        if let json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-            try DurableFile.write(Array(try encoder.encode(result)), to: json, mode: 0o644)
-        }
+        return result
     }
 }
 
