@@ -165,12 +165,24 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("a daemon that fails is started again after growing waits; a signal ends that")
-    func restarts() async throws {
+    @Test("a daemon that fails before it was ever up is not started again: the guard ends with its status")
+    func failedStart() async throws {
         try await withVirtualEthernet { namespace async throws in
             let probe = try await namespace.run { try ProbeProcess("exit:3") }
-            try await probe.logs("it is started again in 0.4 s")
-            #expect(probe.log.contains("the daemon ended with status 3 after"))
+            #expect(try await probe.end() == 3)
+            #expect(probe.log.contains("was never up: it is not started again"))
+        }
+    }
+
+    @Test("a daemon that is killed is started again after growing waits; a signal ends that")
+    func restarts() async throws {
+        try await withHolder { _, probe, _, _ async throws in
+            for wait in ["0.1 s", "0.2 s", "0.4 s"] {
+                let daemon = try probe.daemonPID()
+                kill(daemon, SIGKILL)
+                try await probe.logs("it is started again in \(wait)")
+                while try probe.daemonPID() == daemon { try await Task.sleep(for: .milliseconds(5)) }
+            }
             kill(probe.guardPID, SIGTERM)
             #expect(try await probe.end() == 0)
         }
