@@ -132,9 +132,11 @@ struct ClusterPortTests {
             #expect(configuration.addresses == ["10.0.0.1/24"])
 
             let connection = try Connection(to: address.port)
-            let read = Array(ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.read(clusterID: "c"))).readableBytesView)
+            let read = Array(
+                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.read(clusterID: "c"))).readableBytesView)
             let write = Array(
-                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([]), clusterID: "c"))).readableBytesView)
+                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([]), clusterID: "c")))
+                    .readableBytesView)
             connection.send(PeerProtocol.magic + read + write)
             let first = try await frame(connection)
             let second = try await frame(connection)
@@ -277,4 +279,3 @@ private func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Va
 private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await BlockingThread.run(named: "test", body)
 }
-

@@ -206,7 +206,8 @@ extension EndToEnd {
                     try connection.send(Array("DQVIP".utf8) + [0, 0, 1] + length + frame)
                     let size = try connection.receive(exactly: 4).reduce(0) { $0 << 8 | Int($1) }
                     let reply = String(decoding: try connection.receive(exactly: size), as: UTF8.self)
-                    #expect(reply.contains("raftAccepted"), "the handshake itself must be taken, or this proves nothing")
+                    #expect(
+                        reply.contains("raftAccepted"), "the handshake itself must be taken, or this proves nothing")
                     try connection.send(bytes)
                     #expect(throws: (any Error).self) { try connection.receive(exactly: 1) }
                 }

@@ -64,7 +64,8 @@ actor Membership {
         if let same = underWay[candidate] { return try await same.value }
         guard underWay.count < Self.mostUnderWay else {
             throw PortFailure(
-                reason: .unavailable, text: "\(underWay.count) nodes are being added already: try again in a few seconds")
+                reason: .unavailable,
+                text: "\(underWay.count) nodes are being added already: try again in a few seconds")
         }
         let task = Task { [queue] in try await queue.run { try await self.admitNow(candidate, kind) } }
         underWay[candidate] = task

@@ -180,7 +180,8 @@ extension ClusterNode {
     /// Asks whoever leads, again and again, as the lead may be on the move. Changes are idempotent, so asking twice is
     /// harmless.
     private func askLeader(
-        _ makeRequest: (_ clusterID: String) -> PortRequest, within limit: Duration, asLeader: () async throws -> PortReply
+        _ makeRequest: (_ clusterID: String) -> PortRequest, within limit: Duration,
+        asLeader: () async throws -> PortReply
     ) async throws -> PortReply {
         let deadline = BootClock.now.advanced(by: limit)
         var reason = "no leader is known"

@@ -178,7 +178,10 @@ extension ClusterNode {
                 }
                 return
             } catch let error as DecodingError {
-                note(warning: "the database does not say how this cluster was agreed on (\(error)): was it written to by hand?")
+                note(
+                    warning:
+                        "the database does not say how this cluster was agreed on (\(error)): was it written to by hand?"
+                )
                 return
             } catch {
                 logger.debug("the new leader cannot read its database yet", metadata: ["error": "\(error)"])

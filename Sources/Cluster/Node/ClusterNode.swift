@@ -72,7 +72,8 @@ public actor ClusterNode: Service {
         self.group = group
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
-        membership = Membership(group: group, store: store, policy: settings.rolePolicy, logger: logger,
+        membership = Membership(
+            group: group, store: store, policy: settings.rolePolicy, logger: logger,
             onMembers: { [facts] members in facts.update { $0.members = members } })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -372,7 +373,9 @@ public actor ClusterNode: Service {
             return .failed(
                 PortFailure(
                     reason: .otherCluster,
-                    text: "\(settings.advertised) belongs to cluster \(facts.current.clusterID ?? "none"), not \(clusterID)"))
+                    text:
+                        "\(settings.advertised) belongs to cluster \(facts.current.clusterID ?? "none"), not \(clusterID)"
+                ))
         }
         return await body()
     }

@@ -43,7 +43,8 @@ struct PortAnswers: ClusterPortDelegate {
             throw PortFailure(
                 reason: .invalid,
                 text: "\(settings.advertised) has an election timeout of \(timeout) ms and \(handshake.address) one of "
-                    + "\(handshake.electionTimeout) ms: all members must run the same version of dqlite-vip with the same timers")
+                    + "\(handshake.electionTimeout) ms: all members must run the same version of dqlite-vip with the same timers"
+            )
         }
         return RaftAdmission(socket: local.socket, tap: local.observer.makeTap(direction: .inbound))
     }
