@@ -86,6 +86,23 @@ extension EndToEnd {
             }
         }
 
+        @Test("SIGHUP to both processes disturbs nothing")
+        func hangUp() async throws {
+            try await withLab(nodes: 1) { lab in
+                var options = StartOptions()
+                options.further = ["--vip", lab.vipText]
+                let process = try lab[1].start(options)
+                _ = try await lab.holder()
+                let daemon = try #require(lab[1].daemonPID)
+                process.signal(SIGHUP)
+                kill(daemon, SIGHUP)
+                // Answered after the signals were delivered.
+                #expect(try await lab[1].status().state == "formed")
+                #expect(lab[1].daemonPID == daemon)
+                #expect(lab.witness.holders(of: lab.vip) == [1])
+            }
+        }
+
         @Test("a second SIGTERM ends a node at once, and the VIP is dropped all the same")
         func secondSignal() async throws {
             try await withCluster { lab, _ in

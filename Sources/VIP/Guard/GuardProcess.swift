@@ -10,8 +10,8 @@ import Platform
 public enum GuardProcess {
     /// Guards until the daemon is stopped or will not be started again; returns the status to exit with.
     ///
-    /// Call it on the first thread before there is any other: it takes the signals SIGTERM, SIGINT, SIGPWR, SIGQUIT,
-    /// SIGHUP and SIGCHLD by signalfd(2), which only works when no thread has them unblocked. The first one of those that
+    /// Call it on the first thread before there is any other: it takes the signals SIGTERM, SIGINT, SIGPWR, SIGQUIT
+    /// and SIGCHLD by signalfd(2), which only works when no thread has them unblocked. The first one of those that
     /// mean "stop" is passed on to the daemon over the channel; with the second one, or after `Policy.stopTimeout`, the
     /// addresses are removed and the daemon is killed.
     ///
@@ -39,7 +39,7 @@ private func threadCount() -> Int? {
 }
 
 private struct GuardLoop {
-    private static let stopSignals: [Int32] = [SIGTERM, SIGINT, SIGPWR, SIGQUIT, SIGHUP]
+    private static let stopSignals: [Int32] = [SIGTERM, SIGINT, SIGPWR, SIGQUIT]
     /// How soon a removal that failed is tried again.
     private static let retry: Duration = .milliseconds(20)
 
@@ -279,7 +279,6 @@ private struct GuardLoop {
         case SIGINT: "SIGINT"
         case SIGPWR: "SIGPWR"
         case SIGQUIT: "SIGQUIT"
-        case SIGHUP: "SIGHUP"
         default: strsignal(signal).map { String(cString: $0) } ?? "signal \(signal)"
         }
     }

@@ -102,6 +102,9 @@ struct StartCommand: ParsableCommand {
         }
         // A peer, a log reader or libdqlite's other end that has gone is an error of write(2) and no reason to die.
         signal(SIGPIPE, SIG_IGN)
+        // Elsewhere it means "read the configuration anew". There is nothing to read anew yet, and to stop would be the
+        // worst answer. Ignored signals stay so in the daemon.
+        signal(SIGHUP, SIG_IGN)
         LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
         throw ExitCode(GuardEntry.run(settings, environment))
     }

@@ -10,7 +10,7 @@ import VIP
 /// The first one stops in order; the second one, and an orderly stop that takes too long, end the process at once: the
 /// guard then removes the address.
 struct StopRequests: Sendable {
-    private static let signals: [Int32] = [SIGTERM, SIGINT, SIGQUIT, SIGPWR, SIGHUP]
+    private static let signals: [Int32] = [SIGTERM, SIGINT, SIGQUIT, SIGPWR]
 
     let guardClient: GuardClient
     let logger: Logger

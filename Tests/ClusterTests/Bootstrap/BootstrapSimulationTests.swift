@@ -32,6 +32,24 @@ struct BootstrapSimulationTests {
         #expect(Double(stuck) <= 0.05 * Double(end - first), "too many runs lost a disk that they needed")
     }
 
+    @Test("a node that waited for the others for an hour forms one cluster with them, within the same two seconds")
+    func earlyBird() throws {
+        let hour: Int64 = 3_600_000_000_000
+        let schedules = (UInt64(0)..<400).lazy.map { SimSchedule(seed: $0) }
+            .filter { $0.isFaultless && $0.nodes.count == 3 && $0.expect == 3 && $0.nodes.allSatisfy { !$0.nonVoter } }
+        for var schedule in schedules.prefix(3) {
+            schedule.nodes[0].startsAt = 0
+            for index in 1..<3 { schedule.nodes[index].startsAt += hour }
+            schedule.calmAt = schedule.nodes.map(\.startsAt).max() ?? hour
+            var simulation = Simulation(schedule)
+            guard case .formed = try simulation.run() else {
+                Issue.record("seed \(schedule.seed) did not form")
+                continue
+            }
+        }
+        #expect(schedules.prefix(3).count == 3)
+    }
+
     @Test("one seed, with its trace", .enabled(if: seed != nil))
     func oneSeed() throws {
         guard let seed = Self.seed else { return }
