@@ -117,7 +117,8 @@ extension LabCluster {
     ///
     /// `settle`: how long nothing must have changed before.
     /// `limit`: how long to wait for another node's answer.
-    /// `observe`: how long to watch on after it.
+    /// `observe`: how long to watch on after it. While the old holder still has the address it is watched on, too, until
+    /// `limit` is over.
     public func measure(
         _ fault: Fault, settle: Duration = .seconds(1), within limit: Duration = .seconds(15),
         observe: Duration = .seconds(2)
@@ -136,6 +137,10 @@ extension LabCluster {
             try await Task.sleep(for: .milliseconds(5))
         }
         try await Task.sleep(for: observe)
+        // How long the old holder keeps the address is part of the answer.
+        while witness.holders(of: vip).contains(old), BootClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(10))
+        }
         let end = BootClock.now
         let timeline = witness.timeline
         let view = FailoverView(prober.record, fault: time, end: end)

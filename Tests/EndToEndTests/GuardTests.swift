@@ -88,7 +88,7 @@ extension EndToEnd {
                 let lost = try await eventually("loss of the address", within: .seconds(3), every: .milliseconds(1)) {
                     lab.witness.timeline.loss(of: lab.vip, by: 1, after: time)
                 }
-                #expect(time.duration(to: lost) < .milliseconds(1300))
+                #expect(time.duration(to: lost) < .milliseconds(2000))
                 #expect(lab[1].namespace.processes().isEmpty)
             }
         }
