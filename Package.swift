@@ -32,7 +32,7 @@ let package = Package(
     targets: [
         // C: headers, and the few macros and variadic functions that Swift cannot import.
         .target(name: "CDqlite", linkerSettings: [.linkedLibrary("dqlite"), .linkedLibrary("sqlite3")]),
-        .target(name: "CCurl", linkerSettings: [.linkedLibrary("curl")]),
+        .target(name: "CCurl"),
         .target(name: "CResolv", linkerSettings: [.linkedLibrary("resolv")]),
         .target(name: "CLinux"),
 

@@ -1,5 +1,7 @@
 #include "ccurl.h"
 #include <curl/curl.h>
+#include <dlfcn.h>
+#include <pthread.h>
 
 #define SAME(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #theirs)
 SAME(ccurl_url, CURLOPT_URL);
@@ -25,47 +27,88 @@ SAME(ccurl_got_nothing, CURLE_GOT_NOTHING);
 SAME(ccurl_send_error, CURLE_SEND_ERROR);
 SAME(ccurl_recv_error, CURLE_RECV_ERROR);
 
-int ccurl_global_init(void) { return curl_global_init(CURL_GLOBAL_DEFAULT); }
-void *ccurl_init(void) { return curl_easy_init(); }
-void ccurl_cleanup(void *handle) { curl_easy_cleanup(handle); }
+// libcurl is loaded when it is first needed and not at start: it brings some thirty libraries along, five megabytes of
+// resident memory in each process, and most daemons and every guard live without it.
+static struct {
+    CURLcode (*global_init)(long);
+    CURL *(*easy_init)(void);
+    void (*easy_cleanup)(CURL *);
+    CURLcode (*easy_setopt)(CURL *, CURLoption, ...);
+    CURLcode (*easy_perform)(CURL *);
+    CURLcode (*easy_getinfo)(CURL *, CURLINFO, ...);
+    struct curl_slist *(*slist_append)(struct curl_slist *, const char *);
+    void (*slist_free_all)(struct curl_slist *);
+    const char *(*easy_strerror)(CURLcode);
+} curl;
+static pthread_once_t loading = PTHREAD_ONCE_INIT;
+static int is_loaded;
 
-// The functions stand in parentheses to go round the macros of typecheck-gcc.h, which want constant options.
+static void load(void) {
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) return;
+    is_loaded = 1;
+#define LOAD(name)                                                              \
+    do {                                                                        \
+        *(void **)&curl.name = dlsym(library, "curl_" #name);                   \
+        if (curl.name == NULL) is_loaded = 0;                                   \
+    } while (0)
+    LOAD(global_init);
+    LOAD(easy_init);
+    LOAD(easy_cleanup);
+    LOAD(easy_setopt);
+    LOAD(easy_perform);
+    LOAD(easy_getinfo);
+    LOAD(slist_append);
+    LOAD(slist_free_all);
+    LOAD(easy_strerror);
+}
+
+int ccurl_global_init(void) {
+    pthread_once(&loading, load);
+    return is_loaded ? curl.global_init(CURL_GLOBAL_DEFAULT) : CURLE_FAILED_INIT;
+}
+
+void *ccurl_init(void) { return is_loaded ? curl.easy_init() : NULL; }
+void ccurl_cleanup(void *handle) { curl.easy_cleanup(handle); }
+
 int ccurl_set_long(void *handle, enum ccurl_option option, long value) {
-    return (curl_easy_setopt)(handle, (CURLoption)option, value);
+    return curl.easy_setopt(handle, (CURLoption)option, value);
 }
 
 int ccurl_set_text(void *handle, enum ccurl_option option, const char *text) {
-    return (curl_easy_setopt)(handle, (CURLoption)option, text);
+    return curl.easy_setopt(handle, (CURLoption)option, text);
 }
 
 int ccurl_set_bytes(void *handle, enum ccurl_option option, const void *bytes) {
-    return (curl_easy_setopt)(handle, (CURLoption)option, bytes);
+    return curl.easy_setopt(handle, (CURLoption)option, bytes);
 }
 
 int ccurl_set_list(void *handle, enum ccurl_option option, void *list) {
-    return (curl_easy_setopt)(handle, (CURLoption)option, list);
+    return curl.easy_setopt(handle, (CURLoption)option, list);
 }
 
 int ccurl_set_write_function(void *handle, ccurl_write_function function, void *context) {
-    CURLcode code = (curl_easy_setopt)(handle, CURLOPT_WRITEFUNCTION, function);
-    return code != CURLE_OK ? code : (curl_easy_setopt)(handle, CURLOPT_WRITEDATA, context);
+    CURLcode code = curl.easy_setopt(handle, CURLOPT_WRITEFUNCTION, function);
+    return code != CURLE_OK ? code : curl.easy_setopt(handle, CURLOPT_WRITEDATA, context);
 }
 
-void *ccurl_list_append(void *list, const char *text) { return curl_slist_append(list, text); }
-void ccurl_list_free(void *list) { curl_slist_free_all(list); }
+void *ccurl_list_append(void *list, const char *text) { return curl.slist_append(list, text); }
+void ccurl_list_free(void *list) { curl.slist_free_all(list); }
 
-int ccurl_perform(void *handle) { return curl_easy_perform(handle); }
+int ccurl_perform(void *handle) { return curl.easy_perform(handle); }
 
 long ccurl_status(void *handle) {
     long status = 0;
-    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
     return status;
 }
 
 long ccurl_errno(void *handle) {
     long number = 0;
-    curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &number);
+    curl.easy_getinfo(handle, CURLINFO_OS_ERRNO, &number);
     return number;
 }
 
-const char *ccurl_text(int code) { return curl_easy_strerror((CURLcode)code); }
+const char *ccurl_text(int code) {
+    return is_loaded ? curl.easy_strerror((CURLcode)code) : "libcurl.so.4 cannot be loaded: install the package libcurl4";
+}

@@ -134,7 +134,7 @@ private struct Demo {
                 + "from \(report.announcements[0].frame.senderHardware.hex)")
         if let lost = report.oldLost {
             narrator.good(
-                "the kernel took the address from node \(holder) \(lost.inWords) ms after the kill: its lifetime ran out"
+                "the address was gone from node \(holder) \(lost.inWords) ms after the kill"
             )
         }
         narrator.note("  time in which two nodes had the address: \(report.overlap.inWords) ms")

@@ -13,7 +13,7 @@ import Synchronization
 final class LeadershipMonitor: Sendable {
     struct Settings: Sendable {
         /// Between two questions when nothing hints at a change.
-        var interval: Duration = .milliseconds(25)
+        var interval: Duration = .milliseconds(40)
         /// How long an answer is waited for.
         var timeout: Duration = .milliseconds(150)
         /// How long an answer proves leadership, from the moment it was asked for.
