@@ -25,9 +25,12 @@ public enum ProcessTable {
     }
 
     /// Exists, and is not just waiting to be reaped.
+    ///
+    /// A main thread that has ended says nothing yet: sockets and files are open until the last thread has ended, and
+    /// with asynchronous I/O that takes some 40 ms after a SIGKILL.
     public static func isAlive(_ pid: pid_t) -> Bool {
         guard let state = state(of: pid) else { return false }
-        return state != "Z" && state != "X"
+        return state != "Z" && state != "X" || entries(of: "/proc/\(pid)/task").count > 1
     }
 
     /// Processes whose main thread is in the network namespace with this inode number, zombies left out.
