@@ -77,8 +77,9 @@ public struct Timeline: Sendable {
         }.first
     }
 
-    /// When the node got the address for the first time after `time`; nil when it did not.
+    /// When the node got the address for the first time at or after `time`; nil when it did not. What the witness read in
+    /// one go has one time: a return can bear the time of the loss before it.
     public func gain(of address: IPAddress, by node: Int, after time: BootInstant) -> BootInstant? {
-        intervals(of: address).first { $0.node == node && $0.start > time }?.start
+        intervals(of: address).first { $0.node == node && $0.start >= time }?.start
     }
 }

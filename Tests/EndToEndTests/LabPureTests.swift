@@ -39,6 +39,14 @@ struct LabPureTests {
         #expect(timeline.holders(of: vip) == [1, 2])
     }
 
+    @Test("a return that was read together with the loss before it is a return")
+    func sameTime() {
+        let timeline = Timeline(events: [event(10, 1, true), event(30, 1, false), event(30, 1, true)])
+        #expect(timeline.loss(of: vip, by: 1, after: at(20)) == at(30))
+        #expect(timeline.gain(of: vip, by: 1, after: at(30)) == at(30))
+        #expect(timeline.holders(of: vip) == [1])
+    }
+
     @Test("a handing over in one instant is no overlap")
     func noOverlap() {
         let timeline = Timeline(events: [event(10, 1, true), event(30, 1, false), event(30, 2, true)])
