@@ -28,7 +28,7 @@ public final class ChildProcess: Sendable {
         pid = try Spawning.spawn(
             full, directory: directory, environment: environment, descriptors: (null, output, output))
         // The thread keeps the object alive until the process ended: nothing that was started goes unreaped.
-        _ = try OwnThread("lab-reaper") { [self] in
+        try OwnThread("lab-reaper") { [self] in
             var raw: Int32 = 0
             // Without reaping: the pid must stay taken until the status stands, or `signal` could hit a stranger.
             var information = siginfo_t()
@@ -37,7 +37,7 @@ public final class ChildProcess: Sendable {
                 while waitpid(pid, &raw, 0) < 0 && Glibc.errno == EINTR {}
                 status = ExitStatus(waitStatus: raw)
             }
-        }
+        }.detach()
     }
 
     /// How it ended; nil while it runs.

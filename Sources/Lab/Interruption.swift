@@ -15,11 +15,11 @@ public enum Interruption {
             // A handler may do almost nothing (signal-safety(7)): it hands the number to the thread below.
             signal(number) { eventfd_write(Interruption.descriptor, eventfd_t($0)) }
         }
-        _ = try OwnThread("lab-signals") {
+        try OwnThread("lab-signals") {
             var number = eventfd_t()
             while eventfd_read(descriptor, &number) != 0 {}
             cleanUp()
             exit(128 + Int32(truncatingIfNeeded: number))
-        }
+        }.detach()
     }
 }

@@ -35,9 +35,14 @@ final class OwnThread: Sendable {
         self.handle = handle
     }
 
-    /// Waits for the end of the thread. Call it once.
+    /// Waits for the end of the thread. Call this or `detach`, once: else the kernel keeps its stack.
     func join() {
         pthread_join(handle, nil)
+    }
+
+    /// Lets the thread go; what it had is freed when it ends.
+    func detach() {
+        pthread_detach(handle)
     }
 
     private final class Start: Sendable {
@@ -50,7 +55,7 @@ final class OwnThread: Sendable {
 public func offloading<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
     try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<T, any Error>) in
         do {
-            _ = try OwnThread("lab-work") { continuation.resume(with: Result(catching: body)) }
+            try OwnThread("lab-work") { continuation.resume(with: Result(catching: body)) }.detach()
         } catch {
             continuation.resume(throwing: error)
         }

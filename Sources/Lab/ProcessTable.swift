@@ -25,16 +25,26 @@ public enum ProcessTable {
     }
 
     /// Exists, and is not just waiting to be reaped.
+    ///
+    /// A main thread that has ended says nothing yet: sockets and files are open until the last thread has ended, and
+    /// with asynchronous I/O that takes some 40 ms after a SIGKILL.
     public static func isAlive(_ pid: pid_t) -> Bool {
         guard let state = state(of: pid) else { return false }
-        return state != "Z" && state != "X"
+        return state != "Z" && state != "X" || entries(of: "/proc/\(pid)/task").count > 1
     }
 
-    /// Processes whose main thread is in the network namespace with this inode number, zombies left out.
+    /// Processes in the network namespace with this inode number, those left out that only wait to be reaped.
     static func processes(inNetworkNamespace inode: ino_t) -> [pid_t] {
-        entries(of: "/proc").compactMap { pid_t($0) }.filter { pid in
+        func isThere(_ path: String) -> Bool? {
             var information = stat()
-            return stat("/proc/\(pid)/ns/net", &information) == 0 && information.st_ino == inode && isAlive(pid)
+            return stat(path, &information) == 0 ? information.st_ino == inode : nil
+        }
+        return entries(of: "/proc").compactMap { pid_t($0) }.filter { pid in
+            // A main thread that has ended has no namespace any more; then its other threads tell.
+            let main = isThere("/proc/\(pid)/ns/net")
+            return main == true && isAlive(pid)
+                || main == nil
+                    && entries(of: "/proc/\(pid)/task").contains { isThere("/proc/\(pid)/task/\($0)/ns/net") == true }
         }
     }
 

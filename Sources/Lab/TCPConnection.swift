@@ -24,12 +24,8 @@ public final class TCPConnection: Sendable {
                     Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
             }
         }
-        do {
-            try connect(host)
-        } catch {
-            Glibc.close(descriptor)
-            throw error
-        }
+        // When this throws, deinit runs all the same and closes the descriptor.
+        try connect(host)
     }
 
     private func connect(_ host: IPAddress) throws {

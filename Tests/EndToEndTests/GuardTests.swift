@@ -84,12 +84,14 @@ extension EndToEnd {
         @Test("when daemon and guard are killed together the kernel removes the address within about a second")
         func bothKilled() async throws {
             try await withOneNode { lab in
+                // Stopped first: else it might see the daemon's death, and act, before it is killed itself.
+                kill(try #require(lab[1].guardPID), SIGSTOP)
                 let time = try lab.inject(.kill9, onNode: 1)
                 let lost = try await eventually("loss of the address", within: .seconds(3), every: .milliseconds(1)) {
                     lab.witness.timeline.loss(of: lab.vip, by: 1, after: time)
                 }
                 #expect(time.duration(to: lost) < .milliseconds(2000))
-                #expect(lab[1].namespace.processes().isEmpty)
+                try await lab[1].kill9()
             }
         }
 
