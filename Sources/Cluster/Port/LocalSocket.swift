@@ -14,7 +14,8 @@ enum LocalSocket {
             }
             let descriptor = try DqliteSocket.connect(abstractName: name)
             return ClientBootstrap(group: loop)
-                .channelOption(.maxMessagesPerRead, value: 16)
+                // A heartbeat comes alone: a second read would only find nothing, a hundred times a second.
+                .channelOption(.maxMessagesPerRead, value: 1)
                 .channelOption(.autoRead, value: false)
                 .withConnectedSocket(descriptor)
         } catch {

@@ -74,7 +74,7 @@ final class RaftDialer: Sendable {
         defer { expiry.cancel() }
         let bootstrap = socketOptions.apply(to: ClientBootstrap(group: loop))
             .connectTimeout(limit)
-            .channelOption(.maxMessagesPerRead, value: 16)
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
@@ -98,7 +98,7 @@ final class RaftDialer: Sendable {
         let loop = outside.eventLoop
         let tap = makeTap()
         let joined = ClientBootstrap(group: loop)
-            .channelOption(.maxMessagesPerRead, value: 16)
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelOption(.autoRead, value: false)
             .withConnectedSocket(mine)
             .flatMapThrowing { inside in
