@@ -24,6 +24,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
@@ -39,9 +40,17 @@ let package = Package(
         // What every module shares: time, errors of system calls, addresses, durable files.
         .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
 
+        // HTTP over libcurl, for discovery and the command line.
+        .target(name: "Curl", dependencies: ["CCurl", "Platform"], swiftSettings: strict),
+
         // Libraries that are useful alone.
         .target(name: "Dqlite", dependencies: ["CDqlite", "Platform", logging] + nio, swiftSettings: strict),
-        .target(name: "Discovery", dependencies: ["CCurl", "CResolv", "Platform", logging], swiftSettings: strict),
+        .target(
+            name: "Discovery",
+            dependencies: [
+                "Curl", "CLinux", "CResolv", "Platform", logging, .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
 
         // The product.
         .target(
@@ -51,7 +60,7 @@ let package = Package(
         .target(
             name: "API",
             dependencies: [
-                "CCurl", "Platform", logging, lifecycle, .product(name: "Hummingbird", package: "hummingbird"),
+                "Curl", "Platform", logging, lifecycle, .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
             ] + nio,
             swiftSettings: strict),
@@ -76,8 +85,9 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: strict),
+        .testTarget(name: "CurlTests", dependencies: ["Curl", "Platform"], swiftSettings: strict),
         .testTarget(name: "DqliteTests", dependencies: ["Dqlite", "Platform"] + nio, swiftSettings: strict),
-        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "Platform"], swiftSettings: strict),
+        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "Lab", "Platform", logging], swiftSettings: strict),
         .testTarget(
             name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
             swiftSettings: strict),

@@ -1,4 +1,4 @@
-import CCurl
+import Curl
 import FoundationEssentials
 import Glibc
 public import Platform
@@ -64,13 +64,14 @@ public struct APIClient: Sendable {
     public func get(_ path: String) async throws -> Answer { try await send("GET", path, nil) }
 
     private func send(_ method: String, _ path: String, _ body: [UInt8]?) async throws -> Answer {
-        let transfer = HTTPTransfer(
-            method: method, url: "http://\(address)\(path)", body: body, connectTime: connectTime,
-            totalTime: totalTime)
+        // No proxy of the environment: the API is one known host.
+        let request = CurlRequest(
+            method, "http://\(address)\(path)", headers: [("Content-Type", "application/json")], body: body,
+            connectTime: connectTime, totalTime: totalTime, proxy: .none)
         do {
-            let answer = try await BlockingThread.run(named: "api client") { try transfer.perform() }
+            let answer = try await CurlClient().send(request)
             return Answer(status: answer.status, body: answer.body)
-        } catch let failure as HTTPTransfer.Failure {
+        } catch let failure as CurlFailure {
             throw explain(failure)
         } catch {
             throw APIClientError(.unreachable, "cannot ask \(place): \(error)")
@@ -79,30 +80,29 @@ public struct APIClient: Sendable {
 
     private var place: String { "the API of dqlite-vip at http://\(address)" }
 
-    private func explain(_ failure: HTTPTransfer.Failure) -> APIClientError {
+    private func explain(_ failure: CurlFailure) -> APIClientError {
         let named = "name its API with --api HOST:PORT if it listens elsewhere (start --bind-http)"
         switch failure.code {
-        case ccurl_could_not_connect where failure.errno == ECONNREFUSED:
+        case .cannotConnect where failure.errno == ECONNREFUSED:
             return APIClientError(
                 .unreachable, "cannot reach \(place): connection refused: is the daemon running? Start it, or \(named)")
-        case ccurl_could_not_connect:
+        case .cannotConnect:
             let reason = failure.errno == 0 ? failure.text : SystemError.text(of: failure.errno)
             return APIClientError(.unreachable, "cannot reach \(place): \(reason): is the host up? Or \(named)")
-        case ccurl_could_not_resolve_host:
+        case .unresolvable:
             return APIClientError(
                 .unreachable, "cannot reach \(place): the name \"\(address.host)\" cannot be resolved: correct --api")
-        case ccurl_operation_timed_out:
+        case .timedOut:
             return APIClientError(
                 .timedOut,
                 "no answer from \(place) in time: is the host up, does its firewall let port \(address.port) through, "
                     + "is the daemon stopped by a signal?")
-        case ccurl_got_nothing, ccurl_recv_error, ccurl_send_error, ccurl_weird_server_reply,
-            ccurl_unsupported_protocol:
+        case .notHTTP:
             return APIClientError(
                 .notUnderstood,
                 "what listens at \(address) does not answer HTTP (\(failure.text)): is it the cluster port? The API "
                     + "has its own, 9900 unless --bind-http says otherwise; or the daemon ended just now")
-        case ccurl_write_error:
+        case .answerTooLong:
             return APIClientError(.notUnderstood, "the answer of \(place) is too long to be a dqlite-vip's")
         default:
             return APIClientError(.unreachable, "cannot ask \(place): \(failure.text)")

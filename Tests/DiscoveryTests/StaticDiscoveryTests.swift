@@ -90,14 +90,16 @@ import Testing
         #expect(discovery.description == "static, no addresses")
     }
 
-    @Test("registering and reporting are possible and do nothing")
+    @Test("announcing is possible and does nothing; founding cannot be claimed")
     func optionalOperations() async throws {
-        let discovery: any Discovery = StaticDiscovery([HostPort(host: "192.0.2.1", port: 1)])
         let address = HostPort(host: "192.0.2.1", port: 1)
-        try await discovery.register(
-            DiscoveryRecord(nodeID: "n", address: address, clusterID: nil, clusterName: "c"))
-        try await discovery.reportLeader(
-            LeaderRecord(nodeID: "n", address: address, clusterID: "i", clusterName: "c", term: 1))
+        let discovery: any Discovery = StaticDiscovery([address])
+        discovery.announce(
+            DiscoveryAnnouncement(
+                node: .init(nodeID: "n", apiAddress: nil, address: address, name: "", clusterID: nil, clusterName: "c")))
+        #expect(!discovery.canClaimFounding)
+        let error = await #expect(throws: DiscoveryError.self) { try await discovery.claimFounding(of: nil) }
+        #expect(error?.code == .unsupported)
         #expect(discovery.statistics == DiscoveryStatistics(mode: "static"))
     }
 
