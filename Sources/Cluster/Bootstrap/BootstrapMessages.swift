@@ -53,10 +53,12 @@ extension BootstrapWaiting: CustomStringConvertible {
                 "\(found.count) nodes found: \(Self.list(found)), but only \(connected) of the \(expect) needed hear "
                 + "each other: check that each can connect to the cluster port of each"
         case .founders(let nodes):
-            return "\(Self.list(nodes)) wait for others to found a cluster with, and this node, without --bootstrap-expect, "
+            return
+                "\(Self.list(nodes)) wait for others to found a cluster with, and this node, without --bootstrap-expect, "
                 + "waits to join it: give all nodes the same --bootstrap-expect, or none"
         case .claim(let holder):
-            return "the leader key names \(holder): waiting for its cluster; if that node is gone, the key lapses by itself "
+            return
+                "the leader key names \(holder): waiting for its cluster; if that node is gone, the key lapses by itself "
                 + "within a minute, unless it was written by hand or by another program"
         case .store(let reason):
             return "the store that says who founds the cluster cannot be asked: \(reason)"

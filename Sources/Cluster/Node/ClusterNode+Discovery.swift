@@ -20,7 +20,8 @@ extension ClusterNode {
         guard error != lastDiscoveryError else { return }
         lastDiscoveryError = error
         if let error {
-            logger.warning("discovery: \(Logger.Message(stringLiteral: error))", metadata: ["discovery": "\(discovery)"])
+            logger.warning(
+                "discovery: \(Logger.Message(stringLiteral: error))", metadata: ["discovery": "\(discovery)"])
         } else {
             logger.info("discovery works again", metadata: ["discovery": "\(discovery)"])
         }

@@ -285,6 +285,7 @@ extension ClusterNode {
         return NodeView(
             nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, generation: record.generation,
             address: settings.advertised, clusterName: settings.clusterName, expect: settings.bootstrapOptions.expect,
-            nonVoter: settings.nonVoter, phase: facts.current.isFormed ? .formed : .joining, clusterID: record.clusterID)
+            nonVoter: settings.nonVoter, phase: facts.current.isFormed ? .formed : .joining, clusterID: record.clusterID
+        )
     }
 }

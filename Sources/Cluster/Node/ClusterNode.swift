@@ -245,7 +245,6 @@ public actor ClusterNode: Service {
         }
     }
 
-
     private func note(waitingFor reason: BootstrapWaiting?) {
         let text = reason.map { "\($0)" } ?? ""
         guard text != waitingFor else { return }

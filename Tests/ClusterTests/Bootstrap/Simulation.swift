@@ -285,7 +285,8 @@ struct Simulation {
         for group in raft.groups.indices where raft.groups[group].leader == index { raft.groups[group].leader = nil }
         hosts[index].incarnation += 1
         queue.add(
-            now + 1_000_000 + Int64(random.below(schedule.longestDowntime)), .startProcess, index, hosts[index].incarnation)
+            now + 1_000_000 + Int64(random.below(schedule.longestDowntime)), .startProcess, index,
+            hosts[index].incarnation)
     }
 
     mutating func step(_ index: Int, _ event: BootstrapEvent) throws {
