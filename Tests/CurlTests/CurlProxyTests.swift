@@ -33,17 +33,24 @@ struct CurlProxyTests {
         await #expect(processExitsWith: .success) {
             let proxy = try HTTPServer()
             setenv("http_proxy", proxy.url, 1)
-            setenv("no_proxy", "127.0.0.1", 1)
             let client = CurlClient()
-            let answer = try await client.send(CurlRequest("GET", "http://somewhere.invalid/echo"))
-            expect(answer.status == 200 && proxy.requests[0].hasPrefix("GET http://somewhere.invalid/echo "))
-            _ = try await client.send(CurlRequest("GET", proxy.url + "/echo"))
-            expect(proxy.requests[1].hasPrefix("GET /echo "))
-            unsetenv("no_proxy")
-            _ = try await client.send(CurlRequest("GET", proxy.url + "/echo"))
-            expect(proxy.requests[2].hasPrefix("GET \(proxy.url)/echo "))
-            _ = try await client.send(CurlRequest("GET", proxy.url + "/echo", proxy: .none))
-            expect(proxy.requests[3].hasPrefix("GET /echo "))
+            let url = "http://somewhere.invalid/echo"
+            let answer = try await client.send(CurlRequest("GET", url))
+            expect(answer.status == 200 && proxy.requests[0].hasPrefix("GET \(url) "))
+            for request in [CurlRequest("GET", url, proxy: .none), CurlRequest("GET", url)] {
+                setenv("no_proxy", request.proxy == .none ? "" : "somewhere.invalid", 1)
+                do {
+                    _ = try await client.send(request)
+                    expect(false)
+                } catch let failure as CurlFailure {
+                    expect(failure.code == .unresolvable)
+                }
+            }
+            // This host is no other's business.
+            for host in ["127.0.0.1", "localhost"] {
+                _ = try await client.send(CurlRequest("GET", "http://\(host):\(proxy.port)/echo"))
+                expect(proxy.requests.last?.hasPrefix("GET /echo ") == true)
+            }
         }
     }
 
