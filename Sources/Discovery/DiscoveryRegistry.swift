@@ -2,7 +2,8 @@
 public enum DiscoveryRegistry {
     /// One line for each backend.
     static let backends: [any DiscoveryBackend.Type] = [
-        KeyValueDiscovery<EtcdStore>.self
+        KeyValueDiscovery<ConsulStore>.self,
+        KeyValueDiscovery<EtcdStore>.self,
     ]
 
     public static let staticMode = "static"
