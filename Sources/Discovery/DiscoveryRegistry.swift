@@ -1,7 +1,7 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
-    static let backends: [any DiscoveryBackend.Type] = []
+    static let backends: [any DiscoveryBackend.Type] = [MulticastDiscovery.self]
 
     public static let staticMode = "static"
 
