@@ -21,8 +21,8 @@ import Platform
 /// not know, and looks for nodes itself, asks at once, and so learns of it without waiting for its next look-up.
 ///
 /// Datagrams of other disco keys are ignored. Those of ours that are not authenticated as our own are not believed and
-/// told once; at most one notice in five seconds tells the other side, which may not hear anything else of us. A notice
-/// is never answered.
+/// told once; a notice, one in two seconds at most in the long run, tells the other side, which may not hear anything else
+/// of us. A notice is never answered.
 ///
 /// Pure: time and randomness come from outside.
 struct MulticastCore: Sendable {

@@ -42,7 +42,7 @@ struct MulticastLimits: Hashable, Sendable {
     var questions = RateLimit(burst: 6, every: .milliseconds(100))
     /// Questions that something else made us ask: others' questions among them, so that these cannot exhaust our own.
     var promptedQuestions = RateLimit(burst: 2, every: .milliseconds(500))
-    var notices = RateLimit(burst: 1, every: .seconds(5))
+    var notices = RateLimit(burst: 4, every: .seconds(2))
     /// Lines of log.
     var notes = RateLimit(burst: 32, every: .seconds(5))
 }
