@@ -1,6 +1,7 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
+<<<<<<< HEAD
     static let backends: [any DiscoveryBackend.Type] = [
         KeyValueDiscovery<ConsulStore>.self,
         KeyValueDiscovery<EtcdStore>.self,
