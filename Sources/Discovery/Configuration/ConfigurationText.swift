@@ -19,11 +19,11 @@ public enum ConfigurationText: Hashable, Sendable {
         self = first == UInt8(ascii: "{") ? .literal(text) : .file(text)
     }
 
-    /// The path, when it can be quoted in a message: one with quotes, braces or line ends is more likely an object that
-    /// was not recognised as one, and that may hold secrets. nil for a literal, too.
+    /// The path, when it can be quoted in a message: one with quotes, braces, colons or line ends is more likely an object
+    /// that lost something to the shell, and may hold secrets. nil for a literal, too.
     public var quotablePath: String? {
         guard case .file(let path) = self, path.utf8.count < Int(PATH_MAX),
-            !path.unicodeScalars.contains(where: { "\"'{}[]".unicodeScalars.contains($0) || $0.value < 0x20 })
+            !path.unicodeScalars.contains(where: { "\"'{}[]:".unicodeScalars.contains($0) || $0.value < 0x20 })
         else { return nil }
         return path
     }

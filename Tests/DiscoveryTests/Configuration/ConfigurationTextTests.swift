@@ -218,7 +218,7 @@ private func faults(_ text: String, _ environment: [String: String] = [:]) -> [S
 
     @Test(
         "what looks like an object that was not recognised is not repeated",
-        arguments: ["\"token\":\"hunter2\"", "[\"hunter2\"]", "hunter2\n}", "hunter2\0"])
+        arguments: ["\"token\":\"hunter2\"", "[\"hunter2\"]", "hunter2\n}", "hunter2\0", "token:hunter2"])
     func noPath(text: String) {
         let error = #expect(throws: SystemError.self) { try ConfigurationText(text).load() }
         #expect(error?.description.contains("hunter2") == false)
