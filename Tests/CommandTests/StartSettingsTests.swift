@@ -259,6 +259,16 @@ import Testing
         #expect(try settings("-d /d -i e --bind-http localhost:8800").apiBind.host == "localhost")
     }
 
+    @Test(
+        "others are told of the API where they can reach it",
+        arguments: [
+            ("127.0.0.1:9900", nil), ("localhost:1", nil), ("[::1]:1", nil), ("0.0.0.0:7", "1.2.3.4:7"),
+            ("[::]:7", "1.2.3.4:7"), ("1.2.3.5:7", "1.2.3.5:7"), ("name:7", "name:7"),
+        ] as [(String, String?)])
+    func apiAddress(bind: String, told: String?) throws {
+        #expect(try settings("-d /d -i e --bind-http \(bind)").apiAddress(of: Self.node)?.description == told)
+    }
+
     @Test("all faults are told at once, what is missing included, one on each line")
     func allAtOnce() throws {
         let found = try faults("--join 0.0.0.0 --voters 2 --log-level x --vip v", vipFault: { _ in "bad" })

@@ -114,8 +114,10 @@ enum Daemon {
     ) throws -> ClusterNode {
         let clusterSettings = ClusterSettings(
             clusterName: settings.clusterName, bootstrapExpect: settings.bootstrapExpect,
-            hasJoinAddresses: !settings.discovery.isNowhere, voters: settings.voters, listen: addresses.listen,
-            advertised: addresses.advertised, name: HostName.current,
+            search: settings.discovery.isNowhere ? .nowhere : discovery.canClaimFounding ? .store : .discovery,
+            nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
+            advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
+            name: HostName.current,
             initialAddresses: settings.virtualAddress.map { [$0] } ?? [])
         do {
             return try ClusterNode(

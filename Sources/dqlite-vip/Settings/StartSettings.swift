@@ -25,6 +25,12 @@ struct StartSettings: Hashable, Sendable {
     var clusterName: String
     var logLevel: Logger.Level
     var logFormat: LogFormat
+
+    /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
+    func apiAddress(of advertised: HostPort) -> HostPort? {
+        if apiBind.address?.isUnspecified == true { return HostPort(host: advertised.host, port: apiBind.port) }
+        return apiBind.address?.isLoopback == true || apiBind.host == "localhost" ? nil : apiBind
+    }
 }
 
 /// Where the cluster port listens and what the node tells its peers.
