@@ -12,6 +12,11 @@ public enum DiscoveryRegistry {
     /// All values of `--disco-mode`.
     public static var modes: [String] { [staticMode] + backends.map { $0.mode } }
 
+    /// Whether `--disco-key` means anything to a mode.
+    public static func usesKey(_ mode: String) -> Bool {
+        backends.first { $0.mode == mode }?.usesKey ?? false
+    }
+
     /// What is wrong with a configuration for a mode, each a sentence; and which of its fields have no effect here.
     ///
     /// Without I/O. A mode that is not known has no faults here.
