@@ -190,6 +190,36 @@ struct ClusterPortTests {
         }
     }
 
+    @Test("a port that is taken is waited for, and told with address and remedy when it stays taken")
+    func takenPort() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let holder = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
+        let address = HostPort(host: "127.0.0.1", port: UInt16(try #require(holder.localAddress?.port)))
+        func port(patience: Duration) -> ClusterPort {
+            ClusterPort(
+                group: group, limits: .init(portPatience: patience), delegate: ScriptedDelegate(),
+                logger: Logger(label: "test"))
+        }
+        let error = await #expect(throws: SystemError.self) {
+            try await port(patience: .milliseconds(50)).listen(on: address)
+        }
+        let text = error?.description ?? ""
+        for words in [address.description, "in use", "ss -ltnp sport = :\(address.port)", "--bind-cluster"] {
+            #expect(text.contains(words), "\(text)")
+        }
+        let start = BootClock.now
+        async let freed: Void = {
+            try await Task.sleep(for: .milliseconds(300))
+            try await holder.close()
+        }()
+        let patient = port(patience: .seconds(60))
+        #expect(try await patient.listen(on: address) == address)
+        #expect(start.duration(to: BootClock.now) >= .milliseconds(300))
+        try await freed
+        await patient.close()
+        try await group.shutdownGracefully()
+    }
+
     @Test("a frame longer than the limit ends the connection before it is read")
     func longFrame() async throws {
         try await withPort(ScriptedDelegate()) { address, _ in

@@ -40,6 +40,8 @@ final class ClusterPort: Sendable {
         var clients = 64
         /// How long a connection may take to say what it is, and each peer request to arrive.
         var patience: TimeAmount = .seconds(5)
+        /// How long `listen` waits for a port that is taken.
+        var portPatience = Listening.patience
     }
 
     let group: any EventLoopGroup
@@ -61,7 +63,7 @@ final class ClusterPort: Sendable {
         self.logger = logger
     }
 
-    /// Begins to listen.
+    /// Begins to listen; waits a little for a port that is taken.
     ///
     /// - Throws: `SystemError` that names the address and what to do about it.
     /// - Returns: the address bound, with the port the kernel chose when `address` names port 0.
@@ -75,14 +77,18 @@ final class ClusterPort: Sendable {
                 channel.eventLoop.makeCompletedFuture { try self.configure(channel) }
             }
         do {
-            let channel = try await socketOptions.applyToChildren(of: bootstrap)
-                .bind(host: address.host, port: Int(address.port)).get()
+            let bootstrap = socketOptions.applyToChildren(of: bootstrap)
+            let channel = try await Listening.whenFree(
+                within: limits.portPatience, errno: { ($0 as? IOError)?.errnoCode }
+            ) {
+                try await bootstrap.bind(host: address.host, port: Int(address.port)).get()
+            }
             listener.withLock { $0 = channel }
             return HostPort(host: address.host, port: UInt16(channel.localAddress?.port ?? Int(address.port)))
         } catch let error as IOError {
             throw SystemError(
                 "listen on the cluster port", address.description, errno: error.errnoCode,
-                remedy: Self.remedy(for: error.errnoCode))
+                remedy: Self.remedy(for: error.errnoCode, port: address.port))
         }
     }
 
@@ -94,16 +100,12 @@ final class ClusterPort: Sendable {
         try? await channel?.close().get()
     }
 
-    private static func remedy(for code: Int32) -> String? {
+    private static func remedy(for code: Int32, port: UInt16) -> String? {
+        let remedy = Listening.remedy(for: code, port: port, flag: "--bind-cluster")
         switch code {
-        case EADDRINUSE:
-            "another process listens there (see `ss -ltnp`); stop it, or choose another port with --bind-cluster on "
-                + "every node"
-        case EADDRNOTAVAIL:
-            "no interface of this host carries that address; correct --bind-cluster, or leave it out to use the first "
-                + "IPv4 address of --iface"
-        case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one with --bind-cluster"
-        default: nil
+        case EADDRINUSE: return remedy.map { "\($0), the same on every node" }
+        case EADDRNOTAVAIL: return remedy.map { "\($0), or leave it out to use the first IPv4 address of --iface" }
+        default: return remedy
         }
     }
 

@@ -50,7 +50,8 @@ struct PeerMessageTests {
     @Test("a field that a newer version adds does no harm")
     func newerField() throws {
         let text = #"{"redirect":{"leader":"10.0.0.1:8800","since":5}}"#
-        #expect(try PortCoding.decode(PeerReply.self, from: Array(text.utf8)) == .redirect(leader: CoreHarness.address(1)))
+        #expect(
+            try PortCoding.decode(PeerReply.self, from: Array(text.utf8)) == .redirect(leader: CoreHarness.address(1)))
     }
 
     @Test(
@@ -89,7 +90,8 @@ struct PeerMessageTests {
             NodeView.Heard(nodeID: NodeID(high: UInt64($0), low: 0), address: address)
         }
         view.discovered = Array(repeating: address, count: NodeView.maximumListed)
-        #expect(try PortCoding.decode(PeerRequest.self, from: PortCoding.encode(PeerRequest.hello(view))) == .hello(view))
+        #expect(
+            try PortCoding.decode(PeerRequest.self, from: PortCoding.encode(PeerRequest.hello(view))) == .hello(view))
         view.discovered.append(address)
         let bytes = try PortCoding.encode(PeerRequest.hello(view))
         #expect {
