@@ -32,8 +32,10 @@ struct RaftAdmission: Sendable {
 final class ClusterPort: Sendable {
     /// Bounds on what strangers can make us keep.
     struct Limits: Sendable {
-        /// Connections that have not said yet what they are; the newest are refused beyond it.
+        /// Connections that have not said yet what they are; the oldest goes for one beyond it.
         var unidentified = 128
+        /// The same, from one source address.
+        var unidentifiedOfOne = 32
         /// Requests of peers being served.
         var peers = 256
         /// dqlite clients.
@@ -50,6 +52,7 @@ final class ClusterPort: Sendable {
     private let socketOptions: SocketOptions
     private let delegate: any ClusterPortDelegate
     private let counts = ConnectionCounts()
+    private let unidentified: Mutex<UnidentifiedConnections<any Channel>>
     private let listener = Mutex<(any Channel)?>(nil)
 
     init(
@@ -58,6 +61,8 @@ final class ClusterPort: Sendable {
     ) {
         self.group = group
         self.limits = limits
+        unidentified = Mutex(
+            UnidentifiedConnections(most: limits.unidentified, mostOfOne: limits.unidentifiedOfOne))
         self.socketOptions = socketOptions
         self.delegate = delegate
         self.logger = logger
@@ -110,12 +115,18 @@ final class ClusterPort: Sendable {
     }
 
     private func configure(_ channel: any Channel) throws {
-        guard counts.enter(.unidentified, limit: limits.unidentified) else {
-            channel.close(promise: nil)
-            return
+        let source = channel.remoteAddress?.ipAddress ?? "unknown"
+        let id = ObjectIdentifier(channel)
+        if let evicted = unidentified.withLock({ $0.enter(id, channel, from: source, now: BootClock.now) }) {
+            evicted.connection.close(promise: nil)
+            if evicted.isReported {
+                logger.warning(
+                    "connections to the cluster port that do not say what they are make room for new ones",
+                    metadata: ["peer.address": "\(evicted.source)"])
+            }
         }
         let opening = OpeningHandler(patience: limits.patience) { [self] outcome, channel, rest in
-            counts.leave(.unidentified)
+            unidentified.withLock { $0.leave(id) }
             switch outcome {
             case .peer: try servePeer(channel, rest)
             case .dqliteClient(let word): try serveClient(channel, word, rest)
@@ -154,9 +165,9 @@ final class ClusterPort: Sendable {
 
 /// How many connections of each kind there are.
 final class ConnectionCounts: Sendable {
-    enum Kind: Int, Sendable { case unidentified, peer, client }
+    enum Kind: Int, Sendable { case peer, client }
 
-    private let counts = Mutex<[Int]>([0, 0, 0])
+    private let counts = Mutex<[Int]>([0, 0])
 
     func enter(_ kind: Kind, limit: Int) -> Bool {
         counts.withLock { counts in
