@@ -59,7 +59,7 @@ let package = Package(
 
         // The product.
         .target(
-            name: "Cluster", dependencies: ["Dqlite", "Discovery", "Platform", logging, lifecycle] + nio,
+            name: "Cluster", dependencies: ["Dqlite", "Discovery", "Lease", "Platform", logging, lifecycle] + nio,
             swiftSettings: strict),
         .target(name: "VIP", dependencies: ["CLinux", "Platform", logging, lifecycle], swiftSettings: strict),
         .target(

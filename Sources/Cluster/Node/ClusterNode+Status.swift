@@ -50,9 +50,9 @@ extension ClusterNode {
     /// Callable from any thread, without waiting.
     public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
         let facts = facts.current
-        guard facts.isFormed, let proof = facts.local?.monitor.proof, proof.term == facts.configuredTerm else {
-            return nil
-        }
+        guard facts.isFormed, let local = facts.local, let proof = local.proof(members: facts.members),
+            proof.term == facts.configuredTerm
+        else { return nil }
         return proof
     }
 

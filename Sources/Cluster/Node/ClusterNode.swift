@@ -278,16 +278,17 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let local = try await LocalNode.start(
             id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
-            group: group,
+            group: group, incarnation: facts.incarnation,
             handshake: { address in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
                     address: settings.advertised.description, target: facts.member(at: address)?.id,
-                    electionTimeout: settings.timing.electionTimeout.inMilliseconds)
+                    electionTimeout: settings.timing.electionTimeout.inMilliseconds,
+                    incarnation: facts.incarnation, relay: RaftRelay.version)
             },
-            logger: logger,
-            onLeadership: { _ in
+            members: { facts.current.members }, logger: logger,
+            onLeadership: {
                 onLeadership()
                 leadershipInput.yield()
             })

@@ -1,0 +1,259 @@
+import Dqlite
+import Lease
+import Logging
+import NIOCore
+import Platform
+
+/// Everything that passes between the local node and its peers, and what the relays promise each other about it: leases,
+/// gate, and the first vote after a leader's death (DESIGN.md sections 4 and 5).
+///
+/// One per local node, confined to one event loop, so that each frame is judged and passed on in one piece: nothing can
+/// come between a promise and the acknowledgement of it, or between a surrender and the vote that makes it needed.
+final class RaftRelay {
+    struct Settings {
+        /// How long a promise binds; see `VoteGate`.
+        var hold: Duration
+        var electionTimeout: Duration
+        /// Between the first votes of two survivors: long enough for one to be elected.
+        var stagger: Duration = .milliseconds(15)
+    }
+
+    /// What relays understand of each other; different versions do not connect.
+    static let version = 1
+
+    let own: DqliteNodeID
+    /// Told to peers, so that this process is not taken for an earlier one of the same node.
+    let incarnation: UInt64
+    let loop: any EventLoop
+    let logger: Logger
+    let facts: RelayFacts
+    private let settings: Settings
+    private var gate: VoteGate
+    private var outbound: [String: OutboundLink] = [:]
+    private var inbound: [DqliteNodeID: InboundLink] = [:]
+    private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
+    private var heldTimer: Scheduled<Void>?
+    /// The newest voters that a frame named, and in which term.
+    private var voters: (term: UInt64, ids: [DqliteNodeID])?
+    private var succession: Succession?
+    /// Called when this node's lease may have begun or ended.
+    private let onLease: @Sendable () -> Void
+    private let members: @Sendable () -> [DqliteMember]
+
+    /// - Parameters:
+    ///   - term: libraft's term on disk.
+    ///   - members: the members as last seen.
+    init(
+        own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings, facts: RelayFacts,
+        members: @escaping @Sendable () -> [DqliteMember], logger: Logger, onLease: @escaping @Sendable () -> Void
+    ) {
+        self.own = own
+        self.incarnation = incarnation
+        self.loop = loop
+        self.settings = settings
+        self.facts = facts
+        self.members = members
+        self.logger = logger
+        self.onLease = onLease
+        gate = VoteGate(
+            now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
+    }
+
+    // MARK: - Links
+
+    /// The link to the node at an address, made when there is none.
+    func link(to address: String, _ make: () -> OutboundLink) -> OutboundLink {
+        if let link = outbound[address] { return link }
+        let link = make()
+        outbound[address] = link
+        return link
+    }
+
+    func inboundLink(of peer: DqliteNodeID) -> InboundLink? { inbound[peer] }
+
+    func enter(_ link: InboundLink) {
+        inbound[link.peer.voter] = link
+    }
+
+    func close() {
+        heldTimer?.cancel()
+        succession?.stop()
+        for link in outbound.values { link.close() }
+        for link in inbound.values { link.close() }
+        outbound = [:]
+        inbound = [:]
+        held = []
+    }
+
+    // MARK: - Frames of the local node
+
+    /// Passes a frame on, with what it means for lease and gate; or keeps it back.
+    func send(_ frame: RaftFrame, _ bytes: ByteBuffer, on link: OutboundLink) {
+        let now = BootClock.now
+        switch frame.content {
+        case .appendEntries(_, _, _, let count, _):
+            lead(in: frame.term, now)
+            if count > 0, let configuration = bytes.configuration { configure(configuration.voters, frame.term, now) }
+        case .installSnapshot:
+            lead(in: frame.term, now)
+        case .requestVote(let candidate, _, _, _) where !frame.isPreVote:
+            guard mayLeave(frame, bytes, voteFor: candidate, on: link, now) else { return }
+        case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
+            guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
+        case .timeoutNow:
+            facts.update { $0.lease.transfers(now: now, patience: settings.electionTimeout) }
+            onLease()
+            for other in outbound.values { other.write(.released(upTo: now)) }
+        case .requestVote, .requestVoteResult, .appendEntriesResult: break
+        }
+        let wantsPromise =
+            switch frame.kind {
+            case .appendEntries, .installSnapshot: facts.update { $0.lease.wantsPromise(now: now) }
+            default: false
+            }
+        link.write(.frame(bytes, sentAt: now, wantsPromise: wantsPromise))
+    }
+
+    private func lead(in term: UInt64, _ now: BootInstant) {
+        let isNew = facts.update { values in
+            guard term > values.lease.term else { return false }
+            values.lease.leads(in: term)
+            return true
+        }
+        guard isNew else { return }
+        succession?.stop()
+        succession = nil
+        onLease()
+    }
+
+    private func mayLeave(
+        _ frame: RaftFrame, _ bytes: ByteBuffer, voteFor candidate: DqliteNodeID, on link: OutboundLink,
+        _ now: BootInstant
+    ) -> Bool {
+        switch gate.vote(for: candidate, in: frame.term, now: now) {
+        case .hold(let until):
+            held.append((link, bytes))
+            // A stale vote is worth nothing; what is kept back is bounded by the members.
+            if held.count > 32 { held.removeFirst() }
+            recheck(at: until)
+            return false
+        case .pass:
+            facts.update { $0.lease.surrender(upTo: frame.term - 1) }
+            if candidate == own { succession?.stood(in: frame.term) } else { succession?.stop() }
+            onLease()
+            return true
+        }
+    }
+
+    private func recheck(at instant: BootInstant) {
+        heldTimer?.cancel()
+        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        heldTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in releaseHeld() }
+    }
+
+    /// Looks again at what is kept back.
+    private func releaseHeld() {
+        let votes = held
+        held = []
+        for (link, bytes) in votes {
+            guard let frame = bytes.raftFrame else { continue }
+            send(frame, bytes, on: link)
+        }
+    }
+
+    // MARK: - Frames of peers
+
+    /// Judges a frame of a peer just before it is written to the local node.
+    ///
+    /// - Returns: whether to acknowledge it.
+    func receive(_ frame: RaftFrame, wantsPromise: Bool, sentAt: BootInstant, from link: InboundLink) -> Bool {
+        switch frame.content {
+        case .appendEntries, .installSnapshot:
+            link.leads(frame)
+            succession?.heard(of: link.peer, in: frame.term)
+            guard wantsPromise else { return false }
+            return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: BootClock.now)
+        case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
+            return false
+        }
+    }
+
+    func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
+        gate.released(by: peer, upTo: sentAt)
+        if !held.isEmpty { releaseHeld() }
+    }
+
+    func acknowledged(by peer: DqliteNodeID, in term: UInt64, sentAt: BootInstant) {
+        let now = BootClock.now
+        let begins = facts.update { values in
+            let before = values.lease.end(now: now)
+            values.lease.acknowledge(by: peer, in: term, sentAt: sentAt)
+            guard let end = values.lease.end(now: now), end > now else { return false }
+            return before.map { $0 <= now } ?? true
+        }
+        if begins { onLease() }
+    }
+
+    // MARK: - Voters
+
+    private func configure(_ ids: [DqliteNodeID], _ term: UInt64, _ now: BootInstant) {
+        voters = (term, ids)
+        facts.update { if $0.lease.term == term { $0.lease.configure(voters: ids, now: now) } }
+    }
+
+    /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
+    func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
+        guard voters?.term != term else { return }
+        configure(ids, term, BootClock.now)
+        onLease()
+    }
+
+    // MARK: - A leader's death
+
+    /// A peer's connection has ended. If it led, its process may be dead: then its port refuses, and this node need not
+    /// wait for raft's timer.
+    func lost(_ link: InboundLink) {
+        guard link.hasLed, link.ledTerm >= gate.term, succession?.leader != link.peer else { return }
+        let now = members()
+        let survivors = now.filter { $0.role == .voter && $0.id != link.peer.voter }.map(\.id).sorted()
+        guard let rank = survivors.firstIndex(of: own) else { return }
+        succession?.stop()
+        let succession = Succession(
+            leader: link.peer, term: link.ledTerm, loop: loop, delay: settings.stagger * rank, logger: logger)
+        self.succession = succession
+        succession.begin(
+            probing: link.address,
+            proof: { [weak self] in
+                guard let self else { return }
+                gate.died(link.peer)
+                if !held.isEmpty { releaseHeld() }
+            },
+            inject: { link.inject() })
+    }
+
+    // MARK: - Unreadable streams
+
+    func isUnreadable(_ address: String) {
+        facts.update { $0.unreadable += 1 }
+        logger.warning(
+            "a raft stream cannot be read: it is passed on, but leases are off, and the address follows raft's own timers",
+            metadata: ["peer.address": "\(address)"])
+        onLease()
+    }
+}
+
+extension ByteBuffer {
+    /// The head of the one raft frame that these bytes are.
+    var raftFrame: RaftFrame? {
+        withUnsafeReadableBytes { raw in
+            var scanner = RaftFrameScanner()
+            var found: RaftFrame?
+            scanner.consume(raw) { found = $0 }
+            return found?.end == raw.count ? found : nil
+        }
+    }
+
+    fileprivate var configuration: RaftConfiguration? {
+        withUnsafeReadableBytes { RaftConfiguration(newestInAppendEntries: $0) }
+    }
+}
