@@ -2,7 +2,7 @@
 public enum DiscoveryRegistry {
     /// One line for each backend.
     static let backends: [any DiscoveryBackend.Type] = [
-        KeyValueDiscovery<ConsulStore>.self
+        KeyValueDiscovery<ConsulStore>.self, KeyValueDiscovery<EtcdStore>.self,
     ]
 
     public static let staticMode = "static"

@@ -8,6 +8,8 @@ extension KeeperCore {
             // Whether a put was done is not known: so what stands is not, either.
             if case .putNode = request { written = nil }
             if case .putLeader = request { leaderKey = .unread }
+            // It may be done late: a hold that was to be given back once is never relied on again. At worst it lapses.
+            if case .release = request { forgetHold() }
             fail(error, now: now)
         case (.openHold, .opened(let store)):
             hold = Hold(store, since: sent)
@@ -79,10 +81,25 @@ extension KeeperCore {
         }
         if let leader = wanted.announcement.leader, let record = wanted.leader {
             decide(leader, record, hold.store, snapshot.leader)
+        } else if let key = snapshot.leader, key.holdID == hold.store.id {
+            giveBack(key, of: wanted.announcement.node.clusterID, now: now)
         } else if let until = claimUntil, now >= until {
-            // Nobody prolonged the claim: others may found. The key goes with the hold, and a new one is opened for the rest.
             claimUntil = nil
-            givesUpHold = snapshot.leader?.holdID == hold.store.id
         }
+    }
+
+    /// The leader key is under our hold although this node does not lead.
+    private mutating func giveBack(_ key: StoreSnapshot.Leader, of clusterID: String?, now: BootInstant) {
+        if let until = claimUntil {
+            // A claim, which its holder may still prolong.
+            guard now >= until else { return }
+        } else if clusterID != nil, RecordCoding.leader(key.record)?.clusterID == clusterID {
+            // From when this node led its cluster: whoever leads now replaces it.
+            return
+        }
+        // Others may found. The key goes with the hold, and a new one is opened for the rest. A claim that was never known
+        // to be won is found here, too: the store may do late what it was asked for.
+        claimUntil = nil
+        givesUpHold = true
     }
 }

@@ -11,9 +11,12 @@ enum RecordCoding {
         return (try? encoder.encode(record)).map { Array($0) } ?? []
     }
 
-    /// nil for anything that is not such a record.
+    /// nil for anything that is not such a record. The address of the API may be any text, as it is for rqlite.
     static func leader(_ bytes: [UInt8]) -> DiscoveryAnnouncement.LeaderRecord? {
-        try? JSONDecoder().decode(DiscoveryAnnouncement.LeaderRecord.self, from: Data(bytes))
+        guard let written = try? JSONDecoder().decode(WrittenLeader.self, from: Data(bytes)) else { return nil }
+        return DiscoveryAnnouncement.LeaderRecord(
+            nodeID: written.id, apiAddress: written.apiAddress, address: written.addr, clusterID: written.cluster_id,
+            clusterName: written.cluster_name, term: written.term)
     }
 
     /// The address in a record of a node or a leader, whatever else is in it; nil when there is none.
@@ -22,6 +25,25 @@ enum RecordCoding {
     }
 
     private struct Addressed: Decodable { var addr: HostPort }
+
+    private struct WrittenLeader: Decodable {
+        var id: String
+        var api_addr: AnyAddress?
+        var addr: HostPort
+        var cluster_id: String?
+        var cluster_name: String?
+        var term: UInt64?
+
+        var apiAddress: HostPort? { api_addr?.address }
+    }
+
+    private struct AnyAddress: Decodable {
+        var address: HostPort?
+
+        init(from decoder: any Decoder) throws {
+            address = try? HostPort(parsing: decoder.singleValueContainer().decode(String.self))
+        }
+    }
 }
 
 /// What a look-up makes of a store.

@@ -11,6 +11,9 @@ final class SharedCall<Value: Sendable>: Sendable {
     private let state = Mutex(State())
     private let body: @Sendable () async throws -> Value
 
+    /// For tests: how many wait for the call that runs.
+    var waiterCount: Int { state.withLock { $0.waiters.count } }
+
     init(_ body: @escaping @Sendable () async throws -> Value) { self.body = body }
 
     /// - Throws: what the call throws; `CancellationError` at once when the task is cancelled, while the call goes on.

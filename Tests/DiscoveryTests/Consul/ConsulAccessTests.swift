@@ -99,7 +99,13 @@ struct ConsulAccessTests {
             ("ca_path", { $0.tls.authorityDirectory = "/nowhere" }),
             ("ca_path", { $0.tls.authorityDirectory = "/var/empty" }),
             ("cert_file", { $0.tls.certificateFile = "/nowhere/cert" }),
-            ("key_file", { $0.tls.keyFile = "/nowhere/key" }),
+            (
+                "key_file",
+                {
+                    $0.tls.certificateFile = "/etc/hostname"
+                    $0.tls.keyFile = "/nowhere/key"
+                }
+            ),
         ]
         for (field, change) in changes {
             let error = #expect(throws: DiscoveryError.self) {
@@ -109,7 +115,7 @@ struct ConsulAccessTests {
                 }
             }
             #expect(error?.code == .system)
-            #expect(error?.message.contains(field) == true, "\(String(describing: error))")
+            #expect(error?.message.contains(field) == true, "\(field): \(String(describing: error))")
         }
     }
 
