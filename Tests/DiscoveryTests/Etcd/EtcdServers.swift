@@ -54,6 +54,8 @@ final class EtcdServers: Sendable {
         ports.map { "\(options.authority == nil ? "http" : "https")://127.0.0.1:\($0.client)" }
     }
 
+    var peerAddresses: [String] { ports.map { "http://127.0.0.1:\($0.peer)" } }
+
     func start(_ index: Int) throws {
         let scheme = options.authority == nil ? "http" : "https"
         let client = "\(scheme)://127.0.0.1:\(ports[index].client)"
