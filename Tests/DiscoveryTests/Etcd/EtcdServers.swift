@@ -54,6 +54,8 @@ final class EtcdServers: Sendable {
         ports.map { "\(options.authority == nil ? "http" : "https")://127.0.0.1:\($0.client)" }
     }
 
+    var authority: TestAuthority? { options.authority }
+
     var peerAddresses: [String] { ports.map { "http://127.0.0.1:\($0.peer)" } }
 
     func start(_ index: Int) throws {
