@@ -1,7 +1,11 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
-    static let backends: [any DiscoveryBackend.Type] = []
+<<<<<<< HEAD
+    static let backends: [any DiscoveryBackend.Type] = [
+        KeyValueDiscovery<ConsulStore>.self,
+        KeyValueDiscovery<EtcdStore>.self,
+    ]
 
     public static let staticMode = "static"
 

@@ -67,14 +67,18 @@ enum Daemon {
         hub.connect(cluster: cluster, ownership: ownership)
         let control = DaemonControl(
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
+        let (apiListens, apiIsUp) = AsyncStream.makeStream(of: Void.self)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
-            onListening: { _ in ready.count() })
+            onListening: { _ in
+                ready.count()
+                apiIsUp.finish()
+            })
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         var configuration = ServiceGroupConfiguration(
             services: [
-                .init(service: cluster), .init(service: api),
+                .init(service: ClusterService(cluster: cluster, apiListens: apiListens)), .init(service: api),
                 .init(service: ConfigurationFollower(cluster: cluster, ownership: ownership, logger: logger)),
                 .init(service: ownership), .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
