@@ -1,10 +1,10 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
-<<<<<<< HEAD
     static let backends: [any DiscoveryBackend.Type] = [
         KeyValueDiscovery<ConsulStore>.self,
         KeyValueDiscovery<EtcdStore>.self,
+        MulticastDiscovery.self,
     ]
 
     public static let staticMode = "static"
