@@ -88,7 +88,8 @@ let package = Package(
         .testTarget(name: "CurlTests", dependencies: ["Curl", "Lab", "Platform"], swiftSettings: strict),
         .testTarget(name: "DqliteTests", dependencies: ["Dqlite", "Platform"] + nio, swiftSettings: strict),
         .testTarget(
-            name: "DiscoveryTests", dependencies: ["Discovery", "Lab", "Platform", logging], swiftSettings: strict),
+            name: "DiscoveryTests", dependencies: ["Curl", "Discovery", "Lab", "Platform", logging],
+            swiftSettings: strict),
         .testTarget(
             name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
             swiftSettings: strict),

@@ -64,7 +64,7 @@ extension CurlFailure {
         case .answerTooLong: text = "the answer is longer than \(request.answerBytes) bytes"
         case .cannotConnect where errno != 0 && !text.contains(SystemError.text(of: errno)):
             text += ": \(SystemError.text(of: errno))"
-        case .badCertificate: text += Self.files(of: request.tls, notIn: text)
+        case .badCertificate: text += Self.files(of: request.tls, code, unlessIn: text)
         default: break
         }
         self.init(code: kind, errno: kind == .cannotConnect ? errno : 0, text: text)
@@ -105,15 +105,11 @@ extension CurlFailure {
         }.joined(separator: " ")
     }
 
-    private static func files(of tls: CurlRequest.TLS, notIn text: String) -> String {
-        let named = [
-            tls.authorities.map { ("authorities", $0) }, tls.certificate.map { ("certificate", $0) },
-            tls.key.map { ("key", $0) },
-        ]
-        let files: [String] = named.compactMap { entry in
-            guard let (role, material) = entry, let path = material.path, !text.contains(path) else { return nil }
-            return "\(role) \(path)"
-        }
-        return files.isEmpty ? "" : " (\(files.joined(separator: ", ")))"
+    /// Some versions of libcurl do not say which file it is that they cannot use.
+    private static func files(of tls: CurlRequest.TLS, _ code: Int32, unlessIn text: String) -> String {
+        let isOurs = ccurl_code(rawValue: UInt32(bitPattern: code)) == ccurl_ssl_cert_problem
+        let paths = (isOurs ? [tls.certificate, tls.key] : [tls.authorities]).compactMap { $0?.path }
+        if paths.isEmpty || paths.contains(where: text.contains) { return "" }
+        return " (\(paths.joined(separator: ", ")))"
     }
 }

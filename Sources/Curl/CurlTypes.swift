@@ -30,7 +30,8 @@ public struct CurlRequest: Sendable {
     }
 
     public enum Proxy: Hashable, Sendable {
-        /// As http_proxy, https_proxy, all_proxy and no_proxy say; see curl(1).
+        /// As http_proxy, https_proxy, all_proxy and no_proxy say, see curl(1); none for this host itself, to which no proxy
+        /// leads: "localhost" and addresses of loopback.
         case environment
         case none
         /// This one, whatever the environment says. http://host:port, with credentials if it wants some; or another scheme

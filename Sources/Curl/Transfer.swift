@@ -78,8 +78,11 @@ final class Transfer {
         if let serverName = request.tls.serverName {
             // The URL's host is what libcurl verifies and sends as SNI; so that is the server's name, and the true host
             // is where to connect to.
-            let target = try RenamedTarget(request.url, serverName)
-            set(ccurl_url, target.url)
+            guard let target = URLParts(request.url), let url = target.url(at: serverName) else {
+                throw CurlFailure(
+                    code: .other, text: "not a URL of http or https, or no name of a server: \(serverName)")
+            }
+            set(ccurl_url, url)
             set(ccurl_connect_to, ["::\(target.host):"])
             if !request.headers.contains(where: { $0.name.lowercased() == "host" }) {
                 headers.append("Host: \(target.authority)")
@@ -102,7 +105,7 @@ final class Transfer {
 
     private func setProxy() {
         switch request.proxy {
-        case .environment: break
+        case .environment: if URLParts(request.url)?.isLocal == true { set(ccurl_no_proxy, "*") }
         case .none: set(ccurl_no_proxy, "*")
         case .url(let url):
             set(ccurl_proxy, url)
@@ -165,34 +168,6 @@ final class Transfer {
 
     private func note(_ code: Int32) {
         if optionFailure == 0 { optionFailure = code }
-    }
-}
-
-/// A URL whose host gave way to another name.
-private struct RenamedTarget {
-    var url: String
-    /// The host that the URL had, an IPv6 address in brackets.
-    var host: String
-    /// The same with the port, if the URL had one.
-    var authority: String
-
-    init(_ url: String, _ name: String) throws(CurlFailure) {
-        let malformed = CurlFailure(code: .other, text: "not a URL of http or https, or no name of a server: \(name)")
-        guard let parsed = ccurl_url_parse(url) else { throw malformed }
-        defer { ccurl_url_free(parsed) }
-        func part(_ part: ccurl_url_part) -> String? {
-            guard let text = ccurl_url_get(parsed, part) else { return nil }
-            defer { ccurl_free(text) }
-            return String(cString: text)
-        }
-        guard let host = part(ccurl_url_host) else { throw malformed }
-        let port = part(ccurl_url_port)
-        guard ccurl_url_set(parsed, ccurl_url_host, name.contains(":") ? "[\(name)]" : name) == 0,
-            let whole = part(ccurl_url_whole)
-        else { throw malformed }
-        self.url = whole
-        self.host = host
-        authority = port.map { "\(host):\($0)" } ?? host
     }
 }
 

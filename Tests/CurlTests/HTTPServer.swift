@@ -133,6 +133,7 @@ final class HTTPServer: Sendable {
             let number = path.split(separator: "/").last.flatMap { Int($0) } ?? 0
             switch path {
             case "/hold": break
+            case _ where request.hasPrefix("CONNECT "): write(descriptor, answer(403, "no tunnels here"))
             case "/garbage":
                 write(descriptor, "this is not HTTP\r\n")
                 return
