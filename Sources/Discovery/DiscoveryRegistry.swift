@@ -1,7 +1,10 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
-    static let backends: [any DiscoveryBackend.Type] = []
+    static let backends: [any DiscoveryBackend.Type] = [
+        DNSDiscovery.self,
+        DNSServiceDiscovery.self,
+    ]
 
     public static let staticMode = "static"
 
