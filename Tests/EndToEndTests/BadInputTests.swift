@@ -79,7 +79,25 @@ extension EndToEnd {
                 BadStart("start --data-dir data --iface eth0 --join 0.0.0.0:8800", "0.0.0.0"),
                 BadStart("start --data-dir data --iface eth0 --join 10.42.0.2:eight", "eight"),
                 BadStart("start --data-dir data --iface eth0 --join 10.42.0.2,,10.42.0.3", "--join", "empty"),
-                BadStart("start --data-dir data --iface eth0 --bootstrap-expect 3", "--bootstrap-expect", "--join"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --bootstrap-expect 3", "--bootstrap-expect", "--join",
+                    "--disco-mode"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --join no-such-host.invalid", "no-such-host.invalid", "DNS"),
+                BadStart("start --data-dir data --iface eth0 --join 10.42.0.1", "--join", "itself", "10.42.0.1:8800"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --disco-mode zookeeper", "--disco-mode", "zookeeper", "static"),
+                BadStart("start --data-dir data --iface eth0 --disco-mode static", "--disco-mode", "--join"),
+                BadStart("start --data-dir data --iface eth0 --disco-config {}", "--disco-config", "--disco-mode"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --join 10.42.0.2 --disco-mode static --disco-config {}",
+                    "--disco-config", "static"),
+                BadStart("start --data-dir data --iface eth0 --disco-key a//b", "--disco-key", "a//b"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --non-voter --join 10.42.0.2 --bootstrap-expect 3",
+                    "--non-voter",
+                    "--bootstrap-expect"),
+                BadStart("start --data-dir data --iface eth0 --non-voter", "--non-voter", "--join"),
                 BadStart(
                     "start --data-dir data --iface eth0 --bootstrap-expect 0 --join 10.42.0.2", "--bootstrap-expect"),
                 BadStart("start --data-dir data --iface eth0 --bootstrap-expect many --join 10.42.0.2", "many"),
