@@ -15,6 +15,7 @@ deps:
 
 test-deps:
 	@scripts/install-dependencies.sh test
+	@scripts/fetch-consul.sh >/dev/null
 
 build: deps
 	$(NO_WARNINGS) $(SWIFT) build
