@@ -64,6 +64,9 @@ final class KeyValueDiscovery<Store: KeyValueStore>: Discovery {
         return statistics
     }
 
+    /// For tests: how many wait for the look-up that runs.
+    var lookUpsWaiting: Int { lookUps.withLock { $0?.waiterCount ?? 0 } }
+
     func announce(_ announcement: DiscoveryAnnouncement) {
         state.withLock { $0.core.announce(announcement) }
         news.call()

@@ -12,10 +12,9 @@ struct EtcdMembersTests {
     @Test("a member that is there and does not answer costs its limit of time once; then the next is asked first")
     func hangingMember() async throws {
         let bench = try EtcdBench()
-        let store = try bench.store(limit)
-        _ = try await store.read()
         bench.servers.suspend(0)
         defer { bench.servers.resume(0) }
+        let store = try bench.store(limit)
         var begin = BootClock.now
         // The two that are left may have to choose a leader first.
         try await eventually("answer of the others", within: .seconds(20)) { _ = try await store.read() }

@@ -26,7 +26,7 @@ struct EtcdUserTests {
             try #require(result.isSuccess, "\(result.text)")
         }
         // Asked before and after it wants credentials, the store learns of the change.
-        let store = try bench.store(user)
+        let store = try bench.store(user, timeToLive: 60)
         _ = try await store.read()
         try await servers.control("auth", "enable")
         let hold = try await store.openHold()

@@ -46,7 +46,9 @@ final class EtcdServers: Sendable {
     deinit {
         for index in ports.indices { kill(index) }
         // The members may still be dying: their files go on to be written for a moment.
-        _ = try? ToolCommand.run(["sh", "-c", "rm -rf \"$0\" || { sleep 0.2; rm -rf \"$0\"; }", directory])
+        let remove = "rm -rf \"$@\" || { sleep 0.2; rm -rf \"$@\"; }"
+        let directories = [directory] + (options.authority.map { [$0.directory] } ?? [])
+        _ = try? ToolCommand.run(["sh", "-c", remove, "sh"] + directories)
     }
 
     /// The client addresses, with their scheme.

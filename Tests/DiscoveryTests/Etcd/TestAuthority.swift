@@ -7,6 +7,7 @@ struct TestAuthority: Sendable {
         var key: String
     }
 
+    let directory: String
     /// The authority's certificate.
     let file: String
     let server: Pair
@@ -14,6 +15,7 @@ struct TestAuthority: Sendable {
 
     /// Makes all files in a directory that exists.
     init(in directory: String) throws {
+        self.directory = directory
         file = "\(directory)/ca.pem"
         try Self.openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
