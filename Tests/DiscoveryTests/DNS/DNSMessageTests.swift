@@ -196,7 +196,7 @@ import Testing
         #expect(throws: DNSFault.dataLength(type: 5, 2)) { try DNSMessage(message.bytes) }
     }
 
-    @Test("a hundred thousand damaged messages: each decodes or is a fault, and what decodes can be resolved")
+    @Test("twenty thousand damaged messages: each decodes or is a fault, and what decodes can be resolved")
     func mutations() throws {
         var dice = Dice(seed: 0xD05)
         var seeds: [[UInt8]] = [
@@ -214,7 +214,7 @@ import Testing
         seeds.append(compressed.bytes)
         let question = Self.name("a.lab")
         var decodedCount = 0
-        for _ in 0..<100_000 {
+        for _ in 0..<20_000 {
             var bytes = seeds[Int.random(in: 0..<seeds.count, using: &dice)]
             for _ in 0..<Int.random(in: 1...4, using: &dice) {
                 let place = Int.random(in: 0..<bytes.count, using: &dice)
@@ -233,6 +233,6 @@ import Testing
             }
             #expect(message.answers.allSatisfy { $0.name.text.utf8.count <= 4 * 255 })
         }
-        #expect(decodedCount > 10_000, "damage must not be so bad that nothing is tested")
+        #expect(decodedCount > 2000, "damage must not be so bad that nothing is tested")
     }
 }
