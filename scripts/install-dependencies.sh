@@ -4,9 +4,9 @@ set -euo pipefail
 
 declare -A packages=(
     [build]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config"
-    [lab]="iproute2 curl iputils-ping procps"
+    [lab]="iproute2 curl iputils-ping procps dnsmasq-base etcd-server"
     [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 curl iputils-ping procps
-            libcap2-bin util-linux jq"
+            libcap2-bin util-linux jq dnsmasq-base etcd-server openssl"
 )
 
 missing=()

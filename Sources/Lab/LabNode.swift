@@ -156,7 +156,7 @@ public final class LabNode: Sendable {
 
     // MARK: Log
 
-    public var logText: String { ProcessTable.text(log) }
+    public var logText: String { ProcessTable.text(log, limit: 64 << 20) }
 
     /// The last lines of the log, each marked with the node's number.
     public func logTail(lines count: Int = 25) -> String {
