@@ -82,9 +82,10 @@ extension BootstrapCore {
         guard let current = duties, current.clusterID == record.clusterID else { return }
         let present = current.members.count { $0.isMember }
         if present >= (rules.formedNeedsMajority ? current.agreement.majority : 1) {
-            if !current.committing, now >= current.commitAt {
+            if !current.committing, now >= current.commitAt, mayForm(current.agreement, current.clusterID, now) {
                 duties?.committing = true
-                out.append(.commitFormed(current.clusterID))
+                let deadline = needsClaim(current.agreement) ? claim.heldUntil : nil
+                out.append(.commitFormed(current.clusterID, before: deadline))
             }
             return
         }

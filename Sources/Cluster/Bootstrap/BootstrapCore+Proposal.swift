@@ -93,6 +93,10 @@ extension BootstrapCore {
             foundAlone(now)
             return
         }
+        if options.mode == .claim {
+            advanceClaim(now)
+            return
+        }
         if readinessStale || (readySet != nil && !announcedReady) { evaluateReadiness(now) }
         guard let members = readySet, let at = proposeAt, now >= at, proposer(now) == nil else { return }
         let agreement = Agreement(
@@ -122,7 +126,7 @@ extension BootstrapCore {
         boundAt = now
     }
 
-    private mutating func foundAlone(_ now: BootInstant) {
+    mutating func foundAlone(_ now: BootInstant) {
         let agreement = Agreement(
             proposal: ProposalID(using: &random), clusterName: record.clusterName, expect: 1, founder: record.nodeID,
             members: [

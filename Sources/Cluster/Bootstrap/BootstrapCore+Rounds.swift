@@ -274,6 +274,7 @@ extension BootstrapCore {
     private func whyNotFounding(_ now: BootInstant) -> BootstrapWaiting {
         let several = formedClusters(now)
         if several.count > 1 { return .severalClusters(several) }
+        if options.mode == .claim, !options.nonVoter, let why = whyNotClaimed(now) { return why }
         guard let expect = options.expect else {
             return .noClusterFound(clusterName: record.clusterName, unanswered: knowledge.unanswered(now))
         }

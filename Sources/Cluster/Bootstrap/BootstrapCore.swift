@@ -75,6 +75,7 @@ public struct BootstrapCore: Sendable {
         var noWayBackAfterAdmitting = true
         var acceptedNeverWithdraws = true
         var formedNeedsMajority = true
+        var claimBeforeForming = true
     }
 
     let options: BootstrapOptions
@@ -113,6 +114,11 @@ public struct BootstrapCore: Sendable {
     var backOffUntil = BootInstant(nanoseconds: .min / 4)
     var failedProposals = 0
 
+    // Claiming.
+    var claim = Claim()
+    /// A look-up has succeeded: whoever is registered is known.
+    var hasLookedUp = false
+
     // Founding.
     var nodeRunning = false
     var duties: Duties?
@@ -142,6 +148,20 @@ public struct BootstrapCore: Sendable {
         var kind: Kind
         var at: BootInstant
         var expires: BootInstant
+    }
+
+    /// The right to found, as the store gave it.
+    struct Claim: Sendable {
+        var pending = false
+        var askAt = BootInstant(nanoseconds: .min / 4)
+        /// nil: not ours.
+        var heldUntil: BootInstant?
+        /// For which cluster it was given.
+        var clusterID: ClusterID?
+        /// Whose it is instead.
+        var holder: HostPort?
+        /// Why the store did not say.
+        var failure: String?
     }
 
     /// The founder's collection of promises; lost with the process, and the proposal with it.
@@ -267,6 +287,7 @@ public struct BootstrapCore: Sendable {
             wokenAt = nil
         case .discovered(let addresses):
             lookUpPending = false
+            hasLookedUp = true
             knowledge.setDiscovered(addresses)
             if knowledge.listsChanged {
                 readinessStale = true
@@ -274,6 +295,9 @@ public struct BootstrapCore: Sendable {
                 roundSoon(now)
             }
         case .lookUpFailed: lookUpPending = false
+        case .claimHeld(let clusterID, let until): claimHeld(clusterID, until)
+        case .claimTaken(let address): claimTaken(by: address, now)
+        case .claimFailed(let reason): claimFailed(reason, now)
         case .reply(let id, let address, let reply): received(reply, to: id, from: address, now)
         case .failed(let id, let address, let reason): failed(id, at: address, reason, now)
         case .request(let request, let token): answer(request, token, now)
@@ -338,6 +362,7 @@ public struct BootstrapCore: Sendable {
                 wake = min(wake, member.askAt)
             }
         }
+        if options.mode == .claim, !claim.pending, claim.askAt > now { wake = min(wake, claim.askAt) }
         if let lookAgainAt, lookAgainAt > now { wake = min(wake, lookAgainAt) }
         if let createAgainAt { wake = min(wake, createAgainAt) }
         if case .joining = record.state, !joining.pending, joining.at > now { wake = min(wake, joining.at) }

@@ -10,6 +10,12 @@ public enum BootstrapWaiting: Sendable, Equatable {
     case noMajorityOfKnown(found: [NodeLabel], known: Int, unanswered: [HostPort])
     /// Enough nodes, but not all of them hear each other.
     case notMutual(found: [NodeLabel], connected: Int, expect: Int)
+    /// Nodes with `--bootstrap-expect`, which this one has not: they found.
+    case founders([NodeLabel])
+    /// Another node has the right to found the cluster.
+    case claim(of: HostPort)
+    /// The store that gives the right to found does not answer.
+    case store(reason: String)
     /// Another node is to propose the founding set.
     case proposal(by: NodeLabel)
     /// This node has proposed; some have not agreed yet.
@@ -46,6 +52,16 @@ extension BootstrapWaiting: CustomStringConvertible {
             return
                 "\(found.count) nodes found: \(Self.list(found)), but only \(connected) of the \(expect) needed hear "
                 + "each other: check that each can connect to the cluster port of each"
+        case .founders(let nodes):
+            return
+                "\(Self.list(nodes)) wait for others to found a cluster with, and this node, without --bootstrap-expect, "
+                + "waits to join it: give all nodes the same --bootstrap-expect, or none"
+        case .claim(let holder):
+            return
+                "the leader key names \(holder): waiting for its cluster; if that node is gone, the key lapses by itself "
+                + "within a minute, unless it was written by hand or by another program"
+        case .store(let reason):
+            return "the store that says who founds the cluster cannot be asked: \(reason)"
         case .proposal(let node):
             return "enough nodes found; waiting for \(node) to propose the founding set"
         case .agreement(let missing):

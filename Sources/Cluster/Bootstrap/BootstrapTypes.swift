@@ -8,6 +8,9 @@ public struct BootstrapOptions: Sendable, Equatable {
         case single
         /// `--bootstrap-expect N` with addresses: it joins, or founds with N or more like it.
         case expect(Int)
+        /// A store with check-and-set, and no `--bootstrap-expect`: it joins, or founds a cluster of one once the store has
+        /// given it the right to, which the store gives to one node at a time.
+        case claim
         /// Addresses alone, or a non-voter: it joins and never founds.
         case joinOnly
     }
@@ -41,7 +44,7 @@ public struct BootstrapOptions: Sendable, Equatable {
         switch mode {
         case .single: return 1
         case .expect(let count): return count
-        case .joinOnly: return nil
+        case .claim, .joinOnly: return nil
         }
     }
 }
@@ -76,6 +79,10 @@ public struct BootstrapTiming: Sendable, Equatable {
     public var dissolveAfter: Duration = .seconds(5)
     /// How long an invitation may take: the other starts its dqlite node meanwhile.
     public var inviteTimeout: Duration = .seconds(3)
+    /// Between two questions for the right to found.
+    public var claimRetry: Duration = .milliseconds(1000)
+    /// How much of a claim must be left for a cluster to be formed under it: the commit takes a few milliseconds.
+    public var claimMargin: Duration = .milliseconds(2000)
     /// How long a join may take: the leader brings the new member up to date meanwhile.
     public var joinTimeout: Duration = .seconds(5)
 
@@ -98,6 +105,12 @@ public enum BootstrapEvent: Sendable, Equatable {
     case discovered([HostPort])
     /// `lookUp` failed; what was found before goes on to be used.
     case lookUpFailed(String)
+    /// `claimFounding` succeeded: the right to found is this node's until then.
+    case claimHeld(ClusterID?, until: BootInstant)
+    /// `claimFounding`: the right is that of the node at this address.
+    case claimTaken(by: HostPort)
+    /// `claimFounding` failed; it is tried again.
+    case claimFailed(reason: String)
     /// The answer to a sent request. `from` is the address that it was sent to.
     case reply(PeerRequestID, from: HostPort, PeerReply)
     /// No answer to a sent request within its time, or no connection.
@@ -144,6 +157,9 @@ public enum BootstrapDirective: Sendable, Equatable {
     case respond(PeerReply, token: PeerReplyToken)
     /// Ask discovery. Report `discovered` or `lookUpFailed`.
     case lookUp
+    /// Ask the store for the right to found, or to go on founding this cluster. Report `claimHeld`, `claimTaken` or
+    /// `claimFailed`.
+    case claimFounding(ClusterID?)
     /// Start our dqlite node under this id (after `DataDirectory.prepareRaft`). Report `nodeStarted`. No-op but for the report
     /// when it already runs under this id. Only with `founding` may the id be the bootstrap id on an empty directory.
     case startNode(dqliteID: UInt64, founding: Bool)
@@ -152,8 +168,9 @@ public enum BootstrapDirective: Sendable, Equatable {
     case createDatabase(ClusterID, Agreement)
     /// As the leader: probe the member, add it, assign the role. Idempotent. Report `admitted` or `admitFailed`.
     case admit(FoundingMember, MemberRole, ClusterID)
-    /// As the leader: commit that the cluster is formed. Idempotent. Report `formedCommitted` or `formedFailed`.
-    case commitFormed(ClusterID)
+    /// As the leader: commit that the cluster is formed, unless that time is over. Idempotent. Report `formedCommitted` or
+    /// `formedFailed`.
+    case commitFormed(ClusterID, before: BootInstant?)
     /// Stop our dqlite node if it runs, and empty the raft directory.
     case stopNodeAndWipeRaft
     /// This node belongs to that cluster now. May be said again.

@@ -37,9 +37,13 @@ extension ClusterNode {
         }
     }
 
-    func commitFormed(_ clusterID: ClusterID) {
+    func commitFormed(_ clusterID: ClusterID, before deadline: BootInstant?) {
         Task {
             do {
+                // This process may have been stopped since the decision.
+                if let deadline, BootClock.now >= deadline {
+                    throw PortFailure(reason: .unavailable, text: "the right to found has lapsed meanwhile")
+                }
                 try await store.commitFormed()
                 report(.formedCommitted(clusterID))
             } catch {
@@ -145,6 +149,7 @@ extension ClusterNode {
                     "raft.leader_address": "\(leaderAddress?.description ?? "")",
                 ])
         }
+        announce()
         guard leadership.isLeader else {
             report(.notLeading)
             hearing?.cancel()
@@ -280,6 +285,7 @@ extension ClusterNode {
         return NodeView(
             nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, generation: record.generation,
             address: settings.advertised, clusterName: settings.clusterName, expect: settings.bootstrapOptions.expect,
-            nonVoter: false, phase: facts.current.isFormed ? .formed : .joining, clusterID: record.clusterID)
+            nonVoter: settings.nonVoter, phase: facts.current.isFormed ? .formed : .joining, clusterID: record.clusterID
+        )
     }
 }

@@ -36,6 +36,7 @@ public actor ClusterNode: Service {
     private var timer: Task<Void, Never>?
     /// So that what has not changed is not logged again.
     var lastLogged = Leadership()
+    var lastDiscoveryError: String?
 
     /// What this node waits for, in words; empty when it is a member of a formed cluster.
     private(set) var waitingFor = ""
@@ -98,6 +99,7 @@ public actor ClusterNode: Service {
                 "listen": "\(settings.listen)",
             ])
         onListening()
+        announce()
         let input = self.input
         do {
             try await withGracefulShutdownHandler {
@@ -105,6 +107,10 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
+                    tasks.addTask { [discovery] in
+                        await discovery.run()
+                        try await Task.sleep(for: .seconds(1 << 40))
+                    }
                     try await tasks.next()
                     tasks.cancelAll()
                 }
@@ -121,6 +127,8 @@ public actor ClusterNode: Service {
     private func stop() async {
         isStopping = true
         timer?.cancel()
+        // At once, and beside all else: nobody should be sent to a node that is on its way out.
+        async let withdrawn: Void = discovery.withdraw()
         for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
         pendingAnswers = [:]
         await handOver()
@@ -128,6 +136,7 @@ public actor ClusterNode: Service {
         await store.use(nil)
         await membership.use(nil)
         await stopLocalNode()
+        await withdrawn
         do {
             try await group.shutdownGracefully()
         } catch {
@@ -190,8 +199,10 @@ public actor ClusterNode: Service {
             createDatabase(clusterID, agreement)
         case .admit(let member, let role, let clusterID):
             admitFounder(member, role, clusterID)
-        case .commitFormed(let clusterID):
-            commitFormed(clusterID)
+        case .commitFormed(let clusterID, let deadline):
+            commitFormed(clusterID, before: deadline)
+        case .claimFounding(let clusterID):
+            claimFounding(clusterID)
         case .stopNodeAndWipeRaft:
             await stopLocalNode()
             try data.wipeRaft()
@@ -230,16 +241,6 @@ public actor ClusterNode: Service {
                     note(warning: failure.text)
                 }
                 report(.failed(id, from: target, reason: "\(error)"))
-            }
-        }
-    }
-
-    private func lookUp() {
-        Task {
-            do {
-                report(.discovered(try await discovery.lookUp()))
-            } catch {
-                report(.lookUpFailed("\(error)"))
             }
         }
     }
@@ -328,6 +329,7 @@ public actor ClusterNode: Service {
             $0.clusterID = clusterID.description
             $0.isFormed = formed
         }
+        announce()
         guard formed, !wasFormed else { return }
         logger.notice("this node belongs to a formed cluster", metadata: ["cluster.id": "\(clusterID)"])
         // They were about the way here.

@@ -6,30 +6,46 @@ public struct ClusterSettings: Sendable {
     public var clusterName: String
     /// How many nodes found the cluster together; nil when this node founds alone or only joins.
     public var bootstrapExpect: Int?
-    /// Whether addresses to join were given. Without any, and without `bootstrapExpect`, a node founds a cluster of one.
-    public var hasJoinAddresses: Bool
+    /// How a node without state finds its cluster.
+    public var search: Search
+    /// Replicates, never votes, and never founds.
+    public var nonVoter: Bool
     /// Up to how many voters later nodes become voters: odd, 1...7.
     public var voters: Int
     /// Where the cluster port listens.
     public var listen: HostPort
     /// Where peers reach it.
     public var advertised: HostPort
+    /// Where its API listens, for who finds this node by discovery; nil when that is for the node itself only.
+    public var apiAddress: HostPort?
     /// The node's name for people.
     public var name: String
     /// Virtual addresses that are set when the cluster forms and has none.
     public var initialAddresses: [String]
     public var timing: Timing
 
+    public enum Search: Sendable {
+        /// Nowhere: without `bootstrapExpect` it founds a cluster of one.
+        case nowhere
+        /// At addresses that the discovery names: without `bootstrapExpect` it only joins.
+        case discovery
+        /// The same, and the discovery has a store that says who founds when there is no `bootstrapExpect`.
+        case store
+    }
+
     public init(
-        clusterName: String, bootstrapExpect: Int?, hasJoinAddresses: Bool, voters: Int, listen: HostPort,
-        advertised: HostPort, name: String, initialAddresses: [String] = [], timing: Timing = .lan
+        clusterName: String, bootstrapExpect: Int?, search: Search, nonVoter: Bool = false, voters: Int,
+        listen: HostPort, advertised: HostPort, apiAddress: HostPort? = nil, name: String,
+        initialAddresses: [String] = [], timing: Timing = .lan
     ) {
         self.clusterName = clusterName
         self.bootstrapExpect = bootstrapExpect
-        self.hasJoinAddresses = hasJoinAddresses
+        self.search = search
+        self.nonVoter = nonVoter
         self.voters = voters
         self.listen = listen
         self.advertised = advertised
+        self.apiAddress = apiAddress
         self.name = name
         self.initialAddresses = initialAddresses
         self.timing = timing
@@ -39,12 +55,15 @@ public struct ClusterSettings: Sendable {
 extension ClusterSettings {
     var bootstrapOptions: BootstrapOptions {
         let mode: BootstrapOptions.Mode =
-            switch (bootstrapExpect, hasJoinAddresses) {
+            switch (bootstrapExpect, search) {
+            case _ where nonVoter: .joinOnly
             case (let expect?, _): .expect(expect)
-            case (nil, true): .joinOnly
-            case (nil, false): .single
+            case (nil, .store): .claim
+            case (nil, .discovery): .joinOnly
+            case (nil, .nowhere): .single
             }
-        return BootstrapOptions(mode: mode, clusterName: clusterName, name: name, address: advertised)
+        return BootstrapOptions(
+            mode: mode, clusterName: clusterName, name: name, address: advertised, nonVoter: nonVoter)
     }
 
     var rolePolicy: RolePolicy { RolePolicy(voters: voters, expect: bootstrapExpect) }

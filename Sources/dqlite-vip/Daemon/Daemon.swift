@@ -99,7 +99,7 @@ enum Daemon {
     ) throws -> ClusterNode {
         let clusterSettings = ClusterSettings(
             clusterName: settings.clusterName, bootstrapExpect: settings.bootstrapExpect,
-            hasJoinAddresses: !settings.join.isEmpty, voters: settings.voters, listen: addresses.listen,
+            search: settings.join.isEmpty ? .nowhere : discovery.canClaimFounding ? .store : .discovery, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, name: HostName.current,
             initialAddresses: settings.virtualAddress.map { [$0] } ?? [])
         do {

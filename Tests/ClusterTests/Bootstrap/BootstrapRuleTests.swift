@@ -40,6 +40,23 @@ struct BootstrapRuleTests {
         },
     ]
 
+    @Test("a founder by claim has to ask the store again before its cluster is formed")
+    func claimTwice() {
+        var rules = BootstrapCore.Rules()
+        rules.claimBeforeForming = false
+        for seed in 0..<UInt64(20_000) {
+            var simulation = Simulation(SimSchedule(claiming: seed), rules: rules, onlyClusters: true)
+            do {
+                _ = try simulation.run()
+            } catch let error as Simulation.Violation where error.description.hasPrefix("I1") {
+                return
+            } catch {
+                continue
+            }
+        }
+        Issue.record("no run broke an invariant")
+    }
+
     @Test("each safety rule is needed", arguments: faults)
     func needed(fault: Fault) {
         var rules = BootstrapCore.Rules()

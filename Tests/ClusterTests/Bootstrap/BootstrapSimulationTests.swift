@@ -11,6 +11,7 @@ import Testing
 struct BootstrapSimulationTests {
     static let schedules = Environment.number("DQLITE_VIP_SIM_SCHEDULES") ?? 20_000
     static let seed = Environment.number("DQLITE_VIP_SIM_SEED")
+    static let claimSeed = Environment.number("DQLITE_VIP_SIM_CLAIM_SEED")
     /// Tests run in parallel, so that this many cores can be used.
     static let slices: UInt64 = 8
 
@@ -32,6 +33,23 @@ struct BootstrapSimulationTests {
         #expect(Double(stuck) <= 0.05 * Double(end - first), "too many runs lost a disk that they needed")
     }
 
+    @Test("nodes that expect nobody end in one cluster when a store says who founds", arguments: 0..<slices)
+    func claims(slice: UInt64) throws {
+        guard Self.seed == nil else { return }
+        var formed = 0
+        let count = Self.schedules / 4 / Self.slices
+        for seed in slice * count..<(slice + 1) * count {
+            do {
+                var simulation = Simulation(SimSchedule(claiming: seed))
+                if case .formed = try simulation.run() { formed += 1 }
+            } catch {
+                Issue.record("claiming, seed \(seed): \(error); DQLITE_VIP_SIM_CLAIM_SEED=\(seed) prints the run")
+                return
+            }
+        }
+        #expect(Double(formed) >= 0.9 * Double(count), "the store took too many clusters for dead")
+    }
+
     @Test("a node that waited for the others for an hour forms one cluster with them, within the same two seconds")
     func earlyBird() throws {
         let hour: Int64 = 3_600_000_000_000
@@ -50,10 +68,16 @@ struct BootstrapSimulationTests {
         #expect(schedules.prefix(3).count == 3)
     }
 
-    @Test("one seed, with its trace", .enabled(if: seed != nil))
+    @Test("one seed, with its trace", .enabled(if: seed != nil || claimSeed != nil))
     func oneSeed() throws {
-        guard let seed = Self.seed else { return }
-        let schedule = SimSchedule(seed: seed)
+        let schedule: SimSchedule
+        if let seed = Self.seed {
+            schedule = SimSchedule(seed: seed)
+        } else if let seed = Self.claimSeed {
+            schedule = SimSchedule(claiming: seed)
+        } else {
+            return
+        }
         print(schedule)
         var simulation = Simulation(schedule, trace: { print($0) })
         print(try simulation.run())

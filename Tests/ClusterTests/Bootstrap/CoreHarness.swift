@@ -176,6 +176,7 @@ extension [BootstrapDirective] {
             case .createDatabase: "create database"
             case .admit(let member, let role, _): "admit \(member.address.host) as \(role)"
             case .commitFormed: "commit formed"
+            case .claimFounding(let clusterID): clusterID == nil ? "claim" : "claim for the cluster"
             case .stopNodeAndWipeRaft: "stop and wipe"
             case .becameMember(_, let formed): formed ? "member of a formed cluster" : "member"
             case .waiting: "waiting"

@@ -65,6 +65,7 @@ struct SimChecker {
         if old.state == new.state { return true }
         switch (old.state, new.state) {
         case (.fresh, .agreed): return true
+        case (.fresh, .founding(let agreement, _, .creating)): return agreement.members.count == 1
         case (.fresh, .joining(_, nil, false)), (.withdrawn, .joining(_, nil, false)): return true
         case (.agreed(let before), .agreed(let after)):
             // Only the founder's own, to which not all have agreed.
@@ -128,7 +129,7 @@ struct SimChecker {
 
     /// A cluster has just been formed.
     func formed(_ group: Int, _ world: Simulation) throws {
-        let formed = world.raft.groups.indices.filter { world.raft.groups[$0].formed }
+        let formed = world.raft.groups.indices.filter { world.isFormed($0) }
         if formed.count > 1 {
             throw violation("I1: \(formed.count) clusters are formed: groups \(formed)")
         }
@@ -145,9 +146,16 @@ struct SimChecker {
 }
 
 extension Simulation {
+    /// A formed cluster that the store has not taken for dead.
+    func isFormed(_ index: Int) -> Bool {
+        let group = raft.groups[index]
+        return group.formed && !store.lapsed.contains { $0 == group.clusterID }
+    }
+
     /// All that are up say that they are in the one formed cluster: so they must be.
     func checkEnd() throws {
-        guard let group = raft.groups.firstIndex(where: \.formed) else {
+        let said = hosts.first { !$0.dead }?.record?.clusterID
+        guard let group = raft.groups.firstIndex(where: { $0.formed && $0.clusterID == said }) else {
             throw Violation(seed: schedule.seed, description: "nodes say formed, and no cluster is")
         }
         for index in hosts.indices where !hosts[index].dead {

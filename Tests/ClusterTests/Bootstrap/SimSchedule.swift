@@ -31,6 +31,10 @@ struct SimSchedule {
     var wipes = 0
     var raftWipes = 0
     var timing: BootstrapTiming
+    /// No node expects others: a store says who founds.
+    var claims = false
+    /// Nanoseconds.
+    var longestDowntime: UInt64 = 150_000_000
     /// The times of production although there are faults.
     var patient = false
 
@@ -50,6 +54,8 @@ struct SimSchedule {
         timing.inviteTimeout = .milliseconds(150)
         timing.joinTimeout = .milliseconds(300)
         timing.lookUp = .milliseconds(200)
+        timing.claimRetry = .milliseconds(100)
+        timing.claimMargin = .milliseconds(100)
         return timing
     }
 
@@ -60,6 +66,33 @@ struct SimSchedule {
     /// (`dissolveAfter`), a back-off.
     var bound: Int64 {
         isFaultless ? 2_000_000_000 : patient ? 12_000_000_000 : 3_000_000_000
+    }
+
+    /// Two to five nodes that are told of a store and of no number; processes that stay away for longer than the store
+    /// waits, slow and lost questions, one-way partitions.
+    init(claiming seed: UInt64) {
+        self.init(seed: seed)
+        var random = BootstrapRandom(seed: seed ^ 0xC1A1)
+        let count = 2 + Int(random.below(4))
+        let faulty = random.below(10) > 0
+        claims = true
+        smallWorld = true
+        expect = 1
+        wipes = 0
+        raftWipes = 0
+        deadAddresses = 0
+        nodes = (0..<count).map { _ in Node(mode: .claim, startsAt: Int64(random.below(80_000_000))) }
+        timing = Self.impatience
+        patient = false
+        guard faulty else {
+            (loss, duplication, slow, crashes, partitions) = (0, 0, 0, 0, 0)
+            calmAt = nodes.map(\.startsAt).max() ?? 0
+            return
+        }
+        calmAt = 400_000_000 + Int64(random.below(2_000_000_000))
+        loss = random.below(200)
+        crashes = random.below(600)
+        longestDowntime = [150_000_000, 1_500_000_000][Int(random.below(2))]
     }
 
     /// - Parameters:

@@ -19,6 +19,8 @@ struct Simulation {
         case formed(Int64)
         /// Waits for a disk that was lost for ever in the one window in which that matters.
         case stuckForLostDisk(why: String)
+        /// The store took a formed cluster for dead, and another was founded.
+        case lapsed
     }
 
     /// A host: its disk, and the process on it when it runs.
@@ -51,6 +53,7 @@ struct Simulation {
         case admit(FoundingMember, ClusterID, host: Int, incarnation: Int)
         case commitFormed(ClusterID, host: Int, incarnation: Int)
         case admitJoiner(JoinRequest, Envelope)
+        case claim(ClusterID?, host: Int, incarnation: Int, askedAt: Int64, answers: Bool)
     }
 
     struct Envelope {
@@ -70,6 +73,7 @@ struct Simulation {
     var queue = SimQueue()
     var hosts: [Host] = []
     var raft = SimRaft()
+    var store = SimStore()
     var messages: [Message?] = []
     var freeSlots: [Int] = []
     var tokens: [Envelope] = []
@@ -117,7 +121,7 @@ struct Simulation {
                 try checkEnd()
                 return .formed(now - schedule.calmAt)
             }
-            if now > schedule.calmAt + schedule.bound { return try overdue() }
+            if now > schedule.calmAt + schedule.bound { return store.lapsed.isEmpty ? try overdue() : .lapsed }
         }
         throw Violation(seed: schedule.seed, description: "the simulation ran out of events")
     }
@@ -185,6 +189,7 @@ struct Simulation {
         case .raftTick:
             queue.add(now + 30_000_000, .raftTick, 0)
             try tickRaft()
+            if schedule.claims { reportLeaders() }
         case .partition:
             if !calm { partition(entry.subject) }
         case .heal:
@@ -280,7 +285,8 @@ struct Simulation {
         for group in raft.groups.indices where raft.groups[group].leader == index { raft.groups[group].leader = nil }
         hosts[index].incarnation += 1
         queue.add(
-            now + 1_000_000 + Int64(random.below(150_000_000)), .startProcess, index, hosts[index].incarnation)
+            now + 1_000_000 + Int64(random.below(schedule.longestDowntime)), .startProcess, index,
+            hosts[index].incarnation)
     }
 
     mutating func step(_ index: Int, _ event: BootstrapEvent) throws {
@@ -308,8 +314,12 @@ struct Simulation {
         case .respond(let reply, let token):
             respond(reply, tokens[Int(token)])
         case .lookUp:
+            var found = hosts[index].discovers
+            if let holder = store.key?.holder, !found.contains(hosts[holder].address) {
+                found.append(hosts[holder].address)
+            }
             post(
-                .event(.discovered(hosts[index].discovers), host: index, incarnation: hosts[index].incarnation),
+                .event(.discovered(found), host: index, incarnation: hosts[index].incarnation),
                 1_000_000)
         case .startNode(let dqliteID, let founding):
             try startNode(index, dqliteID, founding)
@@ -317,7 +327,10 @@ struct Simulation {
             post(.create(clusterID, agreement, host: index, incarnation: hosts[index].incarnation), operationTime())
         case .admit(let member, _, let clusterID):
             post(.admit(member, clusterID, host: index, incarnation: hosts[index].incarnation), operationTime())
-        case .commitFormed(let clusterID):
+        case .claimFounding(let clusterID):
+            claim(index, clusterID)
+        case .commitFormed(let clusterID, let deadline):
+            if let deadline, now >= deadline.nanoseconds { return }
             post(.commitFormed(clusterID, host: index, incarnation: hosts[index].incarnation), operationTime())
         case .stopNodeAndWipeRaft:
             hosts[index].nodeRuns = false
@@ -419,6 +432,8 @@ struct Simulation {
             if hosts[host].incarnation == incarnation { try commitFormed(clusterID, host) }
         case .admitJoiner(let join, let envelope):
             try admitJoiner(join, envelope)
+        case .claim(let clusterID, let host, let incarnation, let askedAt, let answers):
+            answerClaim(clusterID, host, incarnation, askedAt: askedAt, answers: answers)
         }
     }
 
