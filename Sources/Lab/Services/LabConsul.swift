@@ -7,15 +7,7 @@ import Synchronization
 ///
 /// The product reaches it at `Network.serviceAddress(0)`: port 8500 for HTTP, or 8501 for HTTPS when there are
 /// certificates. The test's own requests go to port 8500 on loopback.
-public final class LabConsul: Sendable {
-    /// What the agent holds under a key.
-    public struct Entry: Equatable, Sendable {
-        public var value: String
-        /// The session that holds the key; nil for none.
-        public var session: String?
-        public var modifiedAt: UInt64
-    }
-
+public final class LabConsul: LabStore {
     /// The token that may do everything; agents without access control take any.
     public static let managementToken = "6f9d5b7c-6f5d-4a60-9a20-3b1a5d1f6a11"
     /// Names the program when it is not in PATH.
@@ -44,9 +36,13 @@ public final class LabConsul: Sendable {
     /// Where the product reaches it, as Consul's `address` takes it: without scheme.
     public var address: String { "\(Network.serviceAddress(0)):\(certificates == nil ? 8500 : 8501)" }
 
+    public var mode: String { "consul-kv" }
+    public var configuration: String { #"{"address":"\#(address)"}"# }
+
+    public func path(_ discoKey: String, _ rest: String) -> String { "\(discoKey)/\(rest)" }
+
     // MARK: Process
 
-    /// Starts it, and waits until it takes writes.
     public func start() async throws {
         try writeFile(String(decoding: JSONEncoder().encode(settings), as: UTF8.self), to: settingsFile)
         try agent.start([program, "agent", "-config-file", settingsFile, "-log-level", "warn"])
@@ -56,13 +52,11 @@ public final class LabConsul: Sendable {
         }
     }
 
-    /// Kills it: connections end, sessions stay on its disk.
     public func kill() async throws { try await agent.end(SIGKILL) }
 
     public func freeze() { agent.signal(SIGSTOP) }
     public func thaw() { agent.signal(SIGCONT) }
 
-    /// Removes all that the stopped agent knows.
     public func wipe() { FileTree.remove(data) }
 
     private var data: String { "\(agent.directory)/data" }
@@ -125,22 +119,20 @@ public final class LabConsul: Sendable {
 
     // MARK: Keys
 
-    public func get(_ key: String) async throws -> Entry? {
+    public func get(_ key: String) async throws -> StoreEntry? {
         let response = try await ask("GET", "/v1/kv/\(key)", accepting: [200, 404])
         return response.status == 404 ? nil : try decode([KeyValue].self, response).first?.entry
     }
 
-    /// All keys that begin with `prefix`, and what they hold.
-    public func all(_ prefix: String) async throws -> [String: Entry] {
+    public func all(_ prefix: String) async throws -> [String: StoreEntry] {
         let response = try await ask("GET", "/v1/kv/\(prefix)?recurse=true", accepting: [200, 404])
         guard response.status == 200 else { return [:] }
         return Dictionary(
             uniqueKeysWithValues: try decode([KeyValue].self, response).map { ($0.Key, $0.entry) })
     }
 
-    /// Writes a key, under a session when one is named.
-    public func put(_ key: String, _ value: String, session: String? = nil) async throws {
-        let path = "/v1/kv/\(key)" + (session.map { "?acquire=\($0)" } ?? "")
+    public func put(_ key: String, _ value: String, hold: String?) async throws {
+        let path = "/v1/kv/\(key)" + (hold.map { "?acquire=\($0)" } ?? "")
         guard try await ask("PUT", path, body: value).text.hasPrefix("true") else {
             throw LabError("Consul did not write \(key)")
         }
@@ -148,8 +140,7 @@ public final class LabConsul: Sendable {
 
     public func delete(_ key: String) async throws { _ = try await ask("DELETE", "/v1/kv/\(key)") }
 
-    /// A session that nobody renews; its keys go with it.
-    public func createSession(seconds: Int) async throws -> String {
+    public func openHold(seconds: Int) async throws -> String {
         struct Created: Decodable { var ID: String }
         let body = #"{"TTL":"\#(seconds)s","Behavior":"delete","LockDelay":"0s"}"#
         return try decode(Created.self, try await ask("PUT", "/v1/session/create", body: body)).ID
@@ -217,9 +208,10 @@ public final class LabConsul: Sendable {
         var Session: String?
         var ModifyIndex: UInt64
 
-        var entry: Entry {
+        var entry: StoreEntry {
             let bytes = Value.flatMap { Data(base64Encoded: $0) } ?? Data()
-            return Entry(value: String(decoding: bytes, as: UTF8.self), session: Session, modifiedAt: ModifyIndex)
+            return StoreEntry(
+                value: String(decoding: bytes, as: UTF8.self), hold: Session, modifiedAt: ModifyIndex)
         }
     }
 }

@@ -6,17 +6,7 @@ import Synchronization
 /// An etcd of one or three members, each on an address of its own, with keys that a test reads and writes.
 ///
 /// The test's own requests go to a listener on loopback, without TLS, so that they work whatever the product is told.
-public final class LabEtcd: Sendable {
-    /// What a member holds under a key.
-    public struct Entry: Equatable, Sendable {
-        public var value: String
-        /// 0 without a lease.
-        public var lease: Int64
-        /// How often the key was written since it was made.
-        public var version: Int64
-        public var modifiedAt: Int64
-    }
-
+public final class LabEtcd: LabStore {
     private let members: [ServiceProcess]
     private let certificates: LabCertificates?
     private let requiresClientCertificate: Bool
@@ -35,6 +25,11 @@ public final class LabEtcd: Sendable {
         self.certificates = certificates
         self.requiresClientCertificate = requiresClientCertificate
     }
+
+    public var mode: String { "etcd-kv" }
+    public var configuration: String { #"{"endpoints":\#(endpoints)}"# }
+
+    public func path(_ discoKey: String, _ rest: String) -> String { "/\(discoKey)/\(rest)" }
 
     /// Where clients reach the members.
     public var endpoints: [String] { members.indices.map { endpoint($0) } }
@@ -57,18 +52,16 @@ public final class LabEtcd: Sendable {
         try await answering(member)
     }
 
-    /// Kills all members, or one, with SIGKILL: no connection is closed in order.
-    public func kill(member: Int? = nil) async throws {
-        for (index, process) in members.enumerated() where member == nil || member == index {
-            try await process.end(SIGKILL)
-        }
+    public func kill() async throws {
+        for process in members { try await process.end(SIGKILL) }
     }
 
-    /// Stops the members with SIGSTOP: connections stay, and nothing answers.
+    /// Kills one member.
+    public func kill(member: Int) async throws { try await members[member].end(SIGKILL) }
+
     public func freeze() { members.forEach { $0.signal(SIGSTOP) } }
     public func thaw() { members.forEach { $0.signal(SIGCONT) } }
 
-    /// Removes all that the stopped members know: users and passwords too.
     public func wipe() {
         for process in members { FileTree.remove(data(process)) }
         credentials.withLock { $0 = nil }
@@ -108,19 +101,18 @@ public final class LabEtcd: Sendable {
 
     // MARK: Keys
 
-    public func get(_ key: String) async throws -> Entry? {
+    public func get(_ key: String) async throws -> StoreEntry? {
         try await range(Range(key: Self.encoded(key), rangeEnd: nil)).first?.entry
     }
 
-    /// All keys that begin with `prefix`, and what they hold.
-    public func all(_ prefix: String) async throws -> [String: Entry] {
+    public func all(_ prefix: String) async throws -> [String: StoreEntry] {
         // A zero byte as the first key and as the end means all keys.
         let request = Range(key: Self.encoded(prefix.isEmpty ? "\0" : prefix), rangeEnd: Self.encodedEnd(of: prefix))
         return Dictionary(uniqueKeysWithValues: try await range(request).map { (Self.decoded($0.key), $0.entry) })
     }
 
-    public func put(_ key: String, _ value: String, lease: Int64 = 0) async throws {
-        let request = Put(key: Self.encoded(key), value: Self.encoded(value), lease: String(lease))
+    public func put(_ key: String, _ value: String, hold: String?) async throws {
+        let request = Put(key: Self.encoded(key), value: Self.encoded(value), lease: hold ?? "0")
         try await ask("kv/put", request, as: Nothing.self)
     }
 
@@ -128,11 +120,8 @@ public final class LabEtcd: Sendable {
         try await ask("kv/deleterange", Range(key: Self.encoded(key), rangeEnd: nil), as: Nothing.self)
     }
 
-    /// A lease that nobody renews.
-    public func grantLease(seconds: Int) async throws -> Int64 {
-        let granted = try await ask("lease/grant", ["TTL": String(seconds)], as: Granted.self)
-        guard let lease = Int64(granted.ID) else { throw LabError("etcd gave the lease \"\(granted.ID)\"") }
-        return lease
+    public func openHold(seconds: Int) async throws -> String {
+        try await ask("lease/grant", ["TTL": String(seconds)], as: Granted.self).ID
     }
 
     /// Switches authentication on: root with `password`, and the user "vip" with the same, who may read and write below
@@ -227,17 +216,14 @@ public final class LabEtcd: Sendable {
             var key: String
             var value: String?
             var lease: String?
-            var version: String?
             var modRevision: String?
             enum CodingKeys: String, CodingKey {
-                case key, value, lease, version
+                case key, value, lease
                 case modRevision = "mod_revision"
             }
-            var entry: Entry {
-                func number(_ text: String?) -> Int64 { text.flatMap { Int64($0) } ?? 0 }
-                return Entry(
-                    value: LabEtcd.decoded(value), lease: number(lease), version: number(version),
-                    modifiedAt: number(modRevision))
+            var entry: StoreEntry {
+                StoreEntry(
+                    value: LabEtcd.decoded(value), hold: lease, modifiedAt: modRevision.flatMap { UInt64($0) } ?? 0)
             }
         }
         var kvs: [KeyValue]?
