@@ -85,9 +85,11 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: strict),
-        .testTarget(name: "CurlTests", dependencies: ["Curl", "Platform"], swiftSettings: strict),
+        .testTarget(name: "CurlTests", dependencies: ["Curl", "Lab", "Platform"], swiftSettings: strict),
         .testTarget(name: "DqliteTests", dependencies: ["Dqlite", "Platform"] + nio, swiftSettings: strict),
-        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "Lab", "Platform", logging], swiftSettings: strict),
+        .testTarget(
+            name: "DiscoveryTests", dependencies: ["Curl", "Discovery", "Lab", "Platform", logging],
+            swiftSettings: strict),
         .testTarget(
             name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
             swiftSettings: strict),

@@ -3,7 +3,7 @@ import FoundationEssentials
 import Glibc
 public import Platform
 
-/// The API of a daemon, as the command line and tests use it. Each call is one connection, on a thread of its own.
+/// The API of a daemon, as the command line and tests use it. Each call is one connection, which is closed after it.
 public struct APIClient: Sendable {
     /// Where the daemon's API listens.
     public let address: HostPort

@@ -1,4 +1,3 @@
-import Glibc
 import Hummingbird
 import HummingbirdCore
 public import Logging
@@ -6,6 +5,7 @@ import NIOCore
 import NIOPosix
 public import Platform
 public import ServiceLifecycle
+import Synchronization
 
 /// The HTTP API of one node.
 public struct APIServer: Service, CustomStringConvertible {
@@ -33,19 +33,11 @@ public struct APIServer: Service, CustomStringConvertible {
     /// Serves until it is cancelled or shut down gracefully. Then it refuses new connections at once and gives requests
     /// in progress `APILimits.drainTime`.
     ///
-    /// - Throws: `APIBindError` when it cannot listen.
+    /// - Throws: `APIBindError` when it cannot listen, also after waiting a little for a port that is taken.
     public func run() async throws {
-        let application = makeApplication()
-        let drainTime = limits.drainTime
         do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await application.run() }
-                group.addTask {
-                    try await gracefulShutdown()
-                    try await Task.sleep(for: drainTime, clock: .continuous)
-                }
-                defer { group.cancelAll() }
-                try await group.next()
+            try await Listening.whenFree(errno: { ($0 as? IOError)?.errnoCode }) {
+                if !Task.isShuttingDownGracefully { try await serve() }
             }
         } catch let error as IOError {
             throw APIBindError(bind, errno: error.errnoCode)
@@ -57,11 +49,35 @@ public struct APIServer: Service, CustomStringConvertible {
         }
     }
 
+    /// One life of the application. The framework takes a cancellation for a failure of its own and logs errors that are
+    /// none, so it is told to stop in order whatever the reason, and is cancelled only when requests hang.
+    private func serve() async throws {
+        let group = ServiceGroup(configuration: .init(services: [makeApplication()], logger: frameworkLogger))
+        let serving = Task.detached { try await group.run() }
+        let isStopping = Atomic<Bool>(false)
+        let stop: @Sendable () -> Void = { [drainTime = limits.drainTime] in
+            isStopping.store(true, ordering: .relaxed)
+            Task {
+                await group.triggerGracefulShutdown()
+                try? await Task.sleep(for: drainTime, clock: .continuous)
+                serving.cancel()
+            }
+        }
+        do {
+            try await withTaskCancellationHandler {
+                try await withGracefulShutdownHandler { try await serving.value } onGracefulShutdown: { stop() }
+            } onCancel: {
+                stop()
+            }
+        } catch {
+            guard isStopping.load(ordering: .relaxed) else { throw error }
+            logger.debug("the API ended while it was stopping", metadata: ["error": "\(error)"])
+        }
+    }
+
     /// The application as `run` runs it; tests drive it without a socket.
     func makeApplication() -> some ApplicationProtocol {
-        var serverLogger = logger
-        // What the framework says at info is said below in our own words.
-        if serverLogger.logLevel == .info { serverLogger.logLevel = .notice }
+        let serverLogger = frameworkLogger
         let (bind, logger, onListening) = (bind, logger, onListening)
         return Application(
             router: APIRoutes(control: control, limits: limits, logger: logger).makeRouter(),
@@ -82,6 +98,13 @@ public struct APIServer: Service, CustomStringConvertible {
             },
             logger: serverLogger)
     }
+
+    /// What the framework says at info is said in our own words.
+    private var frameworkLogger: Logger {
+        var framework = logger
+        if framework.logLevel == .info { framework.logLevel = .notice }
+        return framework
+    }
 }
 
 /// The API cannot listen where it was told to.
@@ -97,18 +120,7 @@ public struct APIBindError: Error, Hashable, Sendable, CustomStringConvertible {
 
     init(_ address: HostPort, errno code: Int32) {
         let text = SystemError.text(of: code)
-        let remedy =
-            switch code {
-            case EADDRINUSE:
-                "another process listens there: \"ss -ltnp sport = :\(address.port)\" shows which; "
-                    + "stop it or give --bind-http another port"
-            case EADDRNOTAVAIL:
-                "this host has no such address (\"ip -brief address\" shows those it has): correct --bind-http"
-            case EACCES:
-                "ports below 1024 need CAP_NET_BIND_SERVICE: give --bind-http a port from 1024 on"
-            default:
-                "correct --bind-http"
-            }
+        let remedy = Listening.remedy(for: code, port: address.port, flag: "--bind-http") ?? "correct --bind-http"
         self.init(address, reason: "\(text) (errno \(code)): \(remedy)")
     }
 

@@ -172,37 +172,53 @@ public struct AddressReport: Hashable, Sendable, Codable {
 
 /// How this node looks for others.
 public struct DiscoveryReport: Hashable, Sendable, Codable {
-    /// "static", "dns", ..., or "none" when there is nothing to ask.
+    /// "static", "dns", "static+dns", ..., or "none" when there is nothing to ask.
     public var mode: String
+    /// `--disco-key`; null when the mode makes no use of it.
+    public var key: String?
     /// When a look-up last gave an answer; null before the first.
     public var lastContact: WallTime?
     public var lastAddresses: [String]
     /// What went wrong in the last look-up; null when nothing did.
     public var lastError: String?
+    /// Whether others can find this node there; null when the mode has nothing to be found in.
+    public var isRegistered: Bool?
+    /// Why what this node tells of itself is not, or not all, to be found there; null when it is.
+    public var announceError: String?
 
     public init(
-        mode: String, lastContact: WallTime? = nil, lastAddresses: [String] = [], lastError: String? = nil
+        mode: String, key: String? = nil, lastContact: WallTime? = nil, lastAddresses: [String] = [],
+        lastError: String? = nil, isRegistered: Bool? = nil, announceError: String? = nil
     ) {
         self.mode = mode
+        self.key = key
         self.lastContact = lastContact
         self.lastAddresses = lastAddresses
         self.lastError = lastError
+        self.isRegistered = isRegistered
+        self.announceError = announceError
     }
 
     private enum CodingKeys: String, CodingKey {
         case mode
+        case key
         case lastContact = "last_contact"
         case lastAddresses = "last_addresses"
         case lastError = "last_error"
+        case isRegistered = "registered"
+        case announceError = "announce_error"
     }
 
     // Written out for the nulls: who reads a status finds the same fields in it each time.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(mode, forKey: .mode)
+        try container.encode(key, forKey: .key)
         try container.encode(lastContact, forKey: .lastContact)
         try container.encode(lastAddresses, forKey: .lastAddresses)
         try container.encode(lastError, forKey: .lastError)
+        try container.encode(isRegistered, forKey: .isRegistered)
+        try container.encode(announceError, forKey: .announceError)
     }
 }
 

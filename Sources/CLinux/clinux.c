@@ -8,8 +8,6 @@ int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0
 
 int clinux_unshare_network(void) { return unshare(CLONE_NEWNET); }
 
-int clinux_enter_network(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
-
 int clinux_drop_thread_capabilities(void) {
     // capset(2): version 3 takes two sets of 32 bits; process 0 is the calling thread.
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

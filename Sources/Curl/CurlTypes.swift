@@ -15,6 +15,8 @@ public struct CurlRequest: Sendable {
     public var credentials: Credentials?
     public var tls: TLS
     public var proxy: Proxy
+    /// A socket's path, to which the request goes whatever host the URL names; nil: to that host.
+    public var unixSocket: String?
 
     /// HTTP basic authentication (RFC 7617).
     public struct Credentials: Hashable, Sendable {
@@ -28,9 +30,13 @@ public struct CurlRequest: Sendable {
     }
 
     public enum Proxy: Hashable, Sendable {
-        /// As http_proxy, https_proxy, all_proxy and no_proxy say; see curl(1).
+        /// As http_proxy, https_proxy, all_proxy and no_proxy say, see curl(1); none for this host itself, to which no proxy
+        /// leads: "localhost" and addresses of loopback.
         case environment
         case none
+        /// This one, whatever the environment says. http://host:port, with credentials if it wants some; or another scheme
+        /// that curl(1) knows.
+        case url(String)
     }
 
     /// How a server is verified and what it is shown. File names, read at each new connection; or texts in PEM.
@@ -46,7 +52,8 @@ public struct CurlRequest: Sendable {
         public var authorityDirectory: String?
         public var certificate: Material?
         public var key: Material?
-        /// The name that the server's certificate must have and that is sent as SNI; nil: that in the URL.
+        /// The name that the server's certificate must have and that is sent as SNI; nil: that in the URL. The request
+        /// goes to the URL's host all the same; only no_proxy of the environment is compared with this name.
         public var serverName: String?
         public var verifiesServer: Bool
 
@@ -66,7 +73,8 @@ public struct CurlRequest: Sendable {
     public init(
         _ method: String = "GET", _ url: String, headers: [(name: String, value: String)] = [], body: [UInt8]? = nil,
         connectTime: Duration = .seconds(3), totalTime: Duration = .seconds(10), answerBytes: Int = 8 << 20,
-        credentials: Credentials? = nil, tls: TLS = TLS(), proxy: Proxy = .environment
+        credentials: Credentials? = nil, tls: TLS = TLS(), proxy: Proxy = .environment,
+        unixSocket: String? = nil
     ) {
         self.method = method
         self.url = url
@@ -78,6 +86,7 @@ public struct CurlRequest: Sendable {
         self.credentials = credentials
         self.tls = tls
         self.proxy = proxy
+        self.unixSocket = unixSocket
     }
 }
 
@@ -113,7 +122,7 @@ public struct CurlFailure: Error, Hashable, Sendable, CustomStringConvertible {
     public var code: Code
     /// The errno of the connection attempt; 0 when there was none.
     public var errno: Int32
-    /// libcurl's words.
+    /// libcurl's words, on one line, without passwords.
     public var text: String
 
     public init(code: Code, errno: Int32 = 0, text: String) {

@@ -12,11 +12,18 @@ public protocol DiscoveryBackend: Discovery {
     /// The value of `--disco-mode`.
     static var mode: String { get }
 
+    /// Whether `--disco-key` means anything to it.
+    static var usesKey: Bool { get }
+
     /// Reads all fields that the mode knows; what is wrong with them is noted in `fields`. No I/O.
     static func configuration(from fields: inout ConfigurationFields) -> Configuration
 
     /// - Throws: `DiscoveryError` when the configuration cannot work on this host: a file is missing, say.
     init(_ configuration: Configuration, _ context: DiscoveryContext) throws
+}
+
+extension DiscoveryBackend {
+    public static var usesKey: Bool { true }
 }
 
 /// What a backend knows of the node that it works for.

@@ -1,12 +1,21 @@
 /// The modes that `--disco-mode` knows, besides "static", which is `--join`.
 public enum DiscoveryRegistry {
     /// One line for each backend.
-    static let backends: [any DiscoveryBackend.Type] = []
+    static let backends: [any DiscoveryBackend.Type] = [
+        KeyValueDiscovery<ConsulStore>.self,
+        KeyValueDiscovery<EtcdStore>.self,
+        MulticastDiscovery.self,
+    ]
 
     public static let staticMode = "static"
 
     /// All values of `--disco-mode`.
     public static var modes: [String] { [staticMode] + backends.map { $0.mode } }
+
+    /// Whether `--disco-key` means anything to a mode.
+    public static func usesKey(_ mode: String) -> Bool {
+        backends.first { $0.mode == mode }?.usesKey ?? false
+    }
 
     /// What is wrong with a configuration for a mode, each a sentence; and which of its fields have no effect here.
     ///

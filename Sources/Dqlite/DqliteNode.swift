@@ -1,5 +1,4 @@
 import CDqlite
-import Glibc
 import Platform
 import Synchronization
 
@@ -141,21 +140,10 @@ public final class DqliteNode: Sendable {
 
 /// Runs blocking work on a thread made for it, so that the cooperative pool keeps its threads.
 private func onOwnThread<T: Sendable>(_ work: @escaping @Sendable () -> T) async -> T {
-    await withCheckedContinuation { continuation in
-        let job = Unmanaged.passRetained(ThreadJob { continuation.resume(returning: work()) })
-        var thread = pthread_t()
-        let failure = pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<ThreadJob>.fromOpaque(argument).takeRetainedValue().run() }
-                return nil
-            }, job.toOpaque())
+    do {
+        return try await BlockingThread.run(named: "dqlite-node", work)
+    } catch {
         // Without a thread (EAGAIN: a limit of the system) it is better to block a pool thread than to do nothing.
-        if failure == 0 { pthread_detach(thread) } else { job.takeRetainedValue().run() }
+        return work()
     }
-}
-
-private final class ThreadJob: Sendable {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
 }

@@ -71,19 +71,6 @@ public struct HostPort: Hashable, Sendable, Comparable, CustomStringConvertible 
     }
 }
 
-extension HostPort: Codable {
-    public init(from decoder: any Decoder) throws {
-        let text = try decoder.singleValueContainer().decode(String.self)
-        do {
-            self = try HostPort(parsing: text)
-        } catch {
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: error.description))
-        }
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(description)
-    }
+extension HostPort: TextCodable {
+    public init(codedText text: String) throws { try self.init(parsing: text) }
 }

@@ -69,18 +69,9 @@ public struct IPAddress: Hashable, Sendable, Comparable, CustomStringConvertible
     public var isLimitedBroadcast: Bool { family == .v4 && bytes.allSatisfy { $0 == 255 } }
 }
 
-extension IPAddress: Codable {
-    public init(from decoder: any Decoder) throws {
-        let text = try decoder.singleValueContainer().decode(String.self)
-        guard let address = IPAddress(text) else {
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "\"\(text)\" is not an IP address"))
-        }
+extension IPAddress: TextCodable {
+    public init(codedText text: String) throws {
+        guard let address = IPAddress(text) else { throw NotTheText(text: text, expected: "an IP address") }
         self = address
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(description)
     }
 }

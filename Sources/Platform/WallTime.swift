@@ -65,18 +65,11 @@ public struct WallTime: Hashable, Sendable, Comparable, CustomStringConvertible 
     }
 }
 
-extension WallTime: Codable {
-    public init(from decoder: any Decoder) throws {
-        let text = try decoder.singleValueContainer().decode(String.self)
+extension WallTime: TextCodable {
+    public init(codedText text: String) throws {
         guard let time = WallTime(text) else {
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "\"\(text)\" is not an RFC 3339 time in UTC"))
+            throw NotTheText(text: text, expected: "an RFC 3339 time in UTC")
         }
         self = time
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(description)
     }
 }

@@ -72,6 +72,6 @@ extension StatusReport {
             AddressReport(address: "192.0.2.10/24", state: "not held", since: WallTime(milliseconds: 0), detail: "")
         ],
         discovery: DiscoveryReport(
-            mode: "static", lastContact: nil, lastAddresses: ["192.0.2.1:8800"], lastError: nil),
+            mode: "static+etcd-kv", key: "prod/web", lastAddresses: ["192.0.2.1:8800"], isRegistered: true),
         version: "0.1.0", uptimeSeconds: 61, warnings: [])
 }

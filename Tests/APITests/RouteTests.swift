@@ -36,12 +36,21 @@ import Testing
                 + #"{"address":"192.0.2.1:8800","id":1,"name":"one","node_id":"uuid-1","role":"voter"},"#
                 + #"{"address":"192.0.2.2:8800","id":12345678901234567890,"role":"stand-by"},"#
                 + #"{"address":"192.0.2.3:8800","id":3,"role":"spare"}],"cluster_name":"dqlite-vip","#
-                + #""discovery":{"last_addresses":["192.0.2.1:8800"],"last_contact":null,"last_error":null,"#
-                + #""mode":"static"},"holds_vip":false,"id":12345678901234567890,"is_leader":false,"leader_id":1,"#
+                + #""discovery":{"announce_error":null,"key":"prod/web","last_addresses":["192.0.2.1:8800"],"#
+                + #""last_contact":null,"last_error":null,"#
+                + #""mode":"static+etcd-kv","registered":true},"holds_vip":false,"id":12345678901234567890,"is_leader":false,"leader_id":1,"#
                 + #""name":"two","node_id":"uuid-2","state":"formed","term":7,"uptime_seconds":61,"version":"0.1.0","#
                 + #""vip":"192.0.2.10/24","waiting_for":"","warnings":[]}"# + "\n")
         let decoded = try JSONDecoder().decode(StatusReport.self, from: Data(answer.body.utf8))
         #expect(decoded == StatusReport.example)
+    }
+
+    @Test("the discovery of a daemon before it could register is decoded")
+    func olderDiscovery() throws {
+        let text = #"{"last_addresses":["a:1"],"last_contact":null,"last_error":null,"mode":"static"}"#
+        #expect(
+            try JSONDecoder().decode(DiscoveryReport.self, from: Data(text.utf8))
+                == DiscoveryReport(mode: "static", lastAddresses: ["a:1"]))
     }
 
     @Test("a role and a state of a later version are decoded and not refused")

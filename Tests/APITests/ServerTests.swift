@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Platform
 import ServiceLifecycle
+import Synchronization
 import Testing
 
 @testable import API
@@ -212,6 +213,53 @@ import Testing
         }
     }
 
+    @Test("a port that is free only a moment later is waited for")
+    func portFreedLater() async throws {
+        let holder = try Listener()
+        let (addresses, listening) = AsyncStream.makeStream(of: HostPort.self)
+        let server = APIServer(bind: holder.address, control: FakeControlPlane(), logger: Self.quiet) {
+            listening.yield($0)
+        }
+        let running = Task {
+            defer { listening.finish() }
+            try await server.run()
+        }
+        try await Task.sleep(for: .milliseconds(300))
+        holder.close()
+        var iterator = addresses.makeAsyncIterator()
+        #expect(await iterator.next() == holder.address)
+        #expect(try await APIClient(address: holder.address).virtualAddress() == "")
+        running.cancel()
+        try await running.value
+    }
+
+    @Test("a server that is cancelled stops as one that is told to stop: in order, and without an error of the framework")
+    func cancelled() async throws {
+        let log = Mutex<[String]>([])
+        let logger = Logger(label: "test") { _ in LinesLogHandler { line in log.withLock { $0.append(line) } } }
+        let (addresses, listening) = AsyncStream.makeStream(of: HostPort.self)
+        var limits = APILimits()
+        limits.drainTime = .milliseconds(100)
+        let server = APIServer(
+            bind: HostPort(host: "127.0.0.1", port: 0), control: FakeControlPlane(hangs: .seconds(60)), logger: logger,
+            limits: limits
+        ) { listening.yield($0) }
+        let running = Task {
+            defer { listening.finish() }
+            try await server.run()
+        }
+        var iterator = addresses.makeAsyncIterator()
+        let address = try #require(await iterator.next())
+        let hanging = try RawConnection(to: address)
+        try hanging.send("PUT /vip HTTP/1.1\r\nhost: x\r\ncontent-length: 11\r\n\r\n{\"vip\":\"x\"}")
+        _ = try await APIClient(address: address).status()
+        let start = BootClock.now
+        running.cancel()
+        try await running.value
+        #expect(start.duration(to: BootClock.now) < .seconds(30))
+        #expect(log.withLock { $0 } == [])
+    }
+
     @Test("nobody listening, a port that speaks something else, a silent one and a foreign server are told apart")
     func clientErrors() async throws {
         let listener = try Listener()
@@ -250,4 +298,20 @@ import Testing
         }
         #expect(unknown?.message.contains("\"no-such.invalid\" cannot be resolved") == true)
     }
+}
+
+/// Hands over what is logged as a warning or worse.
+private struct LinesLogHandler: LogHandler {
+    let write: @Sendable (String) -> Void
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.warning
+
+    init(_ write: @escaping @Sendable (String) -> Void) { self.write = write }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { write("\(event.level) \(event.message)") }
 }

@@ -54,20 +54,27 @@ private final class AbstractListener: Sendable {
 private final class Connection: Sendable {
     let descriptor: Int32
 
-    init(to port: UInt16) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
+    init(to port: UInt16, from source: UInt32 = 0x7F00_0001) throws {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        self.descriptor = descriptor
+        let bound = Self.with(source, 0) { bind(descriptor, $0, $1) }
+        try #require(bound == 0)
+        let connected = Self.with(0x7F00_0001, port) { connect(descriptor, $0, $1) }
         try #require(connected == 0)
         var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    private static func with(
+        _ host: UInt32, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> Int32 {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = host.bigEndian
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
     }
 
     func send(_ bytes: [UInt8]) { _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
@@ -188,6 +195,90 @@ struct ClusterPortTests {
             _ = try await PeerClient(group: group).ask(
                 .write(.setAddresses([]), clusterID: "c"), of: address, timeout: .seconds(60))
         }
+    }
+
+    @Test("the oldest of those that say nothing makes room for a new one, and those that speak are served")
+    func eviction() async throws {
+        let limits = ClusterPort.Limits(unidentified: 3, patience: .seconds(60))
+        try await withPort(ScriptedDelegate(), limits: limits) { address, group in
+            let silent = try (0..<3).map { _ in try Connection(to: address.port) }
+            for _ in 0..<5 {
+                // Evicts one of the silent at first, later nobody: who was served is not among them any more.
+                _ = try await PeerClient(group: group).ask(
+                    .write(.setAddresses([]), clusterID: "c"), of: address, timeout: .seconds(60))
+            }
+            #expect(await silent[0].receive(1).isEmpty, "the oldest was closed")
+            let http = Array("GET /status".utf8)
+            for connection in silent[1...] {
+                connection.send(http)
+                #expect(await connection.receive(8) == Array("HTTP/1.1".utf8), "the younger ones were not")
+            }
+        }
+    }
+
+    @Test("one address that opens connections and says nothing crowds out itself, and nobody else")
+    func evictionOfOneSource() async throws {
+        let limits = ClusterPort.Limits(unidentified: 8, unidentifiedOfOne: 2, patience: .seconds(60))
+        try await withPort(ScriptedDelegate(), limits: limits) { address, group in
+            let other = try Connection(to: address.port, from: 0x7F00_0002)
+            let flood = try (0..<20).map { _ in try Connection(to: address.port) }
+            for connection in flood.dropLast(2) { #expect(await connection.receive(1).isEmpty) }
+            for connection in flood.suffix(2) + [other] {
+                connection.send(Array("GET /status".utf8))
+                #expect(await connection.receive(8) == Array("HTTP/1.1".utf8))
+            }
+        }
+    }
+
+    @Test("evictions are bounded, in order, and reported once a minute")
+    func evictionCore() {
+        final class Named {}
+        let names = (0..<6).map { _ in Named() }
+        var connections = UnidentifiedConnections<Int>(most: 4, mostOfOne: 2)
+        func time(_ seconds: Int64) -> BootInstant { BootInstant(nanoseconds: seconds * 1_000_000_000) }
+        func enter(_ index: Int, _ source: String, at seconds: Int64) -> (Int, Bool)? {
+            connections.enter(ObjectIdentifier(names[index]), index, from: source, now: time(seconds))
+                .map { ($0.connection, $0.isReported) }
+        }
+        #expect(enter(0, "a", at: 100) == nil)
+        #expect(enter(1, "b", at: 100) == nil)
+        #expect(enter(2, "b", at: 100) == nil)
+        #expect(enter(3, "b", at: 100).map { $0 == (1, true) } == true, "the oldest of its own address")
+        #expect(enter(4, "c", at: 100) == nil)
+        #expect(enter(5, "d", at: 159).map { $0 == (0, false) } == true, "the oldest of all")
+        connections.leave(ObjectIdentifier(names[2]))
+        #expect(enter(1, "b", at: 160) == nil, "who has spoken has made room")
+        #expect(enter(2, "e", at: 160).map { $0 == (3, true) } == true)
+    }
+
+    @Test("a port that is taken is waited for, and told with address and remedy when it stays taken")
+    func takenPort() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let holder = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
+        let address = HostPort(host: "127.0.0.1", port: UInt16(try #require(holder.localAddress?.port)))
+        func port(patience: Duration) -> ClusterPort {
+            ClusterPort(
+                group: group, limits: .init(portPatience: patience), delegate: ScriptedDelegate(),
+                logger: Logger(label: "test"))
+        }
+        let error = await #expect(throws: SystemError.self) {
+            try await port(patience: .milliseconds(50)).listen(on: address)
+        }
+        let text = error?.description ?? ""
+        for words in [address.description, "in use", "ss -ltnp sport = :\(address.port)", "--bind-cluster"] {
+            #expect(text.contains(words), "\(text)")
+        }
+        let start = BootClock.now
+        async let freed: Void = {
+            try await Task.sleep(for: .milliseconds(300))
+            try await holder.close()
+        }()
+        let patient = port(patience: .seconds(60))
+        #expect(try await patient.listen(on: address) == address)
+        #expect(start.duration(to: BootClock.now) >= .milliseconds(300))
+        try await freed
+        await patient.close()
+        try await group.shutdownGracefully()
     }
 
     @Test("a frame longer than the limit ends the connection before it is read")

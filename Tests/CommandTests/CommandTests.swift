@@ -92,6 +92,33 @@ import Testing
                 """)
     }
 
+    @Test("whether others can find the node is told while it forms and when they cannot")
+    func announcement() {
+        func lines(_ state: NodeState, _ discovery: DiscoveryReport) -> [Substring] {
+            var report = Self.report()
+            report.state = state
+            report.discovery = discovery
+            return StatusTable(report).description.split(separator: "\n").filter {
+                $0.contains("discovery") || $0.contains("regist")
+            }
+        }
+        var discovery = DiscoveryReport(mode: "etcd-kv", key: "prod/web", isRegistered: true)
+        #expect(lines(.formed, discovery) == ["discovery   etcd-kv (key prod/web)"])
+        #expect(
+            lines(.forming, discovery)
+                == ["discovery   etcd-kv (key prod/web)", "            this node is registered there"])
+        discovery.isRegistered = false
+        discovery.announceError = "the lease is lost"
+        for state in [NodeState.forming, .formed] {
+            #expect(
+                lines(state, discovery) == [
+                    "discovery   etcd-kv (key prod/web)",
+                    "            this node is not registered there: others cannot find it by this way",
+                    "            registering: the lease is lost",
+                ])
+        }
+    }
+
     @Test("who holds the address is told for each case, also the alarming ones")
     func holder() {
         func line(_ change: (inout StatusReport) -> Void) -> Substring? {
@@ -126,6 +153,22 @@ import Testing
         #expect(check.message == nil && !check.isHopeless && check.addresses.count >= 2)
         let empty = await JoinCheck.run([])
         #expect(empty.message == nil && !empty.isHopeless)
+    }
+
+    @Test("a list that names the node itself alone is a fault for a node that only joins")
+    func onlyItself() async {
+        let own = HostPort(host: "127.0.0.1", port: 8800)
+        let check = await Self.check("127.0.0.1")
+        #expect(
+            check.fault(own: own, expects: false)?.hasPrefix("--join names this node itself (127.0.0.1:8800)") == true)
+        #expect(check.fault(own: own, expects: true) == nil)
+        #expect(check.fault(own: HostPort(host: "127.0.0.1", port: 8801), expects: false) == nil)
+        let more = await Self.check("127.0.0.1,192.0.2.1")
+        #expect(more.fault(own: own, expects: false) == nil)
+        let bad = JoinCheck(addresses: [], failures: ["cannot resolve \"a\""])
+        #expect(bad.fault(own: own, expects: true) == bad.message)
+        let some = JoinCheck(addresses: [own], failures: ["cannot resolve \"a\""])
+        #expect(some.fault(own: own, expects: false) == nil)
     }
 
     @Test("one bad name is a warning, a list of bad names is hopeless, and both name the names")

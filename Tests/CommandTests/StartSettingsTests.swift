@@ -1,28 +1,10 @@
 import ArgumentParser
+import Discovery
 import Logging
 import Platform
 import Testing
 
 @testable import dqlite_vip
-
-/// Parses a command line as a shell would split it, and validates it.
-private func settings(
-    _ line: String, environment: [String: String] = [:], vipFault: (String) -> String? = { _ in nil }
-) throws -> StartSettings {
-    let words = line.split(whereSeparator: \.isWhitespace).map { $0 == "''" ? "" : String($0) }
-    var input = try #require(try DqliteVIP.parseAsRoot(["start"] + words) as? StartCommand).input
-    input.fill(from: environment)
-    return try StartSettings.validate(input, vipFault: vipFault)
-}
-
-private func faults(
-    _ line: String, environment: [String: String] = [:], vipFault: (String) -> String? = { _ in nil }
-) throws -> [String] {
-    let error = #expect(throws: SettingsFaults.self) {
-        try settings(line, environment: environment, vipFault: vipFault)
-    }
-    return error?.faults ?? []
-}
 
 @Suite struct StartSettingsTests {
     private static let node = HostPort(host: "1.2.3.4", port: 8800)
@@ -36,8 +18,9 @@ private func faults(
                 == StartSettings(
                     dataDirectory: "/path/to/data-dir",
                     clusterBind: .address(try #require(IPAddress("1.2.3.4")), port: 8800),
-                    apiBind: HostPort(host: "127.0.0.1", port: 9900), interface: "eth0", join: [],
-                    bootstrapExpect: nil, virtualAddress: nil, voters: 3, clusterName: "dqlite-vip", logLevel: .info,
+                    apiBind: HostPort(host: "127.0.0.1", port: 9900), interface: "eth0",
+                    discovery: DiscoverySettings(interface: "eth0"), bootstrapExpect: nil, isNonVoter: false,
+                    virtualAddress: nil, voters: 3, clusterName: "dqlite-vip", logLevel: .info,
                     logFormat: .text))
     }
 
@@ -45,22 +28,22 @@ private func faults(
     func seedJoin() throws {
         let parsed = try settings(
             "--data-dir /d --bind-cluster 1.2.3.5:8800 --bind-http 127.0.0.1:9900 --iface eth0 --join 1.2.3.4:8800")
-        #expect(parsed.join == [Self.node] && parsed.bootstrapExpect == nil)
+        #expect(parsed.discovery.join == [Self.node] && parsed.bootstrapExpect == nil)
     }
 
     @Test("the seed's compose file is parsed, with and without JOIN_ARGS")
     func seedCompose() throws {
         let line = "--data-dir=/dqlite-data --bind-cluster=1.2.3.4:8800 --bind-http=0.0.0.0:9900 --iface=eth0"
-        #expect(try settings(line).join.isEmpty)
+        #expect(try settings(line).discovery.join.isEmpty)
         let second = try settings(line.replacingFirst("1.2.3.4", "1.2.3.5") + " --join=1.2.3.4:8800")
-        #expect(second.join == [Self.node] && second.apiBind.host == "0.0.0.0")
+        #expect(second.discovery.join == [Self.node] && second.apiBind.host == "0.0.0.0")
     }
 
     @Test("short flags are those of the seed")
     func short() throws {
         let parsed = try settings("-d /d -i eth0 -j 1.2.3.4:8800 -j 1.2.3.6")
         #expect(parsed.dataDirectory == "/d" && parsed.interface == "eth0")
-        #expect(parsed.join.map(\.description) == ["1.2.3.4:8800", "1.2.3.6:8800"])
+        #expect(parsed.discovery.join.map(\.description) == ["1.2.3.4:8800", "1.2.3.6:8800"])
     }
 
     @Test("the identical command line needs no address, and everything has a default")
@@ -76,7 +59,7 @@ private func faults(
         let parsed = try settings(
             "-d /d -i eth0 --join a,[fd00::1]:1 --join a:8800 --bootstrap-expect 5 --vip 1.2.3.9/24 --voters 7 "
                 + "--cluster-name prod-1 --log-level debug --log-format json")
-        #expect(parsed.join.map(\.description) == ["a:8800", "[fd00::1]:1"])
+        #expect(parsed.discovery.join.map(\.description) == ["a:8800", "[fd00::1]:1"])
         #expect(parsed.bootstrapExpect == 5 && parsed.voters == 7 && parsed.virtualAddress == "1.2.3.9/24")
         #expect(parsed.clusterName == "prod-1" && parsed.logLevel == .debug && parsed.logFormat == .json)
     }
@@ -153,7 +136,7 @@ private func faults(
             ),
             (
                 "--bootstrap-expect 3",
-                "--bootstrap-expect \"3\": there is no way to find the other nodes: --join is missing; give it the addresses of all 3"
+                "--bootstrap-expect \"3\": there is no way to find the other nodes: give --join with the addresses of all 3, or --disco-mode"
             ),
             (
                 "-j a --bootstrap-expect 0",
@@ -261,19 +244,34 @@ private func faults(
             ),
         ])
     func fault(line: String, message: String) throws {
-        #expect(try faults("-d /d -i eth0 \(line)") { $0 == "bad" ? "it has no prefix length" : nil } == [message])
+        #expect(
+            try faults("-d /d -i eth0 \(line)", vipFault: { $0 == "bad" ? "it has no prefix length" : nil }) == [
+                message
+            ])
     }
 
     @Test("an API port that is the cluster's is no fault where the two do not meet")
     func noClash() throws {
-        #expect(try settings("-d /d -i e --bind-cluster 1.2.3.4:8800 --bind-http 127.0.0.1:8800 -j a").join.count == 1)
-        #expect(try settings("-d /d -i e --bind-http 127.0.0.1:8800 -j a:8800").join.count == 1)
+        #expect(
+            try settings("-d /d -i e --bind-cluster 1.2.3.4:8800 --bind-http 127.0.0.1:8800 -j a").discovery.join.count
+                == 1)
+        #expect(try settings("-d /d -i e --bind-http 127.0.0.1:8800 -j a:8800").discovery.join.count == 1)
         #expect(try settings("-d /d -i e --bind-http localhost:8800").apiBind.host == "localhost")
+    }
+
+    @Test(
+        "others are told of the API where they can reach it",
+        arguments: [
+            ("127.0.0.1:9900", nil), ("localhost:1", nil), ("[::1]:1", nil), ("0.0.0.0:7", "1.2.3.4:7"),
+            ("[::]:7", "1.2.3.4:7"), ("1.2.3.5:7", "1.2.3.5:7"), ("name:7", "name:7"),
+        ] as [(String, String?)])
+    func apiAddress(bind: String, told: String?) throws {
+        #expect(try settings("-d /d -i e --bind-http \(bind)").apiAddress(of: Self.node)?.description == told)
     }
 
     @Test("all faults are told at once, what is missing included, one on each line")
     func allAtOnce() throws {
-        let found = try faults("--join 0.0.0.0 --voters 2 --log-level x --vip v") { _ in "bad" }
+        let found = try faults("--join 0.0.0.0 --voters 2 --log-level x --vip v", vipFault: { _ in "bad" })
         #expect(found.count == 6)
         #expect(found[0].hasPrefix("--data-dir is missing: ") && found[0].hasSuffix("(or set DQLITE_VIP_DATA_DIR)"))
         #expect(found[1].hasPrefix("--iface is missing: "))
@@ -289,7 +287,7 @@ private func faults(
         input.give(.dataDirectory, "/d")
         input.give(.interface, "a\u{1B}[2J\nb")
         input.give(.clusterName, String(repeating: "ab ", count: 100_000))
-        let error = #expect(throws: SettingsFaults.self) { try StartSettings.validate(input) }
+        let error = #expect(throws: SettingsFaults.self) { try StartSettings.validate(input, in: pureSurroundings) }
         let text = error?.description ?? ""
         #expect(!text.contains("\u{1B}") && text.split(separator: "\n").count == 3 && text.count < 1000)
     }
@@ -303,7 +301,7 @@ private func faults(
         ]
         let parsed = try settings("-i eth0 --join c", environment: environment)
         #expect(parsed.dataDirectory == "/e" && parsed.interface == "eth0" && parsed.apiBind.port == 1)
-        #expect(parsed.join.map(\.host) == ["c"] && parsed.bootstrapExpect == 2)
+        #expect(parsed.discovery.join.map(\.host) == ["c"] && parsed.bootstrapExpect == 2)
         #expect(parsed.virtualAddress == nil && parsed.logLevel == .warning)
         let found = try faults("-d /d -i e", environment: ["DQLITE_VIP_VOTERS": "4"])
         #expect(found.first?.hasPrefix("DQLITE_VIP_VOTERS \"4\": ") == true)
@@ -333,7 +331,7 @@ private func faults(
                     key, String((0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &dice)] }))
             }
             do throws(SettingsFaults) {
-                _ = try StartSettings.validate(input)
+                _ = try StartSettings.validate(input, in: pureSurroundings)
             } catch {
                 #expect(!error.faults.isEmpty, "seed \(seed)")
                 for fault in error.faults {

@@ -96,7 +96,8 @@ import Testing
         let discovery: any Discovery = StaticDiscovery([address])
         discovery.announce(
             DiscoveryAnnouncement(
-                node: .init(nodeID: "n", apiAddress: nil, address: address, name: "", clusterID: nil, clusterName: "c")))
+                node: .init(nodeID: "n", apiAddress: nil, address: address, name: "", clusterID: nil, clusterName: "c"))
+        )
         #expect(!discovery.canClaimFounding)
         let error = await #expect(throws: DiscoveryError.self) { try await discovery.claimFounding(of: nil) }
         #expect(error?.code == .unsupported)

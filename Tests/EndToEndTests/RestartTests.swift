@@ -1,5 +1,7 @@
+import Glibc
 import Lab
 import Platform
+import Synchronization
 import Testing
 
 extension EndToEnd {
@@ -16,6 +18,43 @@ extension EndToEnd {
                 #expect(after.members == before.members)
                 #expect(try await lab.holder() == after.leader)
                 for node in lab.nodes { #expect(try await node.vip() == lab.vipText) }
+            }
+        }
+
+        @Test("a node killed and started again at once gets its ports, which the dying one still has for a moment")
+        func restartedAtOnce() async throws {
+            try await withLab(nodes: 1) { lab in
+                let node = lab[1]
+                try node.start(StartOptions())
+                var before = try await lab.formation()
+                for round in 1...8 {
+                    // With a write under way the kernel takes longest to end the daemon.
+                    async let write = node.setVIP(lab.vipText)
+                    node.signalAll(SIGKILL)
+                    _ = try? await write
+                    try await node.process?.exit(within: .seconds(5))
+                    try node.startAgain()
+                    let after = try await lab.formation(within: .seconds(20))
+                    #expect(after.clusterID == before.clusterID, "round \(round)")
+                    #expect(node.guardPID != nil && node.daemonPID != nil)
+                    before = after
+                }
+                #expect(!node.logText.contains("in use"), "\(node.logTail())")
+                #expect(!node.logText.contains("was never up"), "\(node.logTail())")
+            }
+        }
+
+        @Test("a port that is taken at the start and free a moment later delays the node, and no more", arguments: [8800, 9900])
+        func portFreedLater(port: UInt16) async throws {
+            try await withLab(nodes: 1) { lab in
+                let holder = try TakenPort(port, in: lab[1].namespace)
+                try lab[1].start(StartOptions())
+                try await eventually("daemon", within: .seconds(5)) { lab[1].daemonPID != nil }
+                try await Task.sleep(for: .milliseconds(500))
+                #expect(lab[1].daemonPID != nil, "\(lab[1].logTail())")
+                holder.close()
+                _ = try await lab.formation()
+                #expect(!lab[1].logText.contains(" critical "))
             }
         }
 
@@ -70,4 +109,39 @@ extension EndToEnd {
             }
         }
     }
+}
+
+/// A TCP port of a node that somebody else has, on all addresses.
+private final class TakenPort: Sendable {
+    private let descriptor: Mutex<Int32>
+
+    init(_ port: UInt16, in namespace: Namespace) throws {
+        descriptor = Mutex(
+            try namespace.perform {
+                let descriptor = try retryingOnInterrupt("open a TCP socket") {
+                    socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+                }
+                var address = sockaddr_in()
+                address.sin_family = sa_family_t(AF_INET)
+                address.sin_port = port.bigEndian
+                try retryingOnInterrupt("bind TCP port", "\(port)") {
+                    withUnsafePointer(to: &address) { pointer in
+                        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                            bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                        }
+                    }
+                }
+                try retryingOnInterrupt("listen on TCP port", "\(port)") { listen(descriptor, 1) }
+                return descriptor
+            })
+    }
+
+    func close() {
+        descriptor.withLock { descriptor in
+            if descriptor >= 0 { Glibc.close(descriptor) }
+            descriptor = -1
+        }
+    }
+
+    deinit { close() }
 }

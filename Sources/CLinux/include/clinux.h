@@ -42,9 +42,6 @@ int clinux_unshare_network(void);
 /// 0, or -1 with errno.
 int clinux_drop_thread_capabilities(void);
 
-/// Moves the calling thread into the network namespace of an open /proc/PID/ns/net (setns(2)). 0, or -1 with errno.
-int clinux_enter_network(int descriptor);
-
 /// Gives the calling thread a descriptor table of its own, a copy of the process's (unshare(2), CLONE_FILES). 0, or -1 with
 /// errno.
 int clinux_unshare_files(void);

@@ -32,14 +32,18 @@ struct RaftAdmission: Sendable {
 final class ClusterPort: Sendable {
     /// Bounds on what strangers can make us keep.
     struct Limits: Sendable {
-        /// Connections that have not said yet what they are; the newest are refused beyond it.
+        /// Connections that have not said yet what they are; the oldest goes for one beyond it.
         var unidentified = 128
+        /// The same, from one source address.
+        var unidentifiedOfOne = 32
         /// Requests of peers being served.
         var peers = 256
         /// dqlite clients.
         var clients = 64
         /// How long a connection may take to say what it is, and each peer request to arrive.
         var patience: TimeAmount = .seconds(5)
+        /// How long `listen` waits for a port that is taken.
+        var portPatience = Listening.patience
     }
 
     let group: any EventLoopGroup
@@ -48,6 +52,7 @@ final class ClusterPort: Sendable {
     private let socketOptions: SocketOptions
     private let delegate: any ClusterPortDelegate
     private let counts = ConnectionCounts()
+    private let unidentified: Mutex<UnidentifiedConnections<any Channel>>
     private let listener = Mutex<(any Channel)?>(nil)
 
     init(
@@ -56,12 +61,14 @@ final class ClusterPort: Sendable {
     ) {
         self.group = group
         self.limits = limits
+        unidentified = Mutex(
+            UnidentifiedConnections(most: limits.unidentified, mostOfOne: limits.unidentifiedOfOne))
         self.socketOptions = socketOptions
         self.delegate = delegate
         self.logger = logger
     }
 
-    /// Begins to listen.
+    /// Begins to listen; waits a little for a port that is taken.
     ///
     /// - Throws: `SystemError` that names the address and what to do about it.
     /// - Returns: the address bound, with the port the kernel chose when `address` names port 0.
@@ -75,14 +82,18 @@ final class ClusterPort: Sendable {
                 channel.eventLoop.makeCompletedFuture { try self.configure(channel) }
             }
         do {
-            let channel = try await socketOptions.applyToChildren(of: bootstrap)
-                .bind(host: address.host, port: Int(address.port)).get()
+            let bootstrap = socketOptions.applyToChildren(of: bootstrap)
+            let channel = try await Listening.whenFree(
+                within: limits.portPatience, errno: { ($0 as? IOError)?.errnoCode }
+            ) {
+                try await bootstrap.bind(host: address.host, port: Int(address.port)).get()
+            }
             listener.withLock { $0 = channel }
             return HostPort(host: address.host, port: UInt16(channel.localAddress?.port ?? Int(address.port)))
         } catch let error as IOError {
             throw SystemError(
                 "listen on the cluster port", address.description, errno: error.errnoCode,
-                remedy: Self.remedy(for: error.errnoCode))
+                remedy: Self.remedy(for: error.errnoCode, port: address.port))
         }
     }
 
@@ -94,26 +105,28 @@ final class ClusterPort: Sendable {
         try? await channel?.close().get()
     }
 
-    private static func remedy(for code: Int32) -> String? {
+    private static func remedy(for code: Int32, port: UInt16) -> String? {
+        let remedy = Listening.remedy(for: code, port: port, flag: "--bind-cluster")
         switch code {
-        case EADDRINUSE:
-            "another process listens there (see `ss -ltnp`); stop it, or choose another port with --bind-cluster on "
-                + "every node"
-        case EADDRNOTAVAIL:
-            "no interface of this host carries that address; correct --bind-cluster, or leave it out to use the first "
-                + "IPv4 address of --iface"
-        case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one with --bind-cluster"
-        default: nil
+        case EADDRINUSE: return remedy.map { "\($0), the same on every node" }
+        case EADDRNOTAVAIL: return remedy.map { "\($0), or leave it out to use the first IPv4 address of --iface" }
+        default: return remedy
         }
     }
 
     private func configure(_ channel: any Channel) throws {
-        guard counts.enter(.unidentified, limit: limits.unidentified) else {
-            channel.close(promise: nil)
-            return
+        let source = channel.remoteAddress?.ipAddress ?? "unknown"
+        let id = ObjectIdentifier(channel)
+        if let evicted = unidentified.withLock({ $0.enter(id, channel, from: source, now: BootClock.now) }) {
+            evicted.connection.close(promise: nil)
+            if evicted.isReported {
+                logger.warning(
+                    "connections to the cluster port that do not say what they are make room for new ones",
+                    metadata: ["peer.address": "\(evicted.source)"])
+            }
         }
         let opening = OpeningHandler(patience: limits.patience) { [self] outcome, channel, rest in
-            counts.leave(.unidentified)
+            unidentified.withLock { $0.leave(id) }
             switch outcome {
             case .peer: try servePeer(channel, rest)
             case .dqliteClient(let word): try serveClient(channel, word, rest)
@@ -152,9 +165,9 @@ final class ClusterPort: Sendable {
 
 /// How many connections of each kind there are.
 final class ConnectionCounts: Sendable {
-    enum Kind: Int, Sendable { case unidentified, peer, client }
+    enum Kind: Int, Sendable { case peer, client }
 
-    private let counts = Mutex<[Int]>([0, 0, 0])
+    private let counts = Mutex<[Int]>([0, 0])
 
     func enter(_ kind: Kind, limit: Int) -> Bool {
         counts.withLock { counts in

@@ -16,12 +16,9 @@ final class GlueHandler: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     private var pendingRead = false
     private let tap: Tap?
-    /// Called once, when this side has ended.
-    private var onClose: (() -> Void)?
 
-    init(tap: Tap? = nil, onClose: (() -> Void)? = nil) {
+    init(tap: Tap? = nil) {
         self.tap = tap
-        self.onClose = onClose
     }
 
     /// Joins two handlers. Both must be added to channels of the same event loop, from that event loop.
@@ -53,8 +50,6 @@ final class GlueHandler: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         partnerCloses()
-        onClose?()
-        onClose = nil
         context.fireChannelInactive()
     }
 

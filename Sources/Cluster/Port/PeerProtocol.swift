@@ -57,9 +57,6 @@ struct PeerFrameReader {
         buffer.discardReadBytes()
         return frame
     }
-
-    /// What came after the last whole frame.
-    var rest: ByteBuffer { buffer }
 }
 
 extension ByteBuffer {

@@ -60,12 +60,36 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     var electionTimeout: Int64
 }
 
+/// The JSON bytes of what peers say to each other, bounded in size; `PeerFrameReader` cuts the frames around them.
 enum PortCoding {
-    static func encode(_ value: some Encodable) throws -> [UInt8] {
-        Array(try JSONEncoder().encode(value))
+    /// Why bytes are no message, or a message has no bytes.
+    struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
+        var description: String
     }
 
-    static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
-        try JSONDecoder().decode(type, from: Data(bytes))
+    static func encode(_ message: some Encodable) throws(Failure) -> [UInt8] {
+        let bytes: [UInt8]
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            bytes = Array(try encoder.encode(message))
+        } catch {
+            throw Failure(description: "cannot encode the peer message: \(error)")
+        }
+        guard bytes.count <= PeerProtocol.frameLimit else {
+            throw Failure(
+                description: "the peer message has \(bytes.count) bytes; at most \(PeerProtocol.frameLimit) are sent")
+        }
+        return bytes
+    }
+
+    static func decode<Message: Decodable>(_ type: Message.Type, from bytes: [UInt8]) throws(Failure) -> Message {
+        do {
+            return try JSONDecoder().decode(type, from: Data(bytes))
+        } catch let error as DecodingError {
+            throw Failure(description: "this is no peer message: \(DecodingText.describe(error))")
+        } catch {
+            throw Failure(description: "this is no peer message: \(error)")
+        }
     }
 }

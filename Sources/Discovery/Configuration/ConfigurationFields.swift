@@ -55,6 +55,16 @@ public struct ConfigurationFields: Sendable {
         return text.isEmpty ? nil : text
     }
 
+    /// A text for which "" is a fault: it is what an unset variable leaves behind, and must not switch a protection off.
+    public mutating func filledText(_ name: String) -> String? {
+        if values[Self.normal(name)]?.value == .string("") {
+            asked.insert(Self.normal(name))
+            fault(name, "it is empty: give a value, or leave the field out")
+            return nil
+        }
+        return text(name)
+    }
+
     /// A whole number; a text of digits counts, too, because an expanded variable may stand in quotes.
     public mutating func integer(_ name: String, _ range: ClosedRange<Int64>) -> Int64? {
         guard let value = take(name) else { return nil }

@@ -44,8 +44,11 @@ struct StoreSnapshot: Hashable, Sendable {
         var record: [UInt8]
         /// etcd: mod_revision; Consul: ModifyIndex.
         var version: UInt64
+        /// The hold that it is under; nil when it is under none.
+        var holdID: String?
+
         /// Whether the key goes by itself when its holder does; a key that was written by hand or by rqlite does not.
-        var isHeld: Bool
+        var isHeld: Bool { holdID != nil }
     }
 
     /// By node id.
@@ -56,6 +59,6 @@ struct StoreSnapshot: Hashable, Sendable {
 /// A lease of etcd or a session of Consul.
 struct StoreHold: Hashable, Sendable {
     var id: String
-    /// From its opening or last renewal until it may lapse.
+    /// From its opening or last renewal until it may lapse: what the store guarantees, counted from before the request.
     var lifetime: Duration
 }

@@ -65,13 +65,13 @@ public final class LabConsul: LabStore {
     private static func locate() throws(LabError) -> String {
         let named = ProcessInfo.processInfo.environment[environmentKey] ?? ""
         let path = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/consul" }
-        for candidate in (named.isEmpty ? [] : [named]) + path + [".build/consul/consul"]
+        for candidate in (named.isEmpty ? [] : [named]) + path + [".build/tools/consul/usr/bin/consul"]
         where access(candidate, X_OK) == 0 {
             // Relative paths are those of the test's own directory, not the agent's.
             return candidate.hasPrefix("/") ? candidate : "\(Product.currentDirectory())/\(candidate)"
         }
         throw LabError(
-            "no consul in PATH or .build/consul: run `scripts/fetch-consul.sh .build/consul`, or name the program with "
+            "no consul in PATH or .build/tools: run `scripts/fetch-consul.sh`, or name the program with "
                 + environmentKey)
     }
 

@@ -165,20 +165,7 @@ extension IPAddress {
     }
 }
 
-extension VirtualAddress: Codable {
+extension VirtualAddress: TextCodable {
     /// Decodes the text form, with all the checks of `init(parsing:)`.
-    public init(from decoder: any Decoder) throws {
-        let text = try decoder.singleValueContainer().decode(String.self)
-        do {
-            self = try VirtualAddress(parsing: text)
-        } catch {
-            throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: error.description))
-        }
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(description)
-    }
+    public init(codedText text: String) throws { try self.init(parsing: text) }
 }

@@ -87,7 +87,7 @@ public final class GuardClient: AddressGuard, Sendable {
         try retryingOnInterrupt("take over the channel to the guard") { fcntl(channel, F_SETFD, FD_CLOEXEC) }
         netlink = try PreparedDeletion.openSocket()
         (stopRequests, stops) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(8))
-        try startThread(named: "vip-guard") { [self] in
+        try BlockingThread.start(named: "vip-guard") { [self] in
             read()
             present.store(false, ordering: .sequentiallyConsistent)
             deleteHeld()

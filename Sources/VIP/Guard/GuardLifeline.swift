@@ -19,10 +19,7 @@ enum GuardLifeline {
         let ready = try retryingOnInterrupt("open an eventfd") { eventfd(0, Int32(EFD_CLOEXEC)) }
         defer { close(ready) }
         let outcome = Outcome()
-        try startThread(named: "vip-lifeline") {
-            var all = sigset_t()
-            sigfillset(&all)
-            pthread_sigmask(SIG_BLOCK, &all, nil)
+        try BlockingThread.start(named: "vip-lifeline") {
             GuardPriority.set(GuardPriority.urgent)
             let isApart = clinux_unshare_files() == 0
             outcome.errno.store(isApart ? 0 : errno, ordering: .releasing)

@@ -38,7 +38,7 @@ public final class NetlinkMonitor: Sendable {
         self.events = events
         self.wakeUp = wakeUp
         continuation.onTermination = { _ in wakeUp.signal() }
-        try startThread(named: "vip-netlink") {
+        try BlockingThread.start(named: "vip-netlink") {
             var loop = MonitorLoop(socket: socket, wakeUp: wakeUp, queue: NetlinkEventQueue(continuation))
             loop.run()
         }

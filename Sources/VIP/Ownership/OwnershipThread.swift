@@ -63,7 +63,7 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
         self.shared = shared
         // The thread does not keep the object: who queues a job does.
         let executor = Unmanaged.passUnretained(self)
-        try startThread(named: name) { Self.serve(shared, executor) }
+        try BlockingThread.start(named: name) { Self.serve(shared, executor) }
     }
 
     deinit {

@@ -17,5 +17,7 @@ struct DqliteVIP: ParsableCommand {
             69 the API cannot be reached; 78 a setting is wrong.
             """,
         version: "dqlite-vip \(Version.product)",
-        subcommands: [StartCommand.self, StatusCommand.self, VIPCommand.self, VersionCommand.self])
+        subcommands: [
+            StartCommand.self, DiscoverCommand.self, StatusCommand.self, VIPCommand.self, VersionCommand.self,
+        ])
 }

@@ -16,6 +16,7 @@ struct StatusTable: CustomStringConvertible {
         }
         if !report.waitingFor.isEmpty { rows.append(["waiting for", report.waitingFor]) }
         rows.append(["discovery", discovery])
+        rows += announcement.map { ["", $0] }
         rows.append(["daemon", "version \(report.version), up \(Self.age(report.uptimeSeconds))"])
         for (index, warning) in report.warnings.enumerated() { rows.append([index == 0 ? "warnings" : "", warning]) }
 
@@ -61,7 +62,20 @@ struct StatusTable: CustomStringConvertible {
         let found = report.discovery.lastAddresses.joined(separator: ", ")
         let contact = report.discovery.lastContact.map { "last answer \($0)" } ?? ""
         let error = report.discovery.lastError.map { "last error: \($0)" } ?? ""
-        return [report.discovery.mode, found, contact, error].joinedNonEmpty("; ")
+        let mode = report.discovery.mode + (report.discovery.key.map { " (key \($0))" } ?? "")
+        return [mode, found, contact, error].joinedNonEmpty("; ")
+    }
+
+    /// Whether this node can be found by the others: told while that matters most, and when it is not so.
+    private var announcement: [String] {
+        var lines: [String] = []
+        switch report.discovery.isRegistered {
+        case true? where report.state != .formed: lines.append("this node is registered there")
+        case false?: lines.append("this node is not registered there: others cannot find it by this way")
+        default: break
+        }
+        if let error = report.discovery.announceError { lines.append("registering: \(error)") }
+        return lines
     }
 
     private func name(ofMember id: UInt64) -> String {

@@ -48,7 +48,10 @@ enum Daemon {
                 "--vip \(vip) is this node's own address: a virtual address must be one that no machine has",
                 .configuration)
         }
-        let discovery = StaticDiscovery(settings.join, family: .v4)
+        let discovery = try NodeDiscovery.make(settings.discovery, logger: logger)
+        if let notice = settings.discovery.ignoredNotice {
+            logger.notice("\(Logger.Message(stringLiteral: notice))")
+        }
         let hub = LeadHub()
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
@@ -64,14 +67,18 @@ enum Daemon {
         hub.connect(cluster: cluster, ownership: ownership)
         let control = DaemonControl(
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
+        let (apiListens, apiIsUp) = AsyncStream.makeStream(of: Void.self)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
-            onListening: { _ in ready.count() })
+            onListening: { _ in
+                ready.count()
+                apiIsUp.finish()
+            })
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         var configuration = ServiceGroupConfiguration(
             services: [
-                .init(service: cluster), .init(service: api),
+                .init(service: ClusterService(cluster: cluster, apiListens: apiListens)), .init(service: api),
                 .init(service: ConfigurationFollower(cluster: cluster, ownership: ownership, logger: logger)),
                 .init(service: ownership), .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
@@ -80,17 +87,29 @@ enum Daemon {
         let group = ServiceGroup(configuration: configuration)
         let stops = StopRequests(guardClient: guardClient, logger: logger)
         try stops.watch { Task { await group.triggerGracefulShutdown() } }
-        try await checkJoin(settings, data: data, logger: logger)
+        try await checkJoin(settings, own: addresses.advertised, data: data, logger: logger)
         try await group.run()
     }
 
-    private static func checkJoin(_ settings: StartSettings, data: DataDirectory, logger: Logger) async throws {
-        guard !settings.join.isEmpty else { return }
-        let check = await JoinCheck.run(settings.join)
-        guard let message = check.message else { return }
-        // A node that knows its cluster does not need the list any more.
-        if check.isHopeless, try data.loadRecord() == nil { throw StartFault(message, .configuration) }
-        logger.warning("\(Logger.Message(stringLiteral: message))")
+    /// Looks once whether `--join` can work. Only a node that has no cluster yet and nowhere else to look waits for the
+    /// outcome, and is refused when it cannot.
+    private static func checkJoin(
+        _ settings: StartSettings, own: HostPort, data: DataDirectory, logger: Logger
+    ) async throws {
+        let join = settings.discovery.join
+        guard !join.isEmpty else { return }
+        guard try data.loadRecord() == nil, settings.discovery.backend == nil else {
+            Task {
+                guard let message = await JoinCheck.run(join).message else { return }
+                logger.warning("\(Logger.Message(stringLiteral: message))")
+            }
+            return
+        }
+        let check = await JoinCheck.run(join)
+        if let fault = check.fault(own: own, expects: settings.bootstrapExpect != nil) {
+            throw StartFault(fault, .configuration)
+        }
+        if let message = check.message { logger.warning("\(Logger.Message(stringLiteral: message))") }
     }
 
     private static func makeCluster(
@@ -99,8 +118,10 @@ enum Daemon {
     ) throws -> ClusterNode {
         let clusterSettings = ClusterSettings(
             clusterName: settings.clusterName, bootstrapExpect: settings.bootstrapExpect,
-            search: settings.join.isEmpty ? .nowhere : discovery.canClaimFounding ? .store : .discovery, voters: settings.voters, listen: addresses.listen,
-            advertised: addresses.advertised, name: HostName.current,
+            search: settings.discovery.isNowhere ? .nowhere : discovery.canClaimFounding ? .store : .discovery,
+            nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
+            advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
+            name: HostName.current,
             initialAddresses: settings.virtualAddress.map { [$0] } ?? [])
         do {
             return try ClusterNode(

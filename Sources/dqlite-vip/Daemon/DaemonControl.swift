@@ -83,8 +83,9 @@ struct DaemonControl: ControlPlane {
             holdsVIP: snapshot.addresses.contains { $0.state == .held },
             addresses: snapshot.addresses.map(Self.report),
             discovery: DiscoveryReport(
-                mode: settings.join.isEmpty ? "none" : found.mode, lastContact: found.lastContact,
-                lastAddresses: found.lastAddresses.map(\.description), lastError: found.lastError),
+                mode: settings.discovery.isNowhere ? "none" : found.mode, key: settings.discovery.keyInUse,
+                lastContact: found.lastContact, lastAddresses: found.lastAddresses.map(\.description),
+                lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
             warnings: status.warnings + linkWarnings(snapshot))

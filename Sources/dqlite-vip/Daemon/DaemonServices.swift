@@ -3,6 +3,19 @@ import Logging
 import ServiceLifecycle
 import VIP
 
+/// Runs the cluster as soon as the API listens: a node that cannot start must not have promised itself to others before.
+struct ClusterService: Service {
+    let cluster: ClusterNode
+    /// Ends when the API listens.
+    let apiListens: AsyncStream<Void>
+
+    func run() async throws {
+        for await _ in apiListens.cancelOnGracefulShutdown() {}
+        try Task.checkCancellation()
+        if !Task.isShuttingDownGracefully { try await cluster.run() }
+    }
+}
+
 /// Carries what the cluster has configured to the ownership.
 struct ConfigurationFollower: Service {
     let cluster: ClusterNode

@@ -14,6 +14,21 @@ struct JoinCheck: Hashable, Sendable {
     /// Nothing can be reached with this list as things are.
     var isHopeless: Bool { addresses.isEmpty && !failures.isEmpty }
 
+    /// Why a node without a cluster, and with nowhere else to look, would look in vain; nil when it would not.
+    ///
+    /// - Parameters:
+    ///   - own: the address of the node itself.
+    ///   - expects: whether it may found a cluster (`--bootstrap-expect`).
+    func fault(own: HostPort, expects: Bool) -> String? {
+        if isHopeless { return message }
+        if !expects, failures.isEmpty, addresses == [own] {
+            return
+                "--join names this node itself (\(own)) and no other, and without --bootstrap-expect it would wait for ever: "
+                + "give the address of another node, or leave --join out to found a cluster of one"
+        }
+        return nil
+    }
+
     /// For the log or the terminal; nil when all is well.
     var message: String? {
         guard !failures.isEmpty else { return nil }

@@ -7,7 +7,11 @@ struct StartInput: Hashable, Sendable {
         case bindHTTP = "bind-http"
         case interface = "iface"
         case join
+        case discoveryMode = "disco-mode"
+        case discoveryKey = "disco-key"
+        case discoveryConfiguration = "disco-config"
         case bootstrapExpect = "bootstrap-expect"
+        case nonVoter = "non-voter"
         case vip
         case voters
         case clusterName = "cluster-name"

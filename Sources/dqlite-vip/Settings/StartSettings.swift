@@ -1,4 +1,3 @@
-import Discovery
 import Logging
 import Platform
 
@@ -11,11 +10,13 @@ struct StartSettings: Hashable, Sendable {
     var apiBind: HostPort
     /// The network interface that carries the virtual address, and the node's own.
     var interface: String
-    /// Where to look for other nodes; without repetitions, in the order given.
-    var join: [HostPort]
-    /// The number of nodes that found the cluster together. nil: not given, so without `join` this node founds a cluster
-    /// of one, and with `join` it only joins.
+    /// Where to look for other nodes.
+    var discovery: DiscoverySettings
+    /// The number of nodes that found the cluster together. nil: not given, so with nowhere to look this node founds a
+    /// cluster of one; with addresses it only joins; with a store it founds one if it is the first there.
     var bootstrapExpect: Int?
+    /// Holds the data, but never votes, founds or leads.
+    var isNonVoter: Bool
     /// `address/prefix length`, set once when the cluster forms and none is set.
     var virtualAddress: String?
     /// The number of voters up to which later nodes become voters: odd, 1...7.
@@ -24,6 +25,12 @@ struct StartSettings: Hashable, Sendable {
     var clusterName: String
     var logLevel: Logger.Level
     var logFormat: LogFormat
+
+    /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
+    func apiAddress(of advertised: HostPort) -> HostPort? {
+        if apiBind.address?.isUnspecified == true { return HostPort(host: advertised.host, port: apiBind.port) }
+        return apiBind.address?.isLoopback == true || apiBind.host == "localhost" ? nil : apiBind
+    }
 }
 
 /// Where the cluster port listens and what the node tells its peers.
@@ -38,6 +45,15 @@ enum ClusterBind: Hashable, Sendable {
     var port: UInt16 {
         switch self {
         case .interfaceAddress(let port), .allAddresses(_, let port), .address(_, let port): port
+        }
+    }
+
+    /// Of the address that peers are told.
+    var family: IPAddress.Family {
+        switch self {
+        case .interfaceAddress: .v4
+        case .allAddresses(let family, _): family
+        case .address(let address, _): address.family
         }
     }
 }

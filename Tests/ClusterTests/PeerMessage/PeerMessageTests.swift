@@ -27,21 +27,21 @@ struct PeerMessageTests {
 
     @Test("every request survives its bytes", arguments: requests)
     func requestSurvives(request: PeerRequest) throws {
-        #expect(try PeerMessageCoding.request(from: PeerMessageCoding.encode(request)) == request)
+        #expect(try PortCoding.decode(PeerRequest.self, from: PortCoding.encode(request)) == request)
     }
 
     @Test("every reply survives its bytes", arguments: replies)
     func replySurvives(reply: PeerReply) throws {
-        #expect(try PeerMessageCoding.reply(from: PeerMessageCoding.encode(reply)) == reply)
+        #expect(try PortCoding.decode(PeerReply.self, from: PortCoding.encode(reply)) == reply)
     }
 
     @Test("the bytes of an abort and of a redirect stay as they are: other versions read them")
     func golden() throws {
-        let abort = try PeerMessageCoding.encode(.abort(ProposalID(high: 1, low: 2)))
+        let abort = try PortCoding.encode(PeerRequest.abort(ProposalID(high: 1, low: 2)))
         #expect(String(decoding: abort, as: UTF8.self) == #"{"abort":"00000000-0000-0001-0000-000000000002"}"#)
-        let redirect = try PeerMessageCoding.encode(.redirect(leader: HostPort(host: "fd00::1", port: 8800)))
+        let redirect = try PortCoding.encode(PeerReply.redirect(leader: HostPort(host: "fd00::1", port: 8800)))
         #expect(String(decoding: redirect, as: UTF8.self) == #"{"redirect":{"leader":"[fd00::1]:8800"}}"#)
-        let joined = try PeerMessageCoding.encode(.joined(ClusterID(high: 0, low: 3), .standBy))
+        let joined = try PortCoding.encode(PeerReply.joined(ClusterID(high: 0, low: 3), .standBy))
         #expect(
             String(decoding: joined, as: UTF8.self)
                 == #"{"joined":{"clusterID":"00000000-0000-0000-0000-000000000003","role":1}}"#)
@@ -50,7 +50,8 @@ struct PeerMessageTests {
     @Test("a field that a newer version adds does no harm")
     func newerField() throws {
         let text = #"{"redirect":{"leader":"10.0.0.1:8800","since":5}}"#
-        #expect(try PeerMessageCoding.reply(from: Array(text.utf8)) == .redirect(leader: CoreHarness.address(1)))
+        #expect(
+            try PortCoding.decode(PeerReply.self, from: Array(text.utf8)) == .redirect(leader: CoreHarness.address(1)))
     }
 
     @Test(
@@ -62,7 +63,7 @@ struct PeerMessageTests {
         ])
     func noMessage(text: String) {
         #expect {
-            try PeerMessageCoding.request(from: Array(text.utf8))
+            try PortCoding.decode(PeerRequest.self, from: Array(text.utf8))
         } throws: { error in
             "\(error)".hasPrefix("this is no peer message: ")
         }
@@ -70,18 +71,15 @@ struct PeerMessageTests {
 
     @Test("bytes that are no UTF-8 are refused")
     func noText() {
-        #expect(throws: PeerMessageCoding.Failure.self) {
-            try PeerMessageCoding.reply(from: [0xFF, 0xFE, 0x00, 0x7B, 0x7D])
+        #expect(throws: PortCoding.Failure.self) {
+            try PortCoding.decode(PeerReply.self, from: [0xFF, 0xFE, 0x00, 0x7B, 0x7D])
         }
     }
 
-    @Test("a message that is too long is neither read nor written")
+    @Test("a message that is too long is not written")
     func tooLong() throws {
-        let long = String(repeating: "x", count: PeerMessageCoding.maximumBytes)
-        #expect(throws: PeerMessageCoding.Failure.self) { try PeerMessageCoding.encode(.error(long)) }
-        #expect(throws: PeerMessageCoding.Failure.self) {
-            try PeerMessageCoding.reply(from: [UInt8](repeating: 0x20, count: PeerMessageCoding.maximumBytes + 1))
-        }
+        let long = String(repeating: "x", count: PeerProtocol.frameLimit)
+        #expect(throws: PortCoding.Failure.self) { try PortCoding.encode(PeerReply.error(long)) }
     }
 
     @Test("the longest lists that a node sends fit into a message, and longer ones are refused")
@@ -92,11 +90,12 @@ struct PeerMessageTests {
             NodeView.Heard(nodeID: NodeID(high: UInt64($0), low: 0), address: address)
         }
         view.discovered = Array(repeating: address, count: NodeView.maximumListed)
-        #expect(try PeerMessageCoding.request(from: PeerMessageCoding.encode(.hello(view))) == .hello(view))
+        #expect(
+            try PortCoding.decode(PeerRequest.self, from: PortCoding.encode(PeerRequest.hello(view))) == .hello(view))
         view.discovered.append(address)
-        let bytes = try PeerMessageCoding.encode(.hello(view))
+        let bytes = try PortCoding.encode(PeerRequest.hello(view))
         #expect {
-            try PeerMessageCoding.request(from: bytes)
+            try PortCoding.decode(PeerRequest.self, from: bytes)
         } throws: { error in
             "\(error)" == "this is no peer message: at hello.discovered: 65 entries, and at most 64 are allowed"
         }

@@ -268,7 +268,7 @@ struct NetlinkSessionTests {
                 for address in lasting { try session.set(address, interface: link, validLifetime: 600) }
                 let noise = try VirtualAddress(parsing: "10.9.9.9/32")
                 let isOver = Flag()
-                try startThread(named: "noise") {
+                try BlockingThread.start(named: "noise") {
                     guard let other = try? NetlinkSession() else { return }
                     while !isOver.isRaised {
                         try? other.set(noise, interface: link)

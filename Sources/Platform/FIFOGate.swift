@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Lets one task through at a time, in the order of their coming.
-final class FIFOGate: Sendable {
+public final class FIFOGate: Sendable {
     private struct State {
         var isTaken = false
         var lastID: UInt64 = 0
@@ -10,11 +10,14 @@ final class FIFOGate: Sendable {
 
     private let state = Mutex(State())
 
+    public init() {}
+
     /// Runs `body` alone.
     ///
     /// - Throws: `CancellationError` when cancelled while waiting, and what `body` throws.
-    func run<T: Sendable>(_ body: () async throws -> T, isolation: isolated (any Actor)? = #isolation) async throws -> T
-    {
+    public func run<T: Sendable>(
+        _ body: () async throws -> T, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> T {
         try await enter()
         defer { leave() }
         return try await body()

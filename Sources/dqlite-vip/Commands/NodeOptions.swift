@@ -1,0 +1,107 @@
+import ArgumentParser
+import Discovery
+
+/// The options of a node, which `start` and `discover` share.
+struct NodeOptions: ParsableArguments {
+    @Option(
+        name: [.customShort("d"), .customLong("data-dir")],
+        help: ArgumentHelp("Directory of this node's state; made if it is not there.", valueName: "dir"))
+    var dataDirectory: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Where peers reach this node: the one port they need. Default: the first global IPv4 address of --iface, "
+                + "port 8800. 0.0.0.0:8800 listens on all addresses and tells peers that one.", valueName: "ip:port"))
+    var bindCluster: String?
+
+    @Option(
+        name: .customLong("bind-http"),
+        help: ArgumentHelp("Where the HTTP API listens. Default: 127.0.0.1:9900.", valueName: "address:port"))
+    var bindHTTP: String?
+
+    @Option(
+        name: [.customShort("i"), .customLong("iface")],
+        help: ArgumentHelp("Network interface of the virtual address.", valueName: "name"))
+    var interface: String?
+
+    @Option(
+        name: [.customShort("j"), .customLong("join")],
+        help: ArgumentHelp(
+            "Cluster addresses of other nodes, separated by commas; may be repeated, and may name this node too. "
+                + "Default port: 8800.", valueName: "address[:port]"))
+    var join: [String] = []
+
+    @Option(
+        name: .customLong("disco-mode"),
+        help: ArgumentHelp(
+            "How else to find other nodes: \(DiscoveryRegistry.modes.joined(separator: ", ")). \(DiscoveryRegistry.staticMode) "
+                + "is --join alone; any other may stand beside --join.", valueName: "mode"))
+    var discoveryMode: String?
+
+    @Option(
+        name: .customLong("disco-key"),
+        help: ArgumentHelp(
+            "Separates clusters that share one store or one network. Default: \(DiscoverySettings.defaultKey).",
+            valueName: "key"))
+    var discoveryKey: String?
+
+    @Option(
+        name: .customLong("disco-config"),
+        help: ArgumentHelp(
+            "Configuration of --disco-mode: a JSON object, or the path of a file. $NAME and ${NAME} in it are environment "
+                + "variables.", valueName: "json|path"))
+    var discoveryConfiguration: String?
+
+    @Option(help: ArgumentHelp("Number of nodes that found the cluster together, 1 to 13.", valueName: "n"))
+    var bootstrapExpect: String?
+
+    @Flag(name: .customLong("non-voter"), help: "Join and hold the data, but never vote, found or lead.")
+    var isNonVoter = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Virtual address to set when the cluster forms; ignored when one is set already.",
+            valueName: "address/prefix"))
+    var vip: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Number of voting nodes, odd, 1 to 7; further nodes are stand-bys. Default: 3, or --bootstrap-expect if "
+                + "that is more.", valueName: "n"))
+    var voters: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Name of the cluster; nodes of another name are refused. Default: --disco-key, with dots for slashes.",
+            valueName: "name"))
+    var clusterName: String?
+
+    @Option(
+        help: ArgumentHelp("trace, debug, info, notice, warning, error or critical. Default: info.", valueName: "level")
+    )
+    var logLevel: String?
+
+    @Option(help: ArgumentHelp("text or json. Default: text.", valueName: "format"))
+    var logFormat: String?
+
+    /// What the flags say, unchecked.
+    var input: StartInput {
+        var input = StartInput()
+        input.give(.dataDirectory, dataDirectory)
+        input.give(.bindCluster, bindCluster)
+        input.give(.bindHTTP, bindHTTP)
+        input.give(.interface, interface)
+        input.give(.join, join)
+        input.give(.discoveryMode, discoveryMode)
+        input.give(.discoveryKey, discoveryKey)
+        input.give(.discoveryConfiguration, discoveryConfiguration)
+        input.give(.bootstrapExpect, bootstrapExpect)
+        if isNonVoter { input.give(.nonVoter, "true") }
+        input.give(.vip, vip)
+        input.give(.voters, voters)
+        input.give(.clusterName, clusterName)
+        input.give(.logLevel, logLevel)
+        input.give(.logFormat, logFormat)
+        return input
+    }
+}
