@@ -117,7 +117,7 @@ struct EtcdFailure: Error, Sendable {
             if message.contains("authentication failed") { return "correct username and password in --disco-config" }
             if wantsNewToken { return "it wants a user: give username and password in --disco-config" }
             if message.contains("permission denied") {
-                let user = configuration.credentials.map { "the user \"\($0.username)\"" } ?? "the user"
+                let user = configuration.username.map { "the user \"\($0)\"" } ?? "the user"
                 return
                     "give a role of \(user) `etcdctl role grant-permission ROLE readwrite --prefix \(shellQuoted(prefix))`"
             }
