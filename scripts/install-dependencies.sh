@@ -6,7 +6,7 @@ declare -A packages=(
     [build]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config"
     [lab]="iproute2 curl iputils-ping procps"
     [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 curl iputils-ping procps
-            libcap2-bin util-linux jq openssl etcd-server etcd-client"
+            libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client"
 )
 
 missing=()

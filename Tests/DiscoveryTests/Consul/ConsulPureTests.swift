@@ -47,7 +47,10 @@ struct ConsulPureTests {
             """)
         let request = configuration.request("PUT", "txn", [], body: [1], token: configuration.token)
         #expect(request.url == "https://consul.example:8501/v1/txn?dc=dc%201&ns=team%2Fa&partition=part")
-        #expect(request.headers.map(\.name) == ["X-Consul-Token"] && request.headers.map(\.value) == ["secret"])
+        #expect(
+            request.headers.map { "\($0.name): \($0.value)" } == [
+                "Content-Type: application/json", "X-Consul-Token: secret",
+            ])
         #expect(request.credentials == .init(username: "someone", password: "pass:word"))
         #expect(configuration.tls.serverName == "other.example")
         #expect(configuration.tls.authorityFile == "/ca" && !configuration.tls.verifiesServer)

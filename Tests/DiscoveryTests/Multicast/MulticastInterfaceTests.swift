@@ -12,7 +12,7 @@ struct MulticastInterfaceTests {
     /// Waits until a look-up fails, and gives its error.
     private func failure(_ discovery: MulticastDiscovery, _ what: String, containing text: String) async throws {
         let last = Mutex("none")
-        try await eventually(what, within: .seconds(10), state: { last.withLock { $0 } }) {
+        try await eventually(what, within: .seconds(30), state: { last.withLock { $0 } }) {
             // Also when nodes heard before are still told, the status says what is wrong now.
             _ = try? await discovery.lookUp()
             let error = discovery.statistics.lastError ?? "no error"
@@ -65,13 +65,13 @@ struct MulticastInterfaceTests {
         try await lan.withRunning([node]) {
             try await lan.discovery(on: 2).find([Net.address(1)])
             try lan.network.setLink(ofNode: 1, up: false)
-            try await eventually("the loss of the carrier in the status", within: .seconds(5)) {
+            try await eventually("the loss of the carrier in the status", within: .seconds(30)) {
                 node.statistics.announceError?.contains("eth0 has no carrier") == true
             }
             #expect(try await lan.discovery(on: 2).lookUp() == [])
             try lan.network.setLink(ofNode: 1, up: true)
             try await lan.discovery(on: 2).find([Net.address(1)])
-            try await eventually("the end of the trouble", within: .seconds(5)) {
+            try await eventually("the end of the trouble", within: .seconds(30)) {
                 node.statistics.announceError == nil
             }
 

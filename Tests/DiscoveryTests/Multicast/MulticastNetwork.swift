@@ -84,7 +84,7 @@ struct MulticastNetwork {
 
 extension MulticastDiscovery {
     /// Looks up, as the bootstrap does, until it finds these.
-    func find(_ addresses: [HostPort], within limit: Duration = .seconds(10)) async throws {
+    func find(_ addresses: [HostPort], within limit: Duration = .seconds(30)) async throws {
         let log = LookUps()
         try await eventually(
             "look-up with \(addresses)", within: limit, every: .milliseconds(100), state: { await log.last }

@@ -48,7 +48,7 @@ struct MulticastNetworkTests {
             await early.withdraw()
             let fresh = try lan.discovery(on: 2, Self.secret)
             #expect(try await fresh.lookUp() == [])
-            try await eventually("question of the last one", within: .seconds(5)) { early.counts.questions > 1 }
+            try await eventually("question of the last one", within: .seconds(30)) { early.counts.questions > 1 }
         }
     }
 
@@ -91,7 +91,7 @@ struct MulticastNetworkTests {
         try await lan.withRunning(blue + others) {
             try await blue[0].find([Net.address(2)])
             for other in others { #expect(try await other.lookUp() == []) }
-            try await eventually("a question of the other key", within: .seconds(5)) { blue[0].counts.foreign > 0 }
+            try await eventually("a question of the other key", within: .seconds(30)) { blue[0].counts.foreign > 0 }
             #expect(others[1].counts.foreign + others[2].counts.foreign == 0)
         }
     }
@@ -169,7 +169,7 @@ struct MulticastNetworkTests {
             try await lan.discovery(on: 2).find([Net.address(1)])
             let before = main.counts
             let side = try lan.discovery(on: 2, ["interface": .string("side")])
-            try await eventually("a question on the side", within: .seconds(5)) {
+            try await eventually("a question on the side", within: .seconds(30)) {
                 #expect(try await side.lookUp() == [])
                 var buffer = [UInt8](repeating: 0, count: 2048)
                 return try witness.receive(into: &buffer) != nil
@@ -193,7 +193,7 @@ struct MulticastEnemyTests {
         for (index, node) in nodes.enumerated() { node.announce(Net.announcement(index + 1)) }
         // Node 1 looks for nobody: it is a notice that tells the others.
         try await lan.withRunning([nodes[0]]) {
-            try await eventually("word of both others at all three", within: .seconds(15)) {
+            try await eventually("word of both others at all three", within: .seconds(30)) {
                 for node in nodes.dropFirst() {
                     let found = try await node.lookUp()
                     #expect(found == [])
@@ -249,7 +249,7 @@ struct MulticastEnemyTests {
                 try await Task.sleep(for: .milliseconds(5))
             }
         }
-        try await eventually("the replay at the node", within: .seconds(5)) { node.counts.otherAnswers >= 20 }
+        try await eventually("the replay at the node", within: .seconds(30)) { node.counts.otherAnswers >= 20 }
         for _ in 0..<3 { #expect(try await node.lookUp() == []) }
         enough.withLock { $0 = true }
         try await task.value
