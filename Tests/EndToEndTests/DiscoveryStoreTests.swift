@@ -158,7 +158,7 @@ extension EndToEnd.DiscoveryTests {
                 let key = store.path(StartOptions.defaultKey, "leader")
                 try await store.put(key, Self.strangeRecord)
                 try lab.startAll(.discovering(store))
-                let command = store is LabEtcd ? "etcdctl del" : "consul kv delete"
+                let command = store is LabEtcd ? " del /dqlite-vip/leader" : "kv delete"
                 for node in lab.nodes {
                     try await eventually("advice in the status of node \(node.number)", within: .seconds(10)) {
                         let text = try await node.request("GET", "/status").text
