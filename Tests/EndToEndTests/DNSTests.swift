@@ -120,7 +120,7 @@ extension EndToEnd {
                         try await eventually("\(count) addresses at node \(node.number)", within: .seconds(15)) {
                             let status = try await node.status()
                             #expect(status.clusterID == nil, "founded with \(count) of 3 nodes known")
-                            return status.discovery.lastAddresses.count == count
+                            return status.discovery?.lastAddresses.count == count
                         }
                     }
                 }
