@@ -8,7 +8,7 @@ declare -A packages=(
     [lab]="iproute2 curl iputils-ping procps"
     [services]="dnsmasq-base etcd-server"
     [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 curl iputils-ping procps
-            libcap2-bin util-linux jq dnsmasq-base etcd-server openssl"
+            libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client"
 )
 
 missing=()
