@@ -103,14 +103,14 @@ extension EndToEnd {
                 for node in lab.nodes { try node.start(options, prefix: Self.seeing(path)) }
                 for node in lab.nodes {
                     try await eventually("report of the dead name server by node \(node.number)", within: .seconds(10)) {
-                        try await node.status().discovery.lastError?.contains("127.0.0.53 cannot be reached") == true
+                        try await node.status().discovery?.lastError?.contains("127.0.0.53 cannot be reached") == true
                     }
                 }
 
                 try Self.write(["nameserver \(Self.serverAddress)"], to: path)
                 for node in lab.nodes {
                     try await eventually("report of the missing name by node \(node.number)", within: .seconds(10)) {
-                        try await node.status().discovery.lastError?.contains("NXDOMAIN") == true
+                        try await node.status().discovery?.lastError?.contains("NXDOMAIN") == true
                     }
                 }
 
@@ -120,7 +120,7 @@ extension EndToEnd {
                         try await eventually("\(count) addresses at node \(node.number)", within: .seconds(15)) {
                             let status = try await node.status()
                             #expect(status.clusterID == nil, "founded with \(count) of 3 nodes known")
-                            return status.discovery.lastAddresses.count == count
+                            return status.discovery?.lastAddresses.count == count
                         }
                     }
                 }
