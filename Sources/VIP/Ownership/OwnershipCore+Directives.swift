@@ -58,7 +58,9 @@ extension OwnershipCore {
         guard let link, hasSurveyed else { return }
         for index in entries.indices {
             let entry = entries[index]
-            guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now) else { continue }
+            guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now), isFree(entry, now: now) else {
+                continue
+            }
             let setting: OwnershipSetting
             switch entry.carried {
             case .foreign: continue

@@ -60,7 +60,7 @@ struct OwnershipCorePropertyTests {
                 #expect(took >= .zero)
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
-            case .conflict, .linkDown, .linkUp, .failed: break
+            case .conflict, .awaited, .foreignHolder, .linkDown, .linkUp, .failed: break
             }
         }
         #expect(held.isEmpty, "seed \(seed)")
