@@ -89,6 +89,9 @@ public struct ClaimProbe: Hashable, Sendable {
     /// The address was claimed while somebody had it, who was not seen to let go.
     public var isWatching: Bool { purpose == .watch }
 
+    /// A claim is sought that only an answer would stop.
+    public var isAllowed: Bool { limit != nil }
+
     // MARK: Events
 
     /// The claim is wanted. `isAllowed`: nothing but an answer would stop it, that is, there is a lease. To be told at each

@@ -112,14 +112,20 @@ public actor Ownership: Service {
                 }
                 done.wait()
                 self.list(before.withLock { $0 } + distinct)
-                self.thread.submit {
-                    self.assumeIsolated { ownership in
-                        ownership.react(.desired(distinct))
-                        after.withLock { $0 = ownership.core.placed }
+                let isUndecided = Mutex(true)
+                for attempt in 0..<25 where isUndecided.withLock({ $0 }) {
+                    // The LAN is being asked for new addresses.
+                    if attempt > 0 { usleep(4000) }
+                    self.thread.submit {
+                        self.assumeIsolated { ownership in
+                            ownership.react(attempt == 0 ? .desired(distinct) : .wake)
+                            after.withLock { $0 = ownership.core.placed }
+                            isUndecided.withLock { $0 = ownership.core.isUndecided }
+                        }
+                        done.signal()
                     }
-                    done.signal()
+                    done.wait()
                 }
-                done.wait()
                 if !Set(before.withLock { $0 }).isSubset(of: distinct) { self.list(after.withLock { $0 } + distinct) }
                 continuation.resume()
             }

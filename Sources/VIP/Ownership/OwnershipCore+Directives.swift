@@ -77,6 +77,7 @@ extension OwnershipCore {
 
     /// Deletes what the configuration does not name any more: after the claims, so that new addresses come first.
     mutating func retirements(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        if isUndecided { return }
         for index in entries.indices where !entries[index].isDesired && !entries[index].mustGo {
             let entry = entries[index]
             if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isUncertain,

@@ -6,6 +6,9 @@ extension OwnershipCore {
     /// Something has to be heard from the LAN.
     public var isProbing: Bool { entries.contains { $0.probe.isActive } }
 
+    /// An address could be claimed but for an answer that may still come, within some milliseconds.
+    public var isUndecided: Bool { entries.contains { $0.probe.isAllowed && $0.awaited == nil } }
+
     /// Takes what another host said.
     public mutating func heard(_ sighting: ARPSighting, now: BootInstant) {
         guard sighting.hardwareAddress.bytes != link?.hardwareAddress else { return }

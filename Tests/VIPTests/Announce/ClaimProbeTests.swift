@@ -35,7 +35,7 @@ struct ClaimProbeTests {
                     probe.sent(now: now)
                 case .wait(let until):
                     let wake = isOver || time >= leaseAt ? until : min(until, instant(leaseAt))
-                    #expect(wake > now, "it would wake again and again")
+                    if wake <= now { Issue.record("it would wake again and again") }
                     now = max(wake, now.advanced(by: .microseconds(1))).advanced(by: late())
                 }
             }
@@ -225,13 +225,13 @@ struct ClaimProbeTests {
     }
 
     /// Hosts that come and go at random, lossy, under late wake-ups and a lease that comes and goes.
-    @Test("whatever happens: no claim while each probe is answered and the bound is not over", arguments: 1...300)
+    @Test("whatever happens: no claim while each probe is answered and the bound is not over", arguments: 1...100)
     func random(seed: UInt64) throws {
         var generator = SeededGenerator(state: seed)
         func chance(_ limit: Double) -> Double { Double.random(in: 0..<limit, using: &generator) }
         let present = chance(3000)
         let absent = present + chance(1500)
-        let leaseAt = chance(2) < 1 ? 0 : chance(2500)
+        let leaseAt = chance(2) < 1 ? 0 : chance(2500).rounded()
         var delays = SeededGenerator(state: seed &* 77)
         let isLate = seed.isMultiple(of: 3)
         let answer: (Double) -> UInt8? = { $0 < present / 3 || (present..<absent).contains($0) ? 9 : nil }

@@ -262,7 +262,25 @@ struct OwnershipCoreProbingTests {
         bench.others = { address, _ in address == answering ? [9] : [] }
         bench.pass(.milliseconds(100), lease: renewed)
         #expect(try !bench.isSet("192.0.2.10/24"))
-        #expect(try bench.isSet("192.0.2.11/24"))
+        #expect(try bench.isSet("192.0.2.11/24"), "\(bench.history)")
+    }
+
+    @Test("an address that takes another's place comes first, also when it has to be asked for")
+    func replaced() throws {
+        let other = try VirtualAddress(parsing: "192.0.2.11/24")
+        var bench = try bench()
+        try timeToSet(&bench, within: 100)
+        bench.run(.desired([other]))
+        #expect(bench.core.isUndecided)
+        #expect(try bench.isSet("192.0.2.10/24"))
+        bench.pass(.milliseconds(5), lease: renewed)
+        #expect(try bench.isSet("192.0.2.11/24") && !bench.isSet("192.0.2.10/24"))
+        #expect(!bench.core.isUndecided)
+        // Somebody has the next one: nothing is kept for that.
+        bench.others = { _, _ in [9] }
+        bench.run(.desired([vip]))
+        bench.pass(.milliseconds(5), lease: renewed)
+        #expect(try !bench.isSet("192.0.2.11/24") && !bench.isSet("192.0.2.10/24"))
     }
 
     @Test("a guard that takes no deadline: each attempt asks anew, and none sets")
