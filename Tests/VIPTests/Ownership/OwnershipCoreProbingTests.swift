@@ -260,6 +260,8 @@ struct OwnershipCoreProbingTests {
         bench.run(.desired([vip, other]))
         let answering = vip.address
         bench.others = { address, _ in address == answering ? [9] : [] }
+        bench.lease = renewed(bench.now)
+        bench.run(.kicked(at: bench.now))
         bench.pass(.milliseconds(100), lease: renewed)
         #expect(try !bench.isSet("192.0.2.10/24"))
         #expect(try bench.isSet("192.0.2.11/24"), "\(bench.history)")
