@@ -104,6 +104,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["dqlite-vip"], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["Lab", "Platform", "dqlite-vip"], swiftSettings: strict),
+            name: "EndToEndTests", dependencies: ["Dqlite", "Lab", "Platform", "dqlite-vip"] + nio,
+            swiftSettings: strict),
     ]
 )

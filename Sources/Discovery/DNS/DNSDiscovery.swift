@@ -18,6 +18,7 @@ public final class DNSDiscovery: DiscoveryBackend {
     }
 
     public static let mode = "dns"
+    public static let usesKey = false
     public static let defaultName = "dqlite-vip"
 
     private let name: String

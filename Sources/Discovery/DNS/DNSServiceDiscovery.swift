@@ -18,6 +18,7 @@ public final class DNSServiceDiscovery: DiscoveryBackend {
     }
 
     public static let mode = "dns-srv"
+    public static let usesKey = false
     public static let defaultService = "dqlite-vip"
 
     /// How many targets are resolved at the same time, and at most in one look-up: an answer of 64 KiB could name

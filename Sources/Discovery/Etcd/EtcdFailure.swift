@@ -101,8 +101,8 @@ struct EtcdFailure: Error, Sendable {
                     configuration.caFile.map { "by \($0) (ca_file)" }
                     ?? "by an authority of this host (or give ca_file)"
                 let name = configuration.serverName.map { "\"\($0)\" (server_name)" } ?? "\"\(endpoint.address.host)\""
-                return
-                    "does it speak TLS, is its certificate signed \(trust) and made for \(name), does it take our cert_file?"
+                let own = configuration.certificateFile == nil ? "want one of ours (cert_file)" : "take our cert_file"
+                return "does it speak TLS, is its certificate signed \(trust) and made for \(name), does it \(own)?"
             case .badCertificate: return "correct ca_file, cert_file and key_file in --disco-config"
             case .notHTTP, .answerTooLong:
                 return "is it the client port of etcd, and without TLS? Write https:// where it has TLS"

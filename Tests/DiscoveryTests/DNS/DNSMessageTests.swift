@@ -196,9 +196,9 @@ import Testing
         #expect(throws: DNSFault.dataLength(type: 5, 2)) { try DNSMessage(message.bytes) }
     }
 
-    @Test("a hundred thousand damaged messages: each decodes or is a fault, and what decodes can be resolved")
+    @Test("twenty thousand damaged messages: each decodes or is a fault, and what decodes can be resolved")
     func mutations() throws {
-        var dice = Splitmix(state: 0xD05)
+        var dice = Dice(seed: 0xD05)
         var seeds: [[UInt8]] = [
             MessageBuilder.answer(
                 "a.lab", type: 1, [("a.lab", 5, MessageBuilder.name("b.lab")), ("b.lab", 1, [10, 0, 0, 1])]),
@@ -214,7 +214,7 @@ import Testing
         seeds.append(compressed.bytes)
         let question = Self.name("a.lab")
         var decodedCount = 0
-        for _ in 0..<100_000 {
+        for _ in 0..<20_000 {
             var bytes = seeds[Int.random(in: 0..<seeds.count, using: &dice)]
             for _ in 0..<Int.random(in: 1...4, using: &dice) {
                 let place = Int.random(in: 0..<bytes.count, using: &dice)
@@ -233,19 +233,6 @@ import Testing
             }
             #expect(message.answers.allSatisfy { $0.name.text.utf8.count <= 4 * 255 })
         }
-        #expect(decodedCount > 10_000, "damage must not be so bad that nothing is tested")
-    }
-}
-
-/// A small generator with a seed, so that a failing run can be repeated.
-private struct Splitmix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+        #expect(decodedCount > 2000, "damage must not be so bad that nothing is tested")
     }
 }

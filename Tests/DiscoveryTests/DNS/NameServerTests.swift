@@ -1,4 +1,4 @@
-import Glibc
+import Lab
 import Platform
 import Testing
 
@@ -20,6 +20,10 @@ import Testing
         DNSServiceDiscovery(.init(name: "lab", service: "x"), dnsContext(family: family), client: DNSClient(resolver))
     }
 
+    private static func resolver(_ servers: NameServer...) -> SystemResolver {
+        SystemResolver(servers: servers.map(\.endpoint))
+    }
+
     private static func ask(_ resolver: SystemResolver, _ name: String) async throws -> Result<DNSAnswer, DNSFailure> {
         try await BlockingThread.run(named: "test") { resolver.answer(to: DNSQuestion(name: name, type: .a)) }
     }
@@ -30,11 +34,11 @@ import Testing
     func families() async throws {
         let server = try await NameServer(hosts: Self.three + ["fd00::1 n.lab", "fd00::2 six.lab"])
         defer { server.stop() }
-        let four = try await Self.dns(server.resolver, family: .v4).lookUp()
+        let four = try await Self.dns(Self.resolver(server), family: .v4).lookUp()
         #expect(Self.texts(four) == ["10.0.0.1:8800", "10.0.0.2:8800", "10.0.0.3:8800"])
-        #expect(try await Self.texts(Self.dns(server.resolver, family: .v6).lookUp()) == ["[fd00::1]:8800"])
-        #expect(try await Self.dns(server.resolver, "N.LAB.").lookUp().count == 4)
-        let six = try await Self.dns(server.resolver, "six.lab", family: .v4).lookUp()
+        #expect(try await Self.texts(Self.dns(Self.resolver(server), family: .v6).lookUp()) == ["[fd00::1]:8800"])
+        #expect(try await Self.dns(Self.resolver(server), "N.LAB.").lookUp().count == 4)
+        let six = try await Self.dns(Self.resolver(server), "six.lab", family: .v4).lookUp()
         #expect(Self.texts(six) == ["[fd00::2]:8800"], "a name without our family answers with what it has")
     }
 
@@ -54,8 +58,8 @@ import Testing
     func aliases() async throws {
         let server = try await NameServer(hosts: Self.three, ["cname=a.lab,b.lab", "cname=b.lab,n.lab"])
         defer { server.stop() }
-        #expect(try await Self.dns(server.resolver, "a.lab").lookUp().count == 3)
-        let answer = try await Self.ask(server.resolver, "a.lab").get()
+        #expect(try await Self.dns(Self.resolver(server), "a.lab").lookUp().count == 3)
+        let answer = try await Self.ask(Self.resolver(server), "a.lab").get()
         #expect(answer.canonicalName.text == "n.lab")
     }
 
@@ -65,9 +69,9 @@ import Testing
         defer { server.stop() }
         var orders: Set<[String]> = []
         for _ in 0..<12 {
-            let answer = try await Self.ask(server.resolver, "n.lab").get()
+            let answer = try await Self.ask(Self.resolver(server), "n.lab").get()
             orders.insert(answer.records.compactMap { $0.address?.description })
-            let found = try await Self.dns(server.resolver).lookUp()
+            let found = try await Self.dns(Self.resolver(server)).lookUp()
             #expect(Self.texts(found) == ["10.0.0.1:8800", "10.0.0.2:8800", "10.0.0.3:8800"])
         }
         #expect(orders.count > 1, "or the server does not rotate, and this tests nothing")
@@ -78,7 +82,7 @@ import Testing
         let server = try await NameServer()
         defer { server.stop() }
         let clock = HandClock()
-        let resolver = server.resolver
+        let resolver = Self.resolver(server)
         let client = DNSClient(now: { clock.now }, query: { resolver.answer(to: $0) })
         let discovery = DNSDiscovery(.init(name: "n.lab"), dnsContext(), client: client)
         let error = await #expect(throws: DiscoveryError.self) { try await discovery.lookUp() }
@@ -99,13 +103,13 @@ import Testing
         let server = try await NameServer(["host-record=n.lab,10.0.0.1,2"])
         defer { server.stop() }
         let clock = HandClock()
-        let resolver = server.resolver
+        let resolver = Self.resolver(server)
         let client = DNSClient(now: { clock.now }, query: { resolver.answer(to: $0) })
         let discovery = DNSDiscovery(.init(name: "n.lab"), dnsContext(family: .v4), client: client)
         for (step, queries) in [(0, 1), (1000, 1), (999, 1), (1, 2), (1999, 2), (1, 3)] as [(Int64, Int)] {
             clock.advance(by: .milliseconds(step))
             _ = try await discovery.lookUp()
-            #expect(try server.count("query[A] n.lab") == queries)
+            #expect(server.count("query[A] n.lab") == queries)
         }
     }
 
@@ -114,10 +118,10 @@ import Testing
         let hosts = (1...60).map { "10.0.1.\($0) many.lab" }
         let server = try await NameServer(hosts: hosts)
         defer { server.stop() }
-        let found = try await Self.dns(server.resolver, "many.lab", family: .v4).lookUp()
+        let found = try await Self.dns(Self.resolver(server), "many.lab", family: .v4).lookUp()
         #expect(Self.texts(found) == (1...60).map { "10.0.1.\($0):8800" })
         // Once over UDP, once over TCP.
-        #expect(try server.count("query[A] many.lab") == 2)
+        #expect(server.count("query[A] many.lab") == 2)
     }
 
     @Test("a thousand addresses, 16 KiB, come whole")
@@ -125,7 +129,7 @@ import Testing
         let hosts = (0..<1000).map { "10.1.\($0 / 250).\($0 % 250) many.lab" }
         let server = try await NameServer(hosts: hosts)
         defer { server.stop() }
-        #expect(try await Self.dns(server.resolver, "many.lab", family: .v4).lookUp().count == 1000)
+        #expect(try await Self.dns(Self.resolver(server), "many.lab", family: .v4).lookUp().count == 1000)
     }
 
     @Test("SERVFAIL is told as such, and is no time-out")
@@ -136,11 +140,11 @@ import Testing
         let digest = String(repeating: "0", count: 64)
         let options = [
             "dnssec", "trust-anchor=.,1,8,2,\(digest)", "trust-anchor=signed.test,1,8,2,\(digest)",
-            "server=/signed.test/127.0.0.1#\(upstream.port)",
+            "server=/signed.test/127.0.0.1#\(upstream.endpoint.port)",
         ]
         let server = try await NameServer(options)
         defer { server.stop() }
-        let discovery = Self.dns(server.resolver, "signed.test")
+        let discovery = Self.dns(Self.resolver(server), "signed.test")
         let start = BootClock.now
         let error = await #expect(throws: DiscoveryError.self) { try await discovery.lookUp() }
         #expect(start.duration(to: BootClock.now) < .seconds(2), "and does not cost the time of one")
@@ -150,7 +154,7 @@ import Testing
                 "cannot resolve \"signed.test\" (A and AAAA): \(server.endpoint) answers SERVFAIL: ") == true,
             "\(error?.message ?? "")")
         // The next server is asked, and knows it.
-        let both = SystemResolver(servers: [server.endpoint, upstream.endpoint])
+        let both = Self.resolver(server, upstream)
         #expect(try await Self.texts(Self.dns(both, "signed.test").lookUp()) == ["10.0.0.1:8800"])
     }
 
@@ -159,7 +163,7 @@ import Testing
         let server = try await NameServer()
         defer { server.stop() }
         let error = await #expect(throws: DiscoveryError.self) {
-            try await Self.dns(server.resolver, "n.elsewhere").lookUp()
+            try await Self.dns(Self.resolver(server), "n.elsewhere").lookUp()
         }
         #expect(error?.code == .refused)
         #expect(
@@ -167,7 +171,7 @@ import Testing
                 "cannot resolve \"n.elsewhere\" (A and AAAA): \(server.endpoint) answers REFUSED: ") == true)
         let other = try await NameServer(["host-record=n.elsewhere,10.0.0.1"])
         defer { other.stop() }
-        let both = SystemResolver(servers: [server.endpoint, other.endpoint])
+        let both = Self.resolver(server, other)
         #expect(try await Self.dns(both, "n.elsewhere").lookUp().count == 1)
     }
 
@@ -280,9 +284,9 @@ import Testing
         let options = (1...3).map { "srv-host=_x._tcp.lab,n\($0).lab,880\($0)" }
         let server = try await NameServer(hosts: hosts, options)
         defer { server.stop() }
-        let found = try await Self.services(server.resolver, family: .v4).lookUp()
+        let found = try await Self.services(Self.resolver(server), family: .v4).lookUp()
         #expect(Self.texts(found) == ["10.0.0.1:8801", "10.0.0.2:8802", "10.0.0.3:8803"])
-        #expect(try server.count("query[A]") == 0)
+        #expect(server.count("query[A]") == 0)
     }
 
     @Test("SRV: targets without additional section are resolved, dangling ones are told and do not fail the rest")
@@ -290,13 +294,13 @@ import Testing
         let upstream = try await NameServer(hosts: ["10.0.0.1 n1.far", "10.0.0.2 n2.far"], ["local=/far/"])
         defer { upstream.stop() }
         let options =
-            ["cache-size=0", "server=/far/127.0.0.1#\(upstream.port)"]
+            ["cache-size=0", "server=/far/127.0.0.1#\(upstream.endpoint.port)"]
             + ["n1", "n2", "gone"].map { "srv-host=_x._tcp.lab,\($0).far,8801" }
         let server = try await NameServer(options)
         defer { server.stop() }
-        let discovery = Self.services(server.resolver)
+        let discovery = Self.services(Self.resolver(server))
         #expect(try await Self.texts(discovery.lookUp()) == ["10.0.0.1:8801", "10.0.0.2:8801"])
-        #expect(try server.count("query[A] n1.far") == 1)
+        #expect(server.count("query[A] n1.far") == 1)
         #expect(
             discovery.statistics.lastError?.hasPrefix(
                 "the target \"gone.far.\" does not exist (NXDOMAIN for A and AAAA from \(server.endpoint)): ")
@@ -313,7 +317,7 @@ import Testing
             let server = try await NameServer(hosts: hosts, order)
             defer { server.stop() }
             for _ in 0..<3 {
-                let found = try await Self.services(server.resolver).lookUp()
+                let found = try await Self.services(Self.resolver(server)).lookUp()
                 #expect(found.map(\.host) == ["10.0.0.3", "10.0.0.2", "10.0.0.4", "10.0.0.1"])
             }
         }
@@ -325,7 +329,7 @@ import Testing
         let options = (1...60).map { "srv-host=_x._tcp.lab,node-number-\($0).rack.lab,\(9000 + $0)" }
         let server = try await NameServer(hosts: hosts, options)
         defer { server.stop() }
-        let found = try await Self.services(server.resolver, family: .v4).lookUp()
+        let found = try await Self.services(Self.resolver(server), family: .v4).lookUp()
         #expect(Set(Self.texts(found)) == Set((1...60).map { "10.0.1.\($0):\(9000 + $0)" }))
     }
 
@@ -333,7 +337,9 @@ import Testing
     func noService() async throws {
         let server = try await NameServer()
         defer { server.stop() }
-        let error = await #expect(throws: DiscoveryError.self) { try await Self.services(server.resolver).lookUp() }
+        let error = await #expect(throws: DiscoveryError.self) {
+            try await Self.services(Self.resolver(server)).lookUp()
+        }
         #expect(error?.message.hasPrefix("\"_x._tcp.lab\" does not exist (NXDOMAIN for SRV from") == true)
     }
 
@@ -341,7 +347,9 @@ import Testing
     func notOffered() async throws {
         let server = try await NameServer(["srv-host=_x._tcp.lab"])
         defer { server.stop() }
-        let error = await #expect(throws: DiscoveryError.self) { try await Self.services(server.resolver).lookUp() }
+        let error = await #expect(throws: DiscoveryError.self) {
+            try await Self.services(Self.resolver(server)).lookUp()
+        }
         #expect(error?.message.contains("the service is not offered") == true)
     }
 }

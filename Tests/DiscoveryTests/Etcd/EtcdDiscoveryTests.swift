@@ -18,7 +18,7 @@ struct EtcdDiscoveryTests {
 
     private func isRegistered(_ discovery: KeyValueDiscovery<EtcdStore>) async throws {
         try await eventually(
-            "registration", within: .seconds(10), state: { "\(discovery.statistics)" },
+            "registration", within: .seconds(30), state: { "\(discovery.statistics)" },
             { discovery.statistics.isRegistered == true })
     }
 
@@ -54,7 +54,7 @@ struct EtcdDiscoveryTests {
         try await running(discovery) {
             try await isRegistered(discovery)
             try await bench.servers.control("del", "/\(bench.key)/nodes/n1")
-            try await eventually("record", within: .seconds(10)) { try await bench.value("nodes/n1") != nil }
+            try await eventually("record", within: .seconds(30)) { try await bench.value("nodes/n1") != nil }
         }
     }
 
@@ -65,7 +65,7 @@ struct EtcdDiscoveryTests {
         one.announce(.example("n1", cluster: "A", leads: 1, port: 9))
         two.announce(.example("n2", cluster: "A", port: 10))
         func leads(_ id: String) async throws {
-            try await eventually("leader \(id)", within: .seconds(10)) {
+            try await eventually("leader \(id)", within: .seconds(30)) {
                 try await bench.value("leader")?.contains("\"id\":\"\(id)\"") == true
             }
         }
@@ -120,18 +120,18 @@ struct EtcdDiscoveryTests {
         }
         try await running(founder) {
             // Longer than one lease, so prolonging and not its first life is what keeps it.
-            try await eventually("prolonged claim", within: .seconds(20), every: .milliseconds(200)) {
+            try await eventually("prolonged claim", within: .seconds(30), every: .milliseconds(200)) {
                 guard case .held(let until) = try await founder.claimFounding(of: "A") else { return false }
                 guard case .taken(let holder) = try await late.claimFounding(of: nil) else { return false }
                 return holder.clusterID == "A" && until > first + .seconds(4)
             }
             founder.announce(.example("n1", cluster: "A", leads: 1))
-            try await eventually("leader's record", within: .seconds(10)) {
+            try await eventually("leader's record", within: .seconds(30)) {
                 try await bench.value("leader")?.contains(#""term":1"#) == true
             }
         }
         // The founder is dead: its key goes by itself, and the next may found.
-        try await eventually("free key", within: .seconds(20), every: .milliseconds(100)) {
+        try await eventually("free key", within: .seconds(30), every: .milliseconds(100)) {
             if case .held = try await late.claimFounding(of: nil) { true } else { false }
         }
     }
@@ -146,7 +146,7 @@ struct EtcdDiscoveryTests {
                 Issue.record("the unset key was refused")
                 return
             }
-            try await eventually("free key", within: .seconds(20)) { try await bench.value("leader") == nil }
+            try await eventually("free key", within: .seconds(30)) { try await bench.value("leader") == nil }
             try await isRegistered(discovery)
         }
     }
@@ -160,7 +160,7 @@ struct EtcdDiscoveryTests {
         let discovery = try bench.discovery(log: log)
         discovery.announce(.example("n1", cluster: "A", leads: 1))
         try await running(discovery) {
-            try await eventually("refusal", within: .seconds(10)) { discovery.statistics.announceError != nil }
+            try await eventually("refusal", within: .seconds(30)) { discovery.statistics.announceError != nil }
             let text = try #require(discovery.statistics.announceError)
             for part in [
                 "/\(bench.key)/leader", "cluster B", "ours, A", "will not lapse by itself", "another --disco-key",
@@ -179,10 +179,10 @@ struct EtcdDiscoveryTests {
             let command = try #require(quoted.dropFirst().first)
             #expect(command.hasPrefix("etcdctl --endpoints=\(bench.servers.endpoints[0]) del "))
             _ = try await tool(["sh", "-c", String(command)])
-            try await eventually("our record", within: .seconds(10)) {
+            try await eventually("our record", within: .seconds(30)) {
                 try await bench.value("leader")?.contains(#""cluster_id":"A""#) == true
             }
-            try await eventually("end of the complaint", within: .seconds(10)) {
+            try await eventually("end of the complaint", within: .seconds(30)) {
                 discovery.statistics.announceError == nil
             }
         }
@@ -204,7 +204,7 @@ struct EtcdDiscoveryTests {
         #expect(discovery.statistics.announceError?.contains("etcdctl") == true)
         discovery.announce(.example("n1", cluster: "A", leads: 1))
         try await running(discovery) {
-            try await eventually("our record", within: .seconds(10)) {
+            try await eventually("our record", within: .seconds(30)) {
                 try await bench.value("leader")?.contains(#""cluster_id":"A""#) == true
             }
         }

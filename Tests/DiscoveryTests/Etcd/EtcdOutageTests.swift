@@ -17,7 +17,7 @@ struct EtcdMembersTests {
         let store = try bench.store(limit)
         var begin = BootClock.now
         // The two that are left may have to choose a leader first.
-        try await eventually("answer of the others", within: .seconds(20)) { _ = try await store.read() }
+        try await eventually("answer of the others", within: .seconds(30)) { _ = try await store.read() }
         #expect(begin.duration(to: BootClock.now) >= .milliseconds(700))
         begin = BootClock.now
         for _ in 0..<5 { _ = try await store.read() }
@@ -31,11 +31,11 @@ struct EtcdMembersTests {
         discovery.announce(.example())
         let run = Task { await discovery.run() }
         defer { run.cancel() }
-        try await eventually("registration", within: .seconds(20)) { discovery.statistics.isRegistered == true }
+        try await eventually("registration", within: .seconds(30)) { discovery.statistics.isRegistered == true }
         let lease = try await bench.store(members: [0]).read()
         try await bench.servers.killAndWait(1)
         discovery.announce(.example(port: 9))
-        try await eventually("the new record", within: .seconds(20)) {
+        try await eventually("the new record", within: .seconds(30)) {
             try await bench.store(members: [0]).read().nodes != lease.nodes
         }
         #expect(try await discovery.lookUp().map(\.port) == [9])
@@ -87,19 +87,19 @@ struct EtcdOutageTests {
             let snapshot = try await bench.store().read()
             return snapshot.nodes["n1"] != nil && snapshot.leader != nil
         }
-        try await eventually("registration", within: .seconds(10)) { try await stands() }
+        try await eventually("registration", within: .seconds(30)) { try await stands() }
         let before = try await bench.store().read()
 
         try await bench.servers.killAndWait(0)
-        try await eventually("failure", within: .seconds(10)) { discovery.statistics.announceError != nil }
+        try await eventually("failure", within: .seconds(30)) { discovery.statistics.announceError != nil }
         #expect(discovery.statistics.announceError?.contains("connection refused: is etcd running there") == true)
         let error = await #expect(throws: DiscoveryError.self) { try await discovery.lookUp() }
         #expect(error?.code == .unreachable && discovery.statistics.lastError == error?.message)
         for _ in 0..<50 { await #expect(throws: DiscoveryError.self) { try await discovery.lookUp() } }
 
         try await restart(bench.servers)
-        try await eventually("all records", within: .seconds(20)) { try await stands() }
-        try await eventually("end of the trouble", within: .seconds(10)) {
+        try await eventually("all records", within: .seconds(30)) { try await stands() }
+        try await eventually("end of the trouble", within: .seconds(30)) {
             discovery.statistics.announceError == nil && discovery.statistics.isRegistered == true
         }
         #expect(try await discovery.lookUp() == address)
@@ -118,7 +118,7 @@ struct EtcdOutageTests {
         let discovery = try bench.discovery(bench.store(["dial-timeout": .string("20s")]))
         discovery.announce(.example())
         let run = Task { await discovery.run() }
-        try await eventually("registration", within: .seconds(10)) { discovery.statistics.isRegistered == true }
+        try await eventually("registration", within: .seconds(30)) { discovery.statistics.isRegistered == true }
         bench.servers.suspend(0)
         defer { bench.servers.resume(0) }
         // In the midst of a request that will not be answered.

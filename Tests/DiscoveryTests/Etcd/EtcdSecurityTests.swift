@@ -109,7 +109,7 @@ struct EtcdTLSTests {
         for (change, parts) in [
             (["ca_file": .null], ["signed by an authority of this host (or give ca_file)"]),
             (["server_name": .string("other.test")], ["made for \"other.test\" (server_name)"]),
-            (["cert_file": .null, "key_file": .null], ["etcd", "cert_file"]),
+            (["cert_file": .null, "key_file": .null], ["does it want one of ours (cert_file)?"]),
             (
                 ["cert_file": .null, "key_file": .null, "ca_file": .null, "endpoints": .array(plain)],
                 ["Write https:// where it has TLS"]

@@ -92,7 +92,7 @@ final class EtcdServers: Sendable {
     func killAndWait(_ index: Int) async throws {
         let process = members.withLock { $0[index]?.process }
         kill(index)
-        _ = try await process?.exit(within: .seconds(10))
+        _ = try await process?.exit(within: .seconds(30))
     }
 
     /// A member that is there and does not answer.
@@ -108,7 +108,7 @@ final class EtcdServers: Sendable {
     /// Waits until the members that run serve.
     func serves() async throws {
         let running = members.withLock { $0.keys.sorted() }
-        try await eventually("answer of etcd", within: .seconds(20), every: .milliseconds(50), state: { await log() }) {
+        try await eventually("answer of etcd", within: .seconds(30), every: .milliseconds(50), state: { await log() }) {
             for index in running {
                 let result = try await tool(
                     etcdctl(["--command-timeout=2s", "get", "/"], endpoints: [endpoints[index]]))

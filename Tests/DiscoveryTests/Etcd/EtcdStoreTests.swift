@@ -115,7 +115,7 @@ struct EtcdStoreTests {
         #expect(try await store.putNode("dead", [1], under: dead))
         #expect(try await store.putLeader([1], replacing: nil, under: dead))
         #expect(try await store.putNode("alive", [1], under: alive))
-        try await eventually("end of the lease", within: .seconds(20), every: .milliseconds(200)) {
+        try await eventually("end of the lease", within: .seconds(30), every: .milliseconds(200)) {
             #expect(try await store.renew(alive))
             let snapshot = try await store.read()
             #expect(snapshot.nodes["alive"] != nil)

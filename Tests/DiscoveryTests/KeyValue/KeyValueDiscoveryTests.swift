@@ -20,7 +20,7 @@ struct KeyValueDiscoveryTests {
     }
 
     private func registered(_ discovery: KeyValueDiscovery<FakeStore>) async throws {
-        try await eventually("registration", within: .seconds(10)) { discovery.statistics.isRegistered == true }
+        try await eventually("registration", within: .seconds(30)) { discovery.statistics.isRegistered == true }
     }
 
     @Test("look-ups that come while one is under way share it; one that is cancelled returns at once")
@@ -29,11 +29,11 @@ struct KeyValueDiscoveryTests {
         store.before { _ in await gate.sleep(until: nil) }
         let discovery = discovery()
         let lookUps = (0..<5).map { _ in Task { try await discovery.lookUp() } }
-        try await eventually("request", within: .seconds(10)) { store.count(of: "read") == 1 }
+        try await eventually("request", within: .seconds(30)) { store.count(of: "read") == 1 }
         lookUps[0].cancel()
         await #expect(throws: CancellationError.self) { try await lookUps[0].value }
         #expect(store.count(of: "read") == 1)
-        try await eventually("all of them", within: .seconds(10)) { discovery.lookUpsWaiting == 4 }
+        try await eventually("all of them", within: .seconds(30)) { discovery.lookUpsWaiting == 4 }
         gate.call()
         for lookUp in lookUps.dropFirst() { #expect(try await lookUp.value == []) }
         #expect(store.count(of: "read") == 1)
@@ -55,7 +55,7 @@ struct KeyValueDiscoveryTests {
         #expect(discovery.statistics.lastError == "nobody there" && discovery.statistics.lastContact == nil)
         #expect(log.lines.count == 1)
         store.before { _ in }
-        try await eventually("answer", within: .seconds(10)) { try await discovery.lookUp() == [] }
+        try await eventually("answer", within: .seconds(30)) { try await discovery.lookUp() == [] }
         #expect(discovery.statistics.lastError == nil)
         #expect(log.count(of: "answers again") == 1)
     }
@@ -67,7 +67,7 @@ struct KeyValueDiscoveryTests {
         store.after { if case .putLeader = $0 { throw DiscoveryError(.timedOut, "no answer") } }
         await #expect(throws: DiscoveryError.self) { try await discovery.claimFounding(of: nil) }
         store.after { _ in }
-        try await eventually("claim", within: .seconds(10)) {
+        try await eventually("claim", within: .seconds(30)) {
             if case .held = try await discovery.claimFounding(of: nil) { true } else { false }
         }
         #expect(store.count(of: "put leader") == 1)
@@ -95,7 +95,7 @@ struct KeyValueDiscoveryTests {
             }
             try await group.waitForAll()
         }
-        try await eventually("last record", within: .seconds(10)) {
+        try await eventually("last record", within: .seconds(30)) {
             try await store.read().nodes["n1"] == RecordCoding.encode(DiscoveryAnnouncement.example(port: 9).node)
         }
         #expect(store.mostAtOnce == 1)
@@ -110,7 +110,7 @@ struct KeyValueDiscoveryTests {
         discovery.announce(.example())
         let run = Task { await discovery.run() }
         defer { run.cancel() }
-        try await eventually("some attempts", within: .seconds(10)) {
+        try await eventually("some attempts", within: .seconds(30)) {
             let found = try await discovery.lookUp()
             #expect(found == [])
             return store.count(of: "put n1") > 4
@@ -120,7 +120,7 @@ struct KeyValueDiscoveryTests {
         #expect(log.lines.count == 1 && log.count(of: "permission denied") == 1)
         store.before { _ in }
         try await registered(discovery)
-        try await eventually("good news", within: .seconds(10)) { log.count(of: "answers again") == 1 }
+        try await eventually("good news", within: .seconds(30)) { log.count(of: "answers again") == 1 }
         #expect(discovery.statistics.announceError == nil)
     }
 
@@ -137,7 +137,7 @@ struct KeyValueDiscoveryTests {
         defer { run.cancel() }
         let error = await #expect(throws: DiscoveryError.self) { try await discovery.lookUp() }
         #expect(error?.code == .system && error?.message.contains("Strange") == true)
-        try await eventually("attempts", within: .seconds(10)) { store.count(of: "open") > 2 }
+        try await eventually("attempts", within: .seconds(30)) { store.count(of: "open") > 2 }
         // With pauses between them.
         #expect(store.count(of: "open") < 100)
         store.before { _ in }

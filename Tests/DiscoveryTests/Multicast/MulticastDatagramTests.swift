@@ -78,7 +78,7 @@ struct MulticastDatagramTests {
 
     @Test("no bytes crash the decoder, and what it takes has one encoding only")
     func anyBytes() throws {
-        var dice = MulticastDice(state: 4711)
+        var dice = Dice(seed: 4711)
         let seeds = try Self.messages.flatMap { message in
             try [false, true].map {
                 let bytes = MulticastDatagram.encode(message, keyDigest: Self.digest, isAuthenticated: $0)

@@ -102,15 +102,31 @@ struct MulticastInterfaceTests {
         }
     }
 
-    @Test("a cancelled look-up ends at once, and the next one works")
-    func cancellation() async throws {
+    @Test("a look-up that was cancelled before it began ends so, and the next one works")
+    func cancelledBefore() async throws {
         let lan = try Net(nodes: 1)
         defer { lan.close() }
         let node = try lan.discovery(on: 1)
-        let task = Task { try await node.lookUp() }
-        task.cancel()
+        let task = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await node.lookUp()
+        }
         await #expect(throws: CancellationError.self) { try await task.value }
         #expect(try await node.lookUp() == [])
+    }
+
+    @Test("a look-up that is cancelled while it runs ends at once")
+    func cancelledMeanwhile() async throws {
+        let lan = try Net(nodes: 1)
+        defer { lan.close() }
+        var limits = MulticastLimits()
+        limits.lookUp = .seconds(600)
+        let node = try lan.discovery(on: 1, limits: limits)
+        let task = Task { try await node.lookUp() }
+        // Its own question comes back when it runs.
+        try await eventually("question", within: .seconds(30)) { node.counts.own > 0 }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
     }
 
     @Test("look-ups at the same time share one")

@@ -20,22 +20,24 @@ struct MulticastNetwork {
     /// `asRoot: false` takes all capabilities from the thread.
     func discovery(
         on node: Int, _ configuration: [String: JSONValue] = [:], family: IPAddress.Family = .v4, key: String = "blue",
-        log: MulticastLog = MulticastLog(), asRoot: Bool = true
+        log: MulticastLog = MulticastLog(), limits: MulticastLimits = MulticastLimits(), asRoot: Bool = true
     ) throws -> MulticastDiscovery {
         try discovery(
-            in: network.servers[node - 1], configuration, family: family, key: key, log: log, asRoot: asRoot)
+            in: network.servers[node - 1], configuration, family: family, key: key, log: log, limits: limits,
+            asRoot: asRoot)
     }
 
     func discovery(
         in namespace: Namespace, _ configuration: [String: JSONValue] = [:], family: IPAddress.Family = .v4,
-        key: String = "blue", log: MulticastLog = MulticastLog(), asRoot: Bool = true
+        key: String = "blue", log: MulticastLog = MulticastLog(), limits: MulticastLimits = MulticastLimits(),
+        asRoot: Bool = true
     ) throws -> MulticastDiscovery {
         var fields = ConfigurationFields(configuration)
         let read = MulticastConfiguration(from: &fields)
         #expect(fields.faults.isEmpty)
         let context = DiscoveryContext(
             key: key, clusterPort: 8800, family: family, interface: Network.interface, logger: log.logger)
-        return try MulticastDiscovery(read, context) { body in
+        return try MulticastDiscovery(read, context, limits: limits) { body in
             try namespace.perform {
                 if !asRoot {
                     try retryingOnInterrupt("drop capabilities") { clinux_drop_thread_capabilities() }

@@ -278,7 +278,7 @@ struct MulticastEnemyTests {
         try await lan.withRunning(nodes) {
             try await nodes[0].find([Net.address(2)])
             let start = BootClock.now
-            var dice = MulticastDice(state: 3)
+            var dice = Dice(seed: 3)
             for round in 0..<50 {
                 for _ in 0..<20 {
                     let question = MulticastMessage.question(nonce: MulticastNonce(using: &dice), nodeID: "x")

@@ -15,7 +15,7 @@ private struct SimulatedLAN {
     var nodes: [CoreUnderTest]
     var startsAt: [Int]
     var lossPercent: Int
-    var dice: MulticastDice
+    var dice: Dice
     var deliveries: [Delivery] = []
     /// What each look-up found last, by node; and when it first found all others.
     var found: [Set<HostPort>]
@@ -27,7 +27,7 @@ private struct SimulatedLAN {
         nodes = (1...count).map { CoreUnderTest(secret: "s", seed: seed &* 1000 &+ UInt64($0)) }
         self.startsAt = startsAt
         self.lossPercent = lossPercent
-        dice = MulticastDice(state: seed)
+        dice = Dice(seed: seed)
         found = [Set<HostPort>](repeating: [], count: count)
         completeAt = [Int?](repeating: nil, count: count)
     }
@@ -105,7 +105,7 @@ struct MulticastSimulationTests {
     @Test("without loss all find all in the first look-up of the last one", arguments: 2...5)
     func lossless(count: Int) {
         for seed in 1...10 as ClosedRange<UInt64> {
-            var dice = MulticastDice(state: seed)
+            var dice = Dice(seed: seed)
             let starts = (0..<count).map { _ in Int.random(in: 0...1500, using: &dice) }
             let last = starts.max() ?? 0
             var lan = SimulatedLAN(nodes: count, startsAt: starts, lossPercent: 0, seed: seed)
