@@ -59,6 +59,9 @@ extension EndToEnd {
                     let old = try await lab.settled(for: .seconds(1))
                     let prober = try lab.startProbe()
                     prober.forget()
+                    try await eventually("answers of node \(old)", within: .seconds(5)) {
+                        prober.record.replies.count { $0.node == old } >= 200
+                    }
                     // Stopped first: else the one that dies last would see the other go, and remove the address.
                     lab[old].signalAll(SIGSTOP)
                     let time = BootClock.now
