@@ -13,7 +13,9 @@ struct LeaseSimulationTests {
         getenv(name).flatMap { UInt64(String(cString: $0)) }
     }
 
-    @Test("never have two nodes a lease at one instant, and after the faults there is a holder again", arguments: 0..<slices)
+    @Test(
+        "never have two nodes a lease at one instant, and after the faults there is a holder again",
+        arguments: 0..<slices)
     func neverTwo(slice: UInt64) throws {
         var longest: Int64 = 0
         var extensions = 0
