@@ -71,7 +71,8 @@ extension EndToEnd {
                 let none = try await Self.discover(lab, path, mode: "dns", #"{"name": "no-such"}"#)
                 #expect(none.status == .exited(1))
                 #expect(
-                    none.error.contains("\"no-such\" does not exist (NXDOMAIN for A and AAAA from \(Self.serverAddress)"),
+                    none.error.contains(
+                        "\"no-such\" does not exist (NXDOMAIN for A and AAAA from \(Self.serverAddress)"),
                     "\(none.text)")
             }
         }
@@ -90,7 +91,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("three nodes that start before their records and with a wrong resolv.conf form one cluster once both are right")
+        @Test(
+            "three nodes that start before their records and with a wrong resolv.conf form one cluster once both are right"
+        )
         func growingRecords() async throws {
             try await withLab(nodes: 3) { lab in
                 let server = try await Self.server(lab)
@@ -102,7 +105,8 @@ extension EndToEnd {
                 options.further = ["--disco-mode", "dns", "--disco-config", #"{"name": "nodes.lab"}"#]
                 for node in lab.nodes { try node.start(options, prefix: Self.seeing(path)) }
                 for node in lab.nodes {
-                    try await eventually("report of the dead name server by node \(node.number)", within: .seconds(10)) {
+                    try await eventually("report of the dead name server by node \(node.number)", within: .seconds(10))
+                    {
                         try await node.status().discovery?.lastError?.contains("127.0.0.53 cannot be reached") == true
                     }
                 }

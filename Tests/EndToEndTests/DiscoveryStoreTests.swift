@@ -158,13 +158,13 @@ extension EndToEnd.DiscoveryTests {
                 let key = store.path(StartOptions.defaultKey, "leader")
                 try await store.put(key, Self.strangeRecord)
                 try lab.startAll(.discovering(store))
-                let command = store is LabEtcd ? "etcdctl del" : "consul kv delete"
+                let command = store is LabEtcd ? ["etcdctl", "del \(key)"] : ["consul kv delete", key]
+                let words = command + ["10.42.0.99:8800"]
                 for node in lab.nodes {
-                    try await eventually("advice in the status of node \(node.number)", within: .seconds(10)) {
-                        let text = try await node.request("GET", "/status").text
-                        return text.contains(command) && text.contains("10.42.0.99:8800")
+                    let status = try await node.status("advice") { status in
+                        words.allSatisfy { status.discovery?.announceError?.contains($0) == true }
                     }
-                    #expect(try await node.status().state != "formed")
+                    #expect(status.state != "formed")
                 }
                 #expect(try await store.get(key)?.value == Self.strangeRecord)
                 try await store.delete(key)
