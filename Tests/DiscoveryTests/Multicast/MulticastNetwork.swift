@@ -79,8 +79,18 @@ struct MulticastNetwork {
         _ discoveries: [MulticastDiscovery], _ body: () async throws -> Result
     ) async throws -> Result {
         let tasks = discoveries.map { discovery in Task { await discovery.run() } }
-        defer { for task in tasks { task.cancel() } }
-        return try await body()
+        let result: Swift.Result<Result, any Error>
+        do {
+            result = .success(try await body())
+        } catch {
+            result = .failure(error)
+        }
+        // Each holds its node until it has ended: a node of before must not answer what comes after.
+        for task in tasks {
+            task.cancel()
+            await task.value
+        }
+        return try result.get()
     }
 }
 
@@ -139,14 +149,14 @@ final class DatagramCapture: Sendable {
 
     deinit { close(descriptor) }
 
-    /// What came since the last call to our port.
-    func take() -> [Datagram] {
+    /// What came to a port since the last call.
+    func take(port: UInt16 = 8801) -> [Datagram] {
         var datagrams: [Datagram] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count < 0 { return datagrams }
-            if let datagram = Self.parse(Array(buffer[..<count])), datagram.ports[1] == 8801 {
+            if let datagram = Self.parse(Array(buffer[..<count])), datagram.ports[1] == port {
                 datagrams.append(datagram)
             }
         }

@@ -133,18 +133,21 @@ struct MulticastNetworkTests {
         defer { lan.close() }
         try lan.enableIPv6()
         let capture = try DatagramCapture(lan.network.client)
-        for (family, group, ttl) in [
-            (IPAddress.Family.v4, "239.77.86.80", nil), (.v4, "239.77.86.80", 3), (.v6, "ff02::4d56:50", 7),
-        ] as [(IPAddress.Family, String, Int64?)] {
-            let configuration = ttl.map { ["ttl": JSONValue.integer($0)] } ?? [:]
+        // Each on a port of its own: what is still under way does not disturb the next.
+        for (family, group, port, ttl) in [
+            (.v4, nil, 8801, nil), (.v4, "239.77.86.81", 8802, 3), (.v6, "ff02::77", 8803, 7),
+        ] as [(IPAddress.Family, String?, UInt16, Int64?)] {
+            var configuration: [String: JSONValue] = [:]
+            if let group { configuration["group"] = .string("\(HostPort(host: group, port: port))") }
+            if let ttl { configuration["ttl"] = .integer(ttl) }
             let nodes = try (1...2).map { try lan.discovery(on: $0, configuration, family: family) }
             nodes[1].announce(Net.announcement(2, family))
             try await lan.withRunning(nodes) { try await nodes[0].find([Net.address(2, family)]) }
-            let seen = capture.take()
+            let seen = capture.take(port: port)
             #expect(seen.count >= 2)
             #expect(seen.allSatisfy { $0.timeToLive == ttl ?? 1 })
-            #expect(seen.allSatisfy { $0.ports == [8801, 8801] })
-            #expect(seen.allSatisfy { $0.destination.description == group })
+            #expect(seen.allSatisfy { $0.ports == [port, port] })
+            #expect(seen.allSatisfy { $0.destination.description == group ?? "239.77.86.80" })
             #expect(Set(seen.map(\.source)).count == 2)
         }
     }
