@@ -10,6 +10,17 @@ public struct NodeStatus: Decodable, Sendable {
         public var role: String
     }
 
+    public struct Discovery: Decodable, Hashable, Sendable {
+        public var lastAddresses: [String]
+        /// What went wrong in the last look-up.
+        public var lastError: String?
+
+        enum CodingKeys: String, CodingKey {
+            case lastAddresses = "last_addresses"
+            case lastError = "last_error"
+        }
+    }
+
     public var id: UInt64
     /// 0 while no leader is known.
     public var leaderID: UInt64
@@ -23,6 +34,7 @@ public struct NodeStatus: Decodable, Sendable {
     /// "" while none is set.
     public var vip: String?
     public var holdsVIP: Bool?
+    public var discovery: Discovery?
 
     enum CodingKeys: String, CodingKey {
         case id
@@ -35,6 +47,7 @@ public struct NodeStatus: Decodable, Sendable {
         case term
         case vip
         case holdsVIP = "holds_vip"
+        case discovery
     }
 
     public init(from decoder: any Decoder) throws {
@@ -49,6 +62,7 @@ public struct NodeStatus: Decodable, Sendable {
         term = try container.decodeIfPresent(UInt64.self, forKey: .term)
         vip = try container.decodeIfPresent(String.self, forKey: .vip)
         holdsVIP = try container.decodeIfPresent(Bool.self, forKey: .holdsVIP)
+        discovery = try container.decodeIfPresent(Discovery.self, forKey: .discovery)
     }
 
     /// A leader is known and the cluster is formed.
