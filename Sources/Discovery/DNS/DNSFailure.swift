@@ -60,9 +60,14 @@ struct DNSFailure: Error, Hashable, Sendable {
     var kind: Kind
     /// In the order of the questions.
     var replies: [ServerReply] = []
+    /// What the name is an alias of, when it is that which does not exist or has no record.
+    var canonicalName: DNSName?
 
     /// Whether the name server said that there is no such record, so that asking others or again tells nothing new.
     var isDefinite: Bool { kind == .noName || kind == .noRecord }
+
+    /// The host is told not to ask: no-aaaa in resolv.conf(5).
+    var wasNotAsked: Bool { kind == .noRecord && replies.isEmpty }
 }
 
 extension DiscoveryError {
@@ -71,10 +76,11 @@ extension DiscoveryError {
     /// `role` says what the name is, when it is not the one that was configured.
     init(_ failures: [DNSFailure], role: String = "") {
         var merged: [(failure: DNSFailure, types: [DNSRecordType])] = []
-        for failure in failures {
+        for failure in failures where failures.count == 1 || !failure.wasNotAsked {
             let same = merged.firstIndex {
                 $0.failure.kind == failure.kind && $0.failure.replies == failure.replies
                     && $0.failure.question.name == failure.question.name
+                    && $0.failure.canonicalName == failure.canonicalName
             }
             if let same {
                 merged[same].types.append(failure.question.type)
@@ -106,12 +112,15 @@ extension DiscoveryError {
         let replies = failure.replies.map { reply in
             (names.count > 1 ? "as \"\(reply.name)\" " : "") + "\(reply.server) \(reply.reply)"
         }.joined(separator: ", ")
+        let subject = failure.canonicalName.map { "\(name) is an alias of \"\($0)\", which" } ?? name
         switch failure.kind {
         case .noName:
-            return "\(name) does not exist (NXDOMAIN for \(kinds) from \(asked)\(tried)): \(absent)"
+            return "\(subject) does not exist (NXDOMAIN for \(kinds) from \(asked)\(tried)): \(absent)"
         case .noRecord:
-            let source = asked.isEmpty ? "not asked for: no-aaaa stands in /etc/resolv.conf" : "asked \(asked)\(tried)"
-            return "\(name) has no \(kinds) record (\(source)): \(absent)"
+            let source =
+                failure.wasNotAsked ? "not asked for: no-aaaa stands in /etc/resolv.conf" : "asked \(asked)\(tried)"
+            let records = types.map(\.description).joined(separator: " or ")
+            return "\(subject) has no \(records) record (\(source)): \(absent)"
         case .serverFailure:
             return "cannot resolve \(name) (\(kinds)): \(replies): "
                 + "the fault lies with that name server or one that it asks, its log knows more"

@@ -92,6 +92,7 @@ struct DNSQuery: Sendable {
     private var tried: [String] = []
     private var verdicts: [Verdict] = []
     private var earlierReplies: [DNSFailure.ServerReply] = []
+    private var canonicalName: DNSName?
     private var outcome: Result<DNSAnswer, DNSFailure>?
 
     /// The servers in the order in which they are asked.
@@ -207,10 +208,10 @@ struct DNSQuery: Sendable {
             if message.answers.isEmpty, !message.isAuthoritative, !message.offersRecursion {
                 replies[ask.server] = .referral
             } else {
-                settle(.noRecord, message.code, ask)
+                try settle(.noRecord, message, ask)
             }
         case .nameError:
-            settle(.noName, message.code, ask)
+            try settle(.noName, message, ask)
         case .formatError where ask.withEDNS, .notImplemented where ask.withEDNS, .badVersion where ask.withEDNS:
             // RFC 6891 section 7: a server from before EDNS.
             again = ask
@@ -221,8 +222,12 @@ struct DNSQuery: Sendable {
     }
 
     /// The server knows for certain: no other is asked for this name.
-    private mutating func settle(_ verdict: Verdict, _ code: DNSCode, _ ask: Ask) {
-        replies = [ask.server: .code(code)]
+    private mutating func settle(_ verdict: Verdict, _ message: DNSMessage, _ ask: Ask) throws(DNSFault) {
+        // RFC 2308 section 2.1: NXDOMAIN is about the end of the aliases.
+        let name = DNSName(written: ask.name)
+        let end = try message.resolve(name, ask.type).canonicalName
+        if end != name, canonicalName == nil { canonicalName = end }
+        replies = [ask.server: .code(message.code)]
         order.removeAll { $0 == ask.server }
         order.insert(ask.server, at: 0)
         nextName(verdict)
@@ -283,6 +288,8 @@ struct DNSQuery: Sendable {
     }
 
     private mutating func fail(_ kind: DNSFailure.Kind) {
-        outcome = .failure(DNSFailure(question: question, kind: kind, replies: earlierReplies + presentReplies))
+        outcome = .failure(
+            DNSFailure(
+                question: question, kind: kind, replies: earlierReplies + presentReplies, canonicalName: canonicalName))
     }
 }

@@ -68,7 +68,7 @@ func dnsContext(family: IPAddress.Family? = nil) -> DiscoveryContext {
         #expect(
             empty
                 == DiscoveryError(
-                    .unresolvable, "\"n.lab\" has no A and AAAA record (asked 192.0.2.53): \(remedy)"))
+                    .unresolvable, "\"n.lab\" has no A or AAAA record (asked 192.0.2.53): \(remedy)"))
     }
 
     @Test(
