@@ -93,16 +93,17 @@ final class DNSClient: Sendable {
     ) throws(DNSFailures) -> (addresses: [IPAddress], problem: DNSFailure?) {
         var addresses: Set<IPAddress> = []
         var failures: [DNSFailure] = []
+        var isKnown = true
         for asked in [IPAddress.Family.v4, .v6] {
             switch found[asked] {
             case .success(let answer): addresses.formUnion(answer.records.compactMap(\.address))
-            case .failure(let failure) where asked == family && !failure.isDefinite:
-                throw DNSFailures(list: [failure])
-            case .failure(let failure): failures.append(failure)
+            case .failure(let failure):
+                failures.append(failure)
+                if asked == family, !failure.isDefinite { isKnown = false }
             case nil: break
             }
         }
-        guard !addresses.isEmpty else { throw DNSFailures(list: failures) }
+        guard isKnown, !addresses.isEmpty else { throw DNSFailures(list: failures) }
         return (addresses.sorted(), failures.first { !$0.isDefinite })
     }
 }

@@ -49,19 +49,25 @@ struct DNSFailure: Error, Hashable, Sendable {
     }
 
     struct ServerReply: Hashable, Sendable {
+        /// The name that was asked for: with a search domain, perhaps.
+        var name: String
         var server: String
+        /// The last, if it was asked for this name more than once.
         var reply: Reply
     }
 
     var question: DNSQuestion
     var kind: Kind
-    /// The names that were asked for, with search domains.
-    var names: [String] = []
-    /// The last of each server that was asked for the name that decided.
+    /// In the order of the questions.
     var replies: [ServerReply] = []
+    /// What the name is an alias of, when it is that which does not exist or has no record.
+    var canonicalName: DNSName?
 
     /// Whether the name server said that there is no such record, so that asking others or again tells nothing new.
     var isDefinite: Bool { kind == .noName || kind == .noRecord }
+
+    /// The host is told not to ask: no-aaaa in resolv.conf(5).
+    var wasNotAsked: Bool { kind == .noRecord && replies.isEmpty }
 }
 
 extension DiscoveryError {
@@ -70,10 +76,11 @@ extension DiscoveryError {
     /// `role` says what the name is, when it is not the one that was configured.
     init(_ failures: [DNSFailure], role: String = "") {
         var merged: [(failure: DNSFailure, types: [DNSRecordType])] = []
-        for failure in failures {
+        for failure in failures where failures.count == 1 || !failure.wasNotAsked {
             let same = merged.firstIndex {
                 $0.failure.kind == failure.kind && $0.failure.replies == failure.replies
                     && $0.failure.question.name == failure.question.name
+                    && $0.failure.canonicalName == failure.canonicalName
             }
             if let same {
                 merged[same].types.append(failure.question.type)
@@ -99,15 +106,21 @@ extension DiscoveryError {
     private static func message(_ failure: DNSFailure, _ types: [DNSRecordType], _ role: String) -> String {
         let name = "\(role)\"\(failure.question.name)\""
         let kinds = types.map(\.description).joined(separator: " and ")
-        let asked = failure.replies.map(\.server).joined(separator: ", ")
-        let replies = failure.replies.map { "\($0.server) \($0.reply)" }.joined(separator: ", ")
-        let tried =
-            failure.names.count > 1 ? ", tried as \(failure.names.map { "\"\($0)\"" }.joined(separator: ", "))" : ""
+        let asked = distinct(failure.replies.map(\.server)).joined(separator: ", ")
+        let names = distinct(failure.replies.map { "\"\($0.name)\"" })
+        let tried = names.count > 1 ? ", tried as " + names.joined(separator: ", ") : ""
+        let replies = failure.replies.map { reply in
+            (names.count > 1 ? "as \"\(reply.name)\" " : "") + "\(reply.server) \(reply.reply)"
+        }.joined(separator: ", ")
+        let subject = failure.canonicalName.map { "\(name) is an alias of \"\($0)\", which" } ?? name
         switch failure.kind {
         case .noName:
-            return "\(name) does not exist (NXDOMAIN for \(kinds) from \(asked)\(tried)): \(absent)"
+            return "\(subject) does not exist (NXDOMAIN for \(kinds) from \(asked)\(tried)): \(absent)"
         case .noRecord:
-            return "\(name) has no \(kinds) record (asked \(asked)\(tried)): \(absent)"
+            let source =
+                failure.wasNotAsked ? "not asked for: no-aaaa stands in /etc/resolv.conf" : "asked \(asked)\(tried)"
+            let records = types.map(\.description).joined(separator: " or ")
+            return "\(subject) has no \(records) record (\(source)): \(absent)"
         case .serverFailure:
             return "cannot resolve \(name) (\(kinds)): \(replies): "
                 + "the fault lies with that name server or one that it asks, its log knows more"
@@ -124,6 +137,12 @@ extension DiscoveryError {
                 + "correct the name servers in /etc/resolv.conf, or the route to them"
         case .system(let reason):
             return "cannot resolve \(name) (\(kinds)): \(reason)"
+        }
+    }
+
+    private static func distinct(_ texts: [String]) -> [String] {
+        texts.reduce(into: []) { result, text in
+            if !result.contains(text) { result.append(text) }
         }
     }
 

@@ -79,8 +79,10 @@ struct DNSQuery: Sendable {
         case failed(Int32)
     }
 
-    private enum Verdict {
-        case noName, noRecord, serverFault
+    /// What is known of one of the names.
+    private enum Verdict: Hashable {
+        case noName, noRecord
+        case fault(DNSFailure.Kind)
     }
 
     private let question: DNSQuestion
@@ -88,7 +90,9 @@ struct DNSQuery: Sendable {
     private let deadline: BootInstant
     private var names: ArraySlice<String>
     private var tried: [String] = []
-    private var verdicts: [(verdict: Verdict, replies: [Int: DNSFailure.Reply])] = []
+    private var verdicts: [Verdict] = []
+    private var earlierReplies: [DNSFailure.ServerReply] = []
+    private var canonicalName: DNSName?
     private var outcome: Result<DNSAnswer, DNSFailure>?
 
     /// The servers in the order in which they are asked.
@@ -124,7 +128,7 @@ struct DNSQuery: Sendable {
                 again = nil
                 guard let seconds = share(at: now) else {
                     replies[ask.server] = replies[ask.server] ?? .silent(overTCP: ask.overTCP)
-                    fail(.timedOut, replies)
+                    fail(.timedOut)
                     continue
                 }
                 var ask = ask
@@ -204,10 +208,10 @@ struct DNSQuery: Sendable {
             if message.answers.isEmpty, !message.isAuthoritative, !message.offersRecursion {
                 replies[ask.server] = .referral
             } else {
-                settle(.noRecord, message.code, ask)
+                try settle(.noRecord, message, ask)
             }
         case .nameError:
-            settle(.noName, message.code, ask)
+            try settle(.noName, message, ask)
         case .formatError where ask.withEDNS, .notImplemented where ask.withEDNS, .badVersion where ask.withEDNS:
             // RFC 6891 section 7: a server from before EDNS.
             again = ask
@@ -218,11 +222,15 @@ struct DNSQuery: Sendable {
     }
 
     /// The server knows for certain: no other is asked for this name.
-    private mutating func settle(_ verdict: Verdict, _ code: DNSCode, _ ask: Ask) {
-        verdicts.append((verdict, [ask.server: .code(code)]))
+    private mutating func settle(_ verdict: Verdict, _ message: DNSMessage, _ ask: Ask) throws(DNSFault) {
+        // RFC 2308 section 2.1: NXDOMAIN is about the end of the aliases.
+        let name = DNSName(written: ask.name)
+        let end = try message.resolve(name, ask.type).canonicalName
+        if end != name, canonicalName == nil { canonicalName = end }
+        replies = [ask.server: .code(message.code)]
         order.removeAll { $0 == ask.server }
         order.insert(ask.server, at: 0)
-        nextName()
+        nextName(verdict)
     }
 
     /// All servers were asked for the present name, and none knows.
@@ -234,13 +242,11 @@ struct DNSQuery: Sendable {
             }
         }
         if someoneSpoke {
-            verdicts.append((.serverFault, replies))
-            nextName()
+            nextName(.fault(Self.kind(of: replies.values)))
         } else if let reason = replies.values.lazy.compactMap(Self.hostFault).first {
-            fail(.system(reason), replies)
+            fail(.system(reason))
         } else {
-            let isSilent = replies.values.contains { if case .silent = $0 { true } else { false } }
-            fail(isSilent ? .timedOut : .unreachable, replies)
+            fail(replies.values.contains { if case .silent = $0 { true } else { false } } ? .timedOut : .unreachable)
         }
     }
 
@@ -248,25 +254,23 @@ struct DNSQuery: Sendable {
         if case .failed(let reason) = reply { reason } else { nil }
     }
 
-    private mutating func nextName() {
+    private mutating func nextName(_ verdict: Verdict? = nil) {
+        if let verdict { verdicts.append(verdict) }
         guard let name = names.popFirst() else { return conclude() }
+        earlierReplies += presentReplies
         tried.append(name)
         queue = []
         round = 0
         replies = [:]
     }
 
-    /// No name of the search list has an answer. A server's fault outweighs what is certain of other names: the name may
-    /// exist all the same.
+    /// No name has an answer. The first that may exist decides: those after it would not have been tried if it had one.
     private mutating func conclude() {
-        if let fault = verdicts.first(where: { $0.verdict == .serverFault }) {
-            fail(Self.kind(of: fault.replies.values), fault.replies)
-        } else if let known = verdicts.first(where: { $0.verdict == .noRecord }) {
-            fail(.noRecord, known.replies)
-        } else if let known = verdicts.first {
-            fail(.noName, known.replies)
-        } else {
-            fail(.system("the name is too long"))
+        switch verdicts.first(where: { $0 != .noName }) {
+        case .fault(let kind): fail(kind)
+        case .noRecord: fail(.noRecord)
+        case .noName: fail(.noName)
+        case nil: fail(verdicts.isEmpty ? .system("the name is too long") : .noName)
         }
     }
 
@@ -276,10 +280,16 @@ struct DNSQuery: Sendable {
         return codes.isEmpty ? .malformed : .refused
     }
 
-    private mutating func fail(_ kind: DNSFailure.Kind, _ replies: [Int: DNSFailure.Reply] = [:]) {
-        let list = order.compactMap { server in
-            replies[server].map { DNSFailure.ServerReply(server: settings.servers[server], reply: $0) }
+    private var presentReplies: [DNSFailure.ServerReply] {
+        guard let name = tried.last else { return [] }
+        return order.compactMap { server in
+            replies[server].map { DNSFailure.ServerReply(name: name, server: settings.servers[server], reply: $0) }
         }
-        outcome = .failure(DNSFailure(question: question, kind: kind, names: tried, replies: list))
+    }
+
+    private mutating func fail(_ kind: DNSFailure.Kind) {
+        outcome = .failure(
+            DNSFailure(
+                question: question, kind: kind, replies: earlierReplies + presentReplies, canonicalName: canonicalName))
     }
 }

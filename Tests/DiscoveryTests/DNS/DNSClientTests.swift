@@ -30,8 +30,8 @@ final class FakeResolver: Sendable {
             return zone.outcomes[question]
                 ?? .failure(
                     DNSFailure(
-                        question: question, kind: .noName, names: [question.name],
-                        replies: [.init(server: "192.0.2.53", reply: .code(.nameError))]))
+                        question: question, kind: .noName,
+                        replies: [.init(name: question.name, server: "192.0.2.53", reply: .code(.nameError))]))
         }
     }
 
@@ -45,8 +45,8 @@ final class FakeResolver: Sendable {
                     records.isEmpty
                     ? .failure(
                         DNSFailure(
-                            question: question, kind: .noRecord, names: [name],
-                            replies: [.init(server: "192.0.2.53", reply: .code(.noError))]))
+                            question: question, kind: .noRecord,
+                            replies: [.init(name: name, server: "192.0.2.53", reply: .code(.noError))]))
                     : .success(
                         DNSAnswer(
                             records: records, canonicalName: DNSName(written: name), ttl: ttl, server: "192.0.2.53"))
@@ -57,7 +57,7 @@ final class FakeResolver: Sendable {
     func fail(_ name: String, _ type: DNSRecordType, _ kind: DNSFailure.Kind, _ reply: DNSFailure.Reply) {
         let question = DNSQuestion(name: name, type: type)
         let failure = DNSFailure(
-            question: question, kind: kind, names: [name], replies: [.init(server: "192.0.2.53", reply: reply)])
+            question: question, kind: kind, replies: [.init(name: name, server: "192.0.2.53", reply: reply)])
         zone.withLock { $0.outcomes[question] = .failure(failure) }
     }
 

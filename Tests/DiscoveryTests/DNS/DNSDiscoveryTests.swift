@@ -68,7 +68,7 @@ func dnsContext(family: IPAddress.Family? = nil) -> DiscoveryContext {
         #expect(
             empty
                 == DiscoveryError(
-                    .unresolvable, "\"n.lab\" has no A and AAAA record (asked 192.0.2.53): \(remedy)"))
+                    .unresolvable, "\"n.lab\" has no A or AAAA record (asked 192.0.2.53): \(remedy)"))
     }
 
     @Test(
@@ -114,12 +114,32 @@ func dnsContext(family: IPAddress.Family? = nil) -> DiscoveryContext {
         #expect(error?.message.contains("NXDOMAIN for AAAA") == true)
     }
 
-    @Test("names tried with search domains are named")
+    @Test("names tried with search domains are named, and what was said of each")
     func searched() {
-        let failure = DNSFailure(
-            question: DNSQuestion(name: "n", type: .a), kind: .noName, names: ["n.lab", "n"],
-            replies: [.init(server: "192.0.2.53", reply: .code(.nameError))])
-        #expect(DiscoveryError([failure]).message.contains(", tried as \"n.lab\", \"n\")"))
+        func message(_ kind: DNSFailure.Kind, _ reply: DNSFailure.Reply) -> String {
+            let failure = DNSFailure(
+                question: DNSQuestion(name: "n", type: .a), kind: kind,
+                replies: [
+                    .init(name: "n.lab", server: "192.0.2.53", reply: .code(.nameError)),
+                    .init(name: "n", server: "192.0.2.53", reply: reply),
+                ])
+            return DiscoveryError([failure]).message
+        }
+        #expect(
+            message(.noName, .code(.nameError)).hasPrefix(
+                "\"n\" does not exist (NXDOMAIN for A from 192.0.2.53, tried as \"n.lab\", \"n\"): "))
+        #expect(
+            message(.refused, .code(.refused)).hasPrefix(
+                "cannot resolve \"n\" (A): as \"n.lab\" 192.0.2.53 answers NXDOMAIN, as \"n\" 192.0.2.53 answers REFUSED: "
+            ))
+    }
+
+    @Test("that AAAA was not asked for because of no-aaaa is said")
+    func noAAAA() {
+        let failure = DNSFailure(question: DNSQuestion(name: "n", type: .aaaa), kind: .noRecord)
+        #expect(
+            DiscoveryError([failure]).message.hasPrefix(
+                "\"n\" has no AAAA record (not asked for: no-aaaa stands in /etc/resolv.conf): "))
     }
 
     @Test("without fields the name is dqlite-vip and the port that of the cluster")

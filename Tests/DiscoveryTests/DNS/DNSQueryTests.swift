@@ -150,16 +150,27 @@ import Testing
         #expect(play.asked == ["s1 x.a.lab 1s", "s1 x.b.lab 1s", "s1 x 1s"] && play.kind == .noName)
         let mixed = Play("x", Self.settings(domains: ["a.lab"])) { Self.code($0.name == "x" ? 3 : 0, $0) }
         #expect(mixed.kind == .noRecord)
+        #expect(mixed.replies == ["s1 answers NOERROR", "s1 answers NXDOMAIN"])
         let found = Play("x", Self.settings(domains: ["a.lab", "b.lab"])) { ask in
             ask.name == "x.b.lab" ? Self.good(ask) : Self.code(3, ask)
         }
         #expect(found.addresses == ["10.0.0.1"] && found.asked.count == 2)
     }
 
-    @Test("a fault with one name of the search list is not covered by NXDOMAIN for the others")
+    @Test("the first name that may exist decides, whatever is said of the others")
     func faultAmongNames() {
-        let play = Play("x", Self.settings(domains: ["a.lab"])) { Self.code($0.name == "x.a.lab" ? 2 : 3, $0) }
-        #expect(play.kind == .serverFailure && play.replies == ["s1 answers SERVFAIL"])
+        func kind(_ codes: [UInt16]) -> DNSFailure.Kind? {
+            let names = ["x.a.lab", "x.b.lab", "x"]
+            let settings = Self.settings(domains: ["a.lab", "b.lab"])
+            return Play("x", settings) { ask in
+                Self.code(zip(names, codes).first { $0.0 == ask.name }?.1 ?? 9, ask)
+            }.kind
+        }
+        #expect(kind([2, 3, 3]) == .serverFailure)
+        #expect(kind([3, 5, 3]) == .refused)
+        #expect(kind([0, 2, 5]) == .noRecord)
+        #expect(kind([5, 0, 3]) == .refused)
+        #expect(kind([3, 3, 3]) == .noName)
     }
 
     @Test("for the next name the server that answered is asked first, so a dead one costs its time once")
