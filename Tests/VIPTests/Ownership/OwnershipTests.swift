@@ -11,7 +11,7 @@ struct OwnershipTests {
     private let vip = "192.0.2.10/24"
 
     /// The lease and the guard of a test.
-    private final class Surroundings: AddressGuard {
+    final class Surroundings: AddressGuard {
         private struct State {
             var lease: Lease?
             /// The lease always has this long to go; nil when `lease` counts.
