@@ -74,6 +74,12 @@ public final class NameServer: Sendable {
         ProcessTable.text(directory + "/log").split(separator: "\n").count { $0.contains(text) }
     }
 
+    /// Ends it, and waits until its port is free.
+    public func end() async throws {
+        stop()
+        try await process.exit(within: .seconds(5))
+    }
+
     public func stop() {
         watchdog.signal(SIGKILL)
         process.signal(SIGKILL)

@@ -138,7 +138,7 @@ func formedClusters(
     let watch = Task {
         while !Task.isCancelled {
             await seen.look(at: lab)
-            try? await Task.sleep(for: .milliseconds(100))
+            try? await Task.sleep(for: .milliseconds(200))
         }
     }
     defer { watch.cancel() }

@@ -39,24 +39,23 @@ extension EndToEnd.DiscoveryTests {
                 try await etcd.start()
                 let (password, wrong) = ("open sesame", "open barley")
                 try await etcd.requirePassword(password, prefix: etcd.path(StartOptions.defaultKey, ""))
+                let identity = (certificates.clientCertificate, certificates.clientKey)
+                let named = (certificates.namedClientCertificate, certificates.namedClientKey)
                 func start(
-                    _ number: Int, password: String, authority: String, identified: Bool = true
+                    _ number: Int, password: String, authority: String, identity: (String, String)?
                 ) async throws {
-                    let identity =
-                        identified
-                        ? #","cert_file":"\#(certificates.clientCertificate)","key_file":"\#(certificates.clientKey)""#
-                        : ""
+                    let files = identity.map { #","cert_file":"\#($0.0)","key_file":"\#($0.1)""# } ?? ""
                     let config = """
                         {"endpoints":\(etcd.endpoints),"username":"vip","password":"${STORE_PASSWORD}",
-                         "ca_file":"\(authority)"\(identity)}
+                         "ca_file":"\(authority)"\(files)}
                         """
                     try await lab[number].kill9()
                     try lab[number].start(
                         .discovering("etcd-kv", config: config, expect: 3), environment: ["STORE_PASSWORD": password])
                 }
-                try await start(1, password: password, authority: certificates.authority)
-                try await start(2, password: wrong, authority: certificates.authority)
-                try await start(3, password: password, authority: certificates.strangeAuthority)
+                try await start(1, password: password, authority: certificates.authority, identity: identity)
+                try await start(2, password: wrong, authority: certificates.authority, identity: identity)
+                try await start(3, password: password, authority: certificates.strangeAuthority, identity: identity)
                 try await lab[1].status("registration") { $0.discovery?.isRegistered == true }
                 try await lab[2].status("refusal of the password") {
                     $0.discovery?.lastError?.contains("vip") == true
@@ -65,13 +64,18 @@ extension EndToEnd.DiscoveryTests {
                 try await lab[3].status("refusal of the server's certificate") {
                     $0.discovery?.lastError?.contains("certificate") == true
                 }
-                try await start(3, password: password, authority: certificates.authority, identified: false)
+                try await start(3, password: password, authority: certificates.authority, identity: nil)
                 try await lab[3].status("refusal for want of a client certificate") {
                     $0.discovery?.lastError?.contains("certificate") == true
                 }
+                // etcd's own rule for its gateway, in its own words.
+                try await start(3, password: password, authority: certificates.authority, identity: named)
+                try await lab[3].status("refusal of a client certificate with a name") {
+                    $0.discovery?.lastError?.contains("CommonName") == true
+                }
                 #expect(try await etcd.nodes().count == 1)
-                try await start(2, password: password, authority: certificates.authority)
-                try await start(3, password: password, authority: certificates.authority)
+                try await start(2, password: password, authority: certificates.authority, identity: identity)
+                try await start(3, password: password, authority: certificates.authority, identity: identity)
                 let formation = try await lab.formation()
                 try await etcd.isComplete(formation)
 

@@ -87,7 +87,7 @@ extension EndToEnd.DiscoveryTests {
                     }
                     try await group.waitForAll()
                 }
-                _ = try await lab.formation(within: .seconds(25))
+                _ = try await lab.formation(within: .seconds(25), every: .milliseconds(100))
             }
             #expect(seen.count == 1, "formed clusters \(seen), views \(views), delays \(delays)")
             for node in lab.nodes {

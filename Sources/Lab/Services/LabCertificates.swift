@@ -9,6 +9,9 @@ public struct LabCertificates: Sendable {
     /// Without a common name: etcd's JSON gateway refuses certificates that have one (CVE-2018-16886).
     public let clientCertificate: String
     public let clientKey: String
+    /// With a common name.
+    public let namedClientCertificate: String
+    public let namedClientKey: String
     /// An authority that signed nothing here.
     public let strangeAuthority: String
 
@@ -17,11 +20,12 @@ public struct LabCertificates: Sendable {
         let directory = "\(network.directory)/certificates"
         if mkdir(directory, 0o755) != 0 { throw SystemError.last("make the directory", directory) }
         func path(_ name: String) -> String { "\(directory)/\(name).pem" }
-        func make(_ name: String, _ further: [String]) throws {
+        func make(_ name: String, isNamed: Bool = false, _ further: [String]) throws {
             try ToolCommand.check(
                 [
                     "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/O=\(name)", "-keyout", path("\(name)-key"), "-out", path(name),
+                    "-days", "2", "-subj", "/\(isNamed ? "CN" : "O")=\(name)", "-keyout", path("\(name)-key"), "-out",
+                    path(name),
                 ] + further)
         }
         let signed = [
@@ -35,11 +39,14 @@ public struct LabCertificates: Sendable {
         let usage = ["-addext", "extendedKeyUsage=serverAuth,clientAuth"]
         try make("server", signed + usage + ["-addext", "subjectAltName=\(alternatives)"])
         try make("client", signed + usage)
+        try make("named-client", isNamed: true, signed + usage)
         authority = path("authority")
         serverCertificate = path("server")
         serverKey = path("server-key")
         clientCertificate = path("client")
         clientKey = path("client-key")
+        namedClientCertificate = path("named-client")
+        namedClientKey = path("named-client-key")
         strangeAuthority = path("strange-authority")
     }
 }

@@ -1,11 +1,9 @@
-import Glibc
 import Platform
 import Synchronization
 
-/// A name server (dnsmasq) whose records change while it runs.
+/// The name server of a laboratory's nodes: its records change, and it comes and goes, while they run.
 ///
-/// It answers for names below "lab": NXDOMAIN for those that have no records. Other names it refuses, and for those
-/// below "silent.lab" it never answers at all.
+/// It answers for names below "lab": NXDOMAIN for those that have no records. Other names it refuses.
 public final class LabDNS: Sendable {
     /// A target of an SRV record (RFC 2782).
     public struct Target: Hashable, Sendable {
@@ -24,7 +22,8 @@ public final class LabDNS: Sendable {
 
     /// Where it listens: port 53 there.
     public let address: IPAddress
-    private let server: ServiceProcess
+    private let namespace: Namespace
+    private let running = Mutex<NameServer?>(nil)
 
     private struct Records {
         var hosts: [String: [IPAddress]] = [:]
@@ -38,7 +37,7 @@ public final class LabDNS: Sendable {
     /// `number`: of `Network.serviceAddress`; each server needs its own.
     public init(_ network: Network, number: Int = 0) throws {
         address = Network.serviceAddress(number)
-        server = try ServiceProcess("dns-\(number)", in: network.services(with: number), of: network)
+        namespace = try network.services(with: number)
     }
 
     // MARK: Records
@@ -46,75 +45,62 @@ public final class LabDNS: Sendable {
     /// Gives the name these addresses of either family and no others; none takes the name away.
     public func set(_ name: String, _ addresses: [IPAddress]) async throws {
         records.withLock { $0.hosts[name] = addresses.isEmpty ? nil : addresses }
-        guard server.isRunning else { return }
-        let mark = "read \(hostsFile) "
-        let seen = count(of: mark)
-        try writeHosts()
-        server.signal(SIGHUP)
-        // Its log is the only sign of the new records being in force.
-        try await server.answering { count(of: mark) > seen }
+        try await server?.setHosts(hosts)
     }
 
     /// Gives the service, a name such as "_cluster._tcp.nodes.lab", these targets and no others. The server is down for
     /// a moment: it reads such records only when it starts.
     public func setService(_ name: String, _ targets: [Target]) async throws {
         records.withLock { $0.services[name] = targets.isEmpty ? nil : targets }
-        try await restartIfRunning()
+        try await restart()
     }
 
     /// Makes a name another name for `target`, which must be in the server's own records.
     public func setAlias(_ name: String, of target: String) async throws {
         records.withLock { $0.aliases[name] = target }
-        try await restartIfRunning()
+        try await restart()
     }
+
+    private var hosts: [String] {
+        records.withLock { records in
+            records.hosts.sorted { $0.key < $1.key }.flatMap { name, addresses in addresses.map { "\($0) \(name)" } }
+        }
+    }
+
+    private var options: [String] {
+        records.withLock { records in
+            records.services.sorted { $0.key < $1.key }.flatMap { name, targets in
+                targets.map { "srv-host=\(name),\($0.host),\($0.port),\($0.priority),\($0.weight)" }
+            } + records.aliases.sorted { $0.key < $1.key }.map { "cname=\($0.key),\($0.value)" }
+        }
+    }
+
+    /// How often the running server was asked for these records: "A" or "SRV", say.
+    public func questions(_ type: String, _ name: String) -> Int { server?.count("query[\(type)] \(name) ") ?? 0 }
 
     // MARK: Process
 
+    /// Starts it with the records that it was given so far, and waits until it serves.
     public func start() async throws {
-        try writeHosts()
-        var arguments = [
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-",
-            "--user=root", "--group=root", "--no-resolv", "--no-hosts", "--addn-hosts=\(hostsFile)",
-            "--listen-address=\(address)", "--bind-interfaces", "--local=/lab/",
-            // RFC 863: nobody listens there, and dnsmasq keeps waiting.
-            "--server=/silent.lab/127.0.0.1#9",
-        ]
-        records.withLock { records in
-            for (name, targets) in records.services.sorted(by: { $0.key < $1.key }) {
-                arguments += targets.map {
-                    "--srv-host=\(name),\($0.host),\($0.port),\($0.priority),\($0.weight)"
-                }
-            }
-            arguments += records.aliases.map { "--cname=\($0.key),\($0.value)" }
-        }
-        let mark = "read \(hostsFile) "
-        let seen = count(of: mark)
-        try server.start(arguments)
-        // The sockets are bound before the records are read.
-        try await server.answering { count(of: mark) > seen }
+        let server = try await NameServer(hosts: hosts, options, address: "\(address)", port: 53, in: namespace)
+        running.withLock { $0 = server }
     }
 
     /// Ends it: questions are answered by the kernel's "port unreachable".
     public func stop() async throws {
-        try await server.end(SIGKILL)
+        try await running.withLock { server in
+            defer { server = nil }
+            return server
+        }?.end()
     }
 
-    private func restartIfRunning() async throws {
-        guard server.isRunning else { return }
+    private var server: NameServer? { running.withLock { $0 } }
+
+    private func restart() async throws {
+        guard server != nil else { return }
         try await stop()
         try await start()
     }
 
-    private var hostsFile: String { "\(server.directory)/hosts" }
-
-    private func writeHosts() throws {
-        let lines = records.withLock { records in
-            records.hosts.sorted { $0.key < $1.key }.flatMap { name, addresses in addresses.map { "\($0) \(name)\n" } }
-        }
-        try writeFile(lines.joined(), to: hostsFile)
-    }
-
-    private func count(of mark: String) -> Int {
-        server.logText.split(separator: "\n").count { $0.contains(mark) }
-    }
+    deinit { running.withLock { $0?.stop() } }
 }
