@@ -110,6 +110,20 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["dqlite-vip"], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["Lab", "Platform", "dqlite-vip"], swiftSettings: strict),
+            name: "EndToEndTests", dependencies: ["Dqlite", "Lab", "Platform", "dqlite-vip"] + nio,
+            swiftSettings: strict),
     ]
 )
+
+// `make fuzz`: the decoders of discovery under libFuzzer, in a build of their own, with coverage in what they decode.
+if Context.environment["DQLITE_VIP_FUZZ"] != nil {
+    let fuzzing: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer"])]
+    for target in package.targets where ["Discovery", "Platform"].contains(target.name) {
+        target.swiftSettings = (target.swiftSettings ?? []) + fuzzing
+    }
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["Discovery"],
+            swiftSettings: strict + fuzzing,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}

@@ -107,7 +107,9 @@ public struct LeaseCore: Sendable {
         let others = voters.count / 2
         guard others > 0 else { return wantsPromise(now: now) ? BootInstant(nanoseconds: .max) : nil }
         var times: [BootInstant] = []
-        for entry in acknowledged where entry.voter != own && voters.contains(entry.voter) { times.append(entry.sentAt) }
+        for entry in acknowledged where entry.voter != own && voters.contains(entry.voter) {
+            times.append(entry.sentAt)
+        }
         guard times.count >= others else { return nil }
         times.sort(by: >)
         return times[others - 1].advanced(by: duration)

@@ -3,17 +3,19 @@ import Testing
 
 @testable import Lease
 
-/// `DQLITE_VIP_LEASE_SCHEDULES=n` runs n schedules instead of 100,000; `DQLITE_VIP_LEASE_SEED=s` prints the one with seed s.
+/// `DQLITE_VIP_LEASE_SCHEDULES=n` runs n schedules instead of 20,000; `DQLITE_VIP_LEASE_SEED=s` prints the one with seed s.
 @Suite("Simulation of leases")
 struct LeaseSimulationTests {
-    static let schedules = number("DQLITE_VIP_LEASE_SCHEDULES") ?? 100_000
+    static let schedules = number("DQLITE_VIP_LEASE_SCHEDULES") ?? 20_000
     static let slices: UInt64 = 8
 
     static func number(_ name: String) -> UInt64? {
         getenv(name).flatMap { UInt64(String(cString: $0)) }
     }
 
-    @Test("never have two nodes a lease at one instant, and after the faults there is a holder again", arguments: 0..<slices)
+    @Test(
+        "never have two nodes a lease at one instant, and after the faults there is a holder again",
+        arguments: 0..<slices)
     func neverTwo(slice: UInt64) throws {
         var longest: Int64 = 0
         var extensions = 0

@@ -38,6 +38,8 @@ public struct OwnershipCore: Sendable {
     var guardTickAt = BootInstant(nanoseconds: 0)
     var kickedAt: BootInstant?
     var isStopped = false
+    /// What the shell knows of the lead beyond the lease; to be set before each step.
+    public var hint = LeadHint()
     var events: [OwnershipEvent] = []
 
     public init(
@@ -61,6 +63,7 @@ public struct OwnershipCore: Sendable {
 
         if surveyAt <= now { directives.append(.survey) }
         releases(lease: lease, valid: valid, now: now, into: &directives)
+        probes(valid, now: now, into: &directives)
         if let valid {
             upkeep(valid, now: now, into: &directives)
             claims(valid, now: now, into: &directives)
@@ -82,12 +85,15 @@ public struct OwnershipCore: Sendable {
             return true
         case .guardHold(let address, _, _):
             return isValid(lease, now) && entry(address)?.isDesired == true
-        case .set(let address, let interface, _):
+        case .set(let address, let interface, let setting):
             guard isValid(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
                 !entry.isUncertain, let guarded = entry.guarded
             else { return false }
             if case .foreign = entry.carried { return false }
+            if setting != .refreshed && !isFree(entry, now: now) { return false }
             return guarded.interface == interface && guarded.until > now
+        case .probe(let address, _):
+            return entry(address)?.probe.isActive == true
         case .announce(let address):
             guard let entry = entry(address) else { return false }
             return isValid(lease, now) && isKept(entry)
@@ -104,6 +110,7 @@ public struct OwnershipCore: Sendable {
     public func nextWake(lease: Lease?, now: BootInstant) -> BootInstant {
         var next = surveyAt
         if entries.isEmpty { return next }
+        if let probeWake { next = min(next, probeWake) }
         next = min(next, now.advanced(by: timing.poll))
         let valid = isValid(lease, now) ? lease : nil
         if let valid { next = min(next, releaseTime(valid)) }
@@ -174,12 +181,13 @@ public struct OwnershipCore: Sendable {
         OwnershipSnapshot(
             interface: interface, isLinkUp: link?.canSend ?? false,
             addresses: entries.filter { $0.isDesired || $0.placed != nil }.map { entry in
-                var detail: String?
+                var detail = strangerDetail(entry)
                 if entry.state == .conflict, case .foreign(let text) = entry.carried { detail = text }
                 if entry.state == .error { detail = entry.lastError }
                 return .init(
                     address: entry.address, state: entry.state, detail: detail, since: entry.since, term: entry.term,
-                    announcements: entry.announcements, lastError: entry.lastError)
+                    announcements: entry.announcements, lastError: entry.lastError,
+                    foreignHolder: entry.foreignHolder)
             },
             counters: counters)
     }

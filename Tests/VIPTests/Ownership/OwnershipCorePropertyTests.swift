@@ -11,7 +11,8 @@ struct OwnershipCorePropertyTests {
     @Test("whatever happens the rules hold, and when the trouble ends so does its effect", arguments: 1...100)
     func rules(seed: UInt64) throws {
         let chance = Chance(seed)
-        var bench = OwnershipBench()
+        // In every second run the LAN is asked, and other hosts come and go.
+        var bench = OwnershipBench(asks: seed.isMultiple(of: 2))
         let all = try ["192.0.2.10/24", "192.0.2.11/24", "198.51.100.1/32"].map { try VirtualAddress(parsing: $0) }
         bench.cost = { .microseconds(chance.pick(200)) }
         bench.run(.desired(all))
@@ -31,6 +32,7 @@ struct OwnershipCorePropertyTests {
         // Peace: every address is held, except where somebody else has it.
         chance.isFaulty = false
         bench.fault = { _ in nil }
+        bench.others = { _, _ in [] }
         if bench.link == nil { bench.setLink(OwnershipBench.link(index: 99)) }
         bench.setLink(OwnershipBench.link(index: bench.link?.index ?? 99))
         bench.run(.desired(all))
@@ -60,14 +62,14 @@ struct OwnershipCorePropertyTests {
                 #expect(took >= .zero)
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
-            case .conflict, .linkDown, .linkUp, .failed: break
+            case .conflict, .awaited, .foreignHolder, .linkDown, .linkUp, .failed: break
             }
         }
         #expect(held.isEmpty, "seed \(seed)")
     }
 
     private func trouble(_ bench: inout OwnershipBench, _ chance: Chance, _ all: [VirtualAddress]) {
-        switch chance.pick(14) {
+        switch chance.pick(15) {
         case 0...4:
             bench.lease = Lease(
                 term: UInt64(chance.pick(3)), end: bench.now.advanced(by: .milliseconds(chance.pick(400) - 20)))
@@ -100,6 +102,10 @@ struct OwnershipCorePropertyTests {
                 let isDone = (code == EAGAIN || code == EIO) && chance.pick(2) == 0
                 return chance.pick(4) == 0 ? (SystemError("try", errno: code), isDone) : nil
             }
+        case 13:
+            let mac = UInt8(chance.pick(4))
+            bench.others = { address, _ in address == all[Int(mac) % all.count].address && mac > 1 ? [mac] : [] }
+            bench.core.hint = LeadHint(leads: chance.pick(2) == 0, isHandedOver: chance.pick(8) == 0)
         default:
             chance.isFaulty = false
             bench.fault = { _ in nil }

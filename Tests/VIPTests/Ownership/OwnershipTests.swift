@@ -11,7 +11,7 @@ struct OwnershipTests {
     private let vip = "192.0.2.10/24"
 
     /// The lease and the guard of a test.
-    private final class Surroundings: AddressGuard {
+    final class Surroundings: AddressGuard {
         private struct State {
             var lease: Lease?
             /// The lease always has this long to go; nil when `lease` counts.
@@ -169,7 +169,7 @@ struct OwnershipTests {
             let lost = BootClock.now
             scene.ownership.kick()
             let gone = try await scene.log.time(of: scene.vip, removed: true, after: lost)
-            #expect(lost.duration(to: gone) < .milliseconds(50))
+            #expect(lost.duration(to: gone) < .milliseconds(200))
         }
     }
 
@@ -330,7 +330,7 @@ struct OwnershipTests {
             try await scene.namespace.command("ip", "address", "del", "192.0.2.10/24", "dev", "v0")
             let gone = try await scene.log.time(of: scene.vip, removed: true, after: begin)
             let claimed = try await scene.log.time(of: scene.vip, removed: false, after: gone)
-            #expect(gone.duration(to: claimed) < .milliseconds(100))
+            #expect(gone.duration(to: claimed) < .milliseconds(300))
         }
     }
 }
