@@ -58,12 +58,11 @@ final class LocalNode: Sendable {
                 RaftRelay(
                     own: id, incarnation: incarnation, term: term, loop: loop,
                     settings: .init(hold: timing.hold, electionTimeout: timing.electionTimeout), facts: facts,
-                    members: members, logger: logger, onLease: onLeadership),
+                    observer: observer, members: members, logger: logger, onLease: onLeadership),
                 eventLoop: loop)
         }.get()
         let dialer = RaftDialer(
-            relay: relay, loop: loop, group: group, timeout: timing.electionTimeout, handshake: handshake,
-            tap: { observer.makeTap(direction: .outbound) })
+            relay: relay, loop: loop, group: group, timeout: timing.electionTimeout, handshake: handshake)
         let node = DqliteNode(
             configuration: .init(
                 id: id, address: address.description, directory: directory, networkLatency: timing.latency,
@@ -94,7 +93,7 @@ final class LocalNode: Sendable {
 
     /// Lets the raft stream of a peer in.
     var admission: RaftAdmission {
-        RaftAdmission(acceptance: RaftAcceptance(dqliteID: dqliteID)) { [relay, socket, observer, loop] channel, handshake in
+        RaftAdmission(acceptance: RaftAcceptance(dqliteID: dqliteID)) { [relay, socket, loop] channel, handshake in
             guard channel.eventLoop === loop else {
                 return channel.eventLoop.makeFailedFuture(SystemError("take over a connection", errno: EXDEV))
             }
@@ -112,8 +111,7 @@ final class LocalNode: Sendable {
             }
             return LocalSocket.connect(to: socket, on: loop).assumeIsolated().flatMapThrowing { inside in
                 let link = try InboundLink(
-                    peer: process, address: address, relay: relay, inside: inside,
-                    tap: observer.makeTap(direction: .inbound))
+                    peer: process, address: address, relay: relay, inside: inside)
                 relay.enter(link)
                 try link.attach(channel, process: process, address: address)
             }.nonisolated()
@@ -143,6 +141,6 @@ final class LocalNode: Sendable {
     }
 
     func warm(_ members: [DqliteMember]) {
-        dialer.warm(members.filter { $0.id != dqliteID }.map(\.address))
+        dialer.warm(members.filter { $0.id != dqliteID })
     }
 }

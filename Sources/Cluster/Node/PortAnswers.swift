@@ -49,7 +49,8 @@ struct PortAnswers: ClusterPortDelegate {
         guard handshake.relay == RaftRelay.version else {
             throw PortFailure(
                 reason: .invalid,
-                text: "\(settings.advertised) and \(handshake.address) run versions of dqlite-vip that do not go together: "
+                text:
+                    "\(settings.advertised) and \(handshake.address) run versions of dqlite-vip that do not go together: "
                     + "install the same on all members")
         }
         return local.admission

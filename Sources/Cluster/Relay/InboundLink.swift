@@ -15,7 +15,6 @@ final class InboundLink {
     /// The peer's cluster port.
     private(set) var address: HostPort
     private let relay: RaftRelay
-    private let tap: (ByteBuffer) -> Void
     private var outside: (any Channel)?
     private var inside: any Channel
     private var preface: [UInt8]?
@@ -27,20 +26,20 @@ final class InboundLink {
     var hasLed: Bool { ledTerm > 0 }
 
     init(
-        peer: VoteGate.LeaderProcess, address: HostPort, relay: RaftRelay, inside: any Channel,
-        tap: @escaping (ByteBuffer) -> Void
+        peer: VoteGate.LeaderProcess, address: HostPort, relay: RaftRelay, inside: any Channel
     ) throws {
         self.peer = peer
         self.address = address
         self.relay = relay
         self.inside = inside
-        self.tap = tap
         try inside.pipeline.syncOperations.addHandler(InsideHandler(link: self))
         try inside.syncOptions?.setOption(.autoRead, value: true)
     }
 
     /// Whether libdqlite still holds its side.
     var isOpen: Bool { inside.isActive }
+    /// Whether the peer is connected.
+    var isConnected: Bool { outside != nil }
 
     /// Goes on with a new connection of the peer; one that is still there belongs to a process that is gone.
     func attach(_ channel: any Channel, process: VoteGate.LeaderProcess, address: HostPort) throws {
@@ -63,14 +62,15 @@ final class InboundLink {
         case .preface(let bytes):
             try open(Array(bytes.readableBytesView))
         case .raw(let bytes):
-            if isReadable { relay.isUnreadable("\(address)") }
-            isReadable = false
+            if isReadable {
+                isReadable = false
+                relay.unreadable(self, "\(address)")
+            }
             inside.writeAndFlush(bytes, promise: nil)
         case .frame(let bytes, let sentAt, let wantsPromise):
             guard preface != nil, let frame = bytes.raftFrame else {
                 throw RelayMessage.Reader.Failure(description: "not one whole raft frame")
             }
-            tap(bytes)
             let acknowledges = relay.receive(frame, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
             inside.writeAndFlush(bytes, promise: nil)
             guard acknowledges else { return }
@@ -100,9 +100,7 @@ final class InboundLink {
             throw RelayMessage.Reader.Failure(description: "a Connect message of another node")
         }
         preface = bytes
-        let buffer = ByteBuffer(bytes: bytes)
-        tap(buffer)
-        inside.writeAndFlush(buffer, promise: nil)
+        inside.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
     }
 
     /// Takes note of an AppendEntries or InstallSnapshot.
@@ -128,6 +126,7 @@ final class InboundLink {
     fileprivate func insideEnded() {
         outside?.close(promise: nil)
         outside = nil
+        relay.ended(self)
     }
 
     fileprivate func insideIsWritable(_ writable: Bool) {

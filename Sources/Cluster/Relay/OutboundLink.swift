@@ -24,8 +24,6 @@ final class OutboundLink {
     private let timeout: Duration
     private let socketOptions: SocketOptions
     private let handshake: Handshake
-    private let tap: (ByteBuffer) -> Void
-
     private var local: (any Channel)?
     private var remote: (any Channel)?
     private var isConnecting = false
@@ -39,7 +37,7 @@ final class OutboundLink {
 
     init(
         address: String, relay: RaftRelay, group: any EventLoopGroup, timeout: Duration, socketOptions: SocketOptions,
-        handshake: @escaping Handshake, tap: @escaping (ByteBuffer) -> Void
+        handshake: @escaping Handshake
     ) {
         self.address = address
         self.relay = relay
@@ -47,7 +45,6 @@ final class OutboundLink {
         self.timeout = timeout
         self.socketOptions = socketOptions
         self.handshake = handshake
-        self.tap = tap
     }
 
     // MARK: - The local node's side
@@ -62,7 +59,7 @@ final class OutboundLink {
             .flatMapThrowing { [self] channel in
                 local?.close(promise: nil)
                 local = channel
-                try channel.pipeline.syncOperations.addHandler(LocalStreamHandler(link: self, tap: tap))
+                try channel.pipeline.syncOperations.addHandler(LocalStreamHandler(link: self))
                 try channel.syncOptions?.setOption(.autoRead, value: true)
                 connect()
             }
@@ -74,6 +71,7 @@ final class OutboundLink {
         guard local === channel else { return }
         local = nil
         waiting = []
+        relay.readable(self)
     }
 
     fileprivate func opened(by bytes: ByteBuffer) {
@@ -83,7 +81,10 @@ final class OutboundLink {
 
     fileprivate func take(_ frame: RaftFrame, _ bytes: ByteBuffer) { relay.send(frame, bytes, on: self) }
 
-    fileprivate func isUnreadable() { relay.isUnreadable(address) }
+    fileprivate func isUnreadable() { relay.unreadable(self, address) }
+
+    /// Whether libdqlite holds its end.
+    var isInUse: Bool { local != nil }
 
     // MARK: - The peer's side
 
@@ -212,21 +213,18 @@ private final class LocalStreamHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let link: OutboundLink
-    private let tap: (ByteBuffer) -> Void
     private var preface = RaftPreface()
     private var scanner = RaftFrameScanner()
     /// The bytes of the frame that is not whole yet.
     private var pending = ByteBuffer()
     private var isUnreadable = false
 
-    init(link: OutboundLink, tap: @escaping (ByteBuffer) -> Void) {
+    init(link: OutboundLink) {
         self.link = link
-        self.tap = tap
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        tap(bytes)
         if isUnreadable { return link.write(.raw(bytes)) }
         if preface.peer == nil {
             do {
@@ -240,7 +238,7 @@ private final class LocalStreamHandler: ChannelInboundHandler {
         }
         guard bytes.readableBytes > 0 else { return }
         let before = pending.readableBytes
-        pending.writeImmutableBuffer(bytes)
+        if before == 0 { pending = bytes } else { pending.writeImmutableBuffer(bytes) }
         var frames: [(RaftFrame, Int)] = []
         bytes.withUnsafeReadableBytes { raw in scanner.consume(raw) { frames.append(($0, before + $0.end)) } }
         var start = 0

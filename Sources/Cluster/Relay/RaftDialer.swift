@@ -13,12 +13,10 @@ final class RaftDialer: Sendable {
     private let timeout: Duration
     private let socketOptions: SocketOptions
     private let handshake: OutboundLink.Handshake
-    private let makeTap: @Sendable () -> @Sendable (ByteBuffer) -> Void
 
     init(
         relay: NIOLoopBound<RaftRelay>, loop: any EventLoop, group: any EventLoopGroup, timeout: Duration,
-        socketOptions: SocketOptions = SocketOptions(), handshake: @escaping OutboundLink.Handshake,
-        tap makeTap: @escaping @Sendable () -> @Sendable (ByteBuffer) -> Void
+        socketOptions: SocketOptions = SocketOptions(), handshake: @escaping OutboundLink.Handshake
     ) {
         self.relay = relay
         self.loop = loop
@@ -26,7 +24,6 @@ final class RaftDialer: Sendable {
         self.timeout = timeout
         self.socketOptions = socketOptions
         self.handshake = handshake
-        self.makeTap = makeTap
     }
 
     /// Called on one of libdqlite's threads; blocks it for a moment.
@@ -48,10 +45,11 @@ final class RaftDialer: Sendable {
         }
     }
 
-    /// Connects to members before libdqlite does.
-    func warm(_ addresses: [String]) {
+    /// Connects to the other members before libdqlite does, and forgets who is none any more.
+    func warm(_ members: [DqliteMember]) {
         loop.execute { [self] in
-            for address in addresses { link(to: address).connect() }
+            for member in members { link(to: member.address).connect() }
+            relay.value.prune(keeping: members)
         }
     }
 
@@ -60,7 +58,7 @@ final class RaftDialer: Sendable {
         return relay.link(to: address) {
             OutboundLink(
                 address: address, relay: relay, group: group, timeout: timeout, socketOptions: socketOptions,
-                handshake: handshake, tap: makeTap())
+                handshake: handshake)
         }
     }
 }

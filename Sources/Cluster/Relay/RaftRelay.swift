@@ -39,19 +39,25 @@ final class RaftRelay {
     /// Called when this node's lease may have begun or ended.
     private let onLease: @Sendable () -> Void
     private let members: @Sendable () -> [DqliteMember]
+    private let observer: RaftObserver
+    /// Links whose stream cannot be read.
+    private var unreadable: Set<ObjectIdentifier> = []
 
     /// - Parameters:
     ///   - term: libraft's term on disk.
     ///   - members: the members as last seen.
     init(
-        own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings, facts: RelayFacts,
-        members: @escaping @Sendable () -> [DqliteMember], logger: Logger, onLease: @escaping @Sendable () -> Void
+        own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
+        facts: RelayFacts,
+        observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
+        onLease: @escaping @Sendable () -> Void
     ) {
         self.own = own
         self.incarnation = incarnation
         self.loop = loop
         self.settings = settings
         self.facts = facts
+        self.observer = observer
         self.members = members
         self.logger = logger
         self.onLease = onLease
@@ -72,7 +78,26 @@ final class RaftRelay {
     func inboundLink(of peer: DqliteNodeID) -> InboundLink? { inbound[peer] }
 
     func enter(_ link: InboundLink) {
-        inbound[link.peer.voter] = link
+        let old = inbound.updateValue(link, forKey: link.peer.voter)
+        old?.close()
+    }
+
+    /// libdqlite has closed its side.
+    func ended(_ link: InboundLink) {
+        readable(link)
+        if inbound[link.peer.voter] === link { inbound[link.peer.voter] = nil }
+    }
+
+    /// Lets go of links that neither side uses, of nodes that are no members.
+    func prune(keeping members: [DqliteMember]) {
+        for (address, link) in outbound where !link.isInUse && !members.contains(where: { $0.address == address }) {
+            link.close()
+            outbound[address] = nil
+        }
+        for (peer, link) in inbound where !link.isConnected && !members.contains(where: { $0.id == peer }) {
+            link.close()
+            inbound[peer] = nil
+        }
     }
 
     func close() {
@@ -90,6 +115,7 @@ final class RaftRelay {
     /// Passes a frame on, with what it means for lease and gate; or keeps it back.
     func send(_ frame: RaftFrame, _ bytes: ByteBuffer, on link: OutboundLink) {
         let now = BootClock.now
+        observer.sends(frame)
         switch frame.content {
         case .appendEntries(_, _, _, let count, _):
             lead(in: frame.term, now)
@@ -148,7 +174,8 @@ final class RaftRelay {
     private func recheck(at instant: BootInstant) {
         heldTimer?.cancel()
         let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
-        heldTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in releaseHeld() }
+        heldTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in releaseHeld()
+        }
     }
 
     /// Looks again at what is kept back.
@@ -167,12 +194,14 @@ final class RaftRelay {
     ///
     /// - Returns: whether to acknowledge it.
     func receive(_ frame: RaftFrame, wantsPromise: Bool, sentAt: BootInstant, from link: InboundLink) -> Bool {
+        let now = BootClock.now
+        observer.receives(frame, from: link.peer.voter, now: now)
         switch frame.content {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
             succession?.heard(of: link.peer, in: frame.term)
             guard wantsPromise else { return false }
-            return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: BootClock.now)
+            return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
         case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
             return false
         }
@@ -233,11 +262,21 @@ final class RaftRelay {
 
     // MARK: - Unreadable streams
 
-    func isUnreadable(_ address: String) {
-        facts.update { $0.unreadable += 1 }
+    /// A stream is passed on from now on without being understood. While there is one this node has no lease: what its
+    /// own node votes there cannot be seen.
+    func unreadable(_ link: AnyObject, _ address: String) {
+        guard unreadable.insert(ObjectIdentifier(link)).inserted else { return }
+        facts.update { $0.unreadable = unreadable.count }
         logger.warning(
-            "a raft stream cannot be read: it is passed on, but leases are off, and the address follows raft's own timers",
+            "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
             metadata: ["peer.address": "\(address)"])
+        onLease()
+    }
+
+    /// The link begins anew, or is gone.
+    func readable(_ link: AnyObject) {
+        guard unreadable.remove(ObjectIdentifier(link)) != nil else { return }
+        facts.update { $0.unreadable = unreadable.count }
         onLease()
     }
 }

@@ -10,8 +10,6 @@ final class RelayFacts: Sendable {
         var lease: LeaseCore
         /// Streams that cannot be read as raft; while there is one, leases prove nothing here.
         var unreadable = 0
-        /// Leases that ended while this node led, by reason.
-        var elections = 0
     }
 
     private let values: Mutex<Values>

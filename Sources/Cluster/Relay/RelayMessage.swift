@@ -69,7 +69,7 @@ enum RelayMessage: Equatable {
         private var buffer = ByteBuffer()
 
         mutating func append(_ bytes: ByteBuffer) {
-            buffer.writeImmutableBuffer(bytes)
+            if buffer.readableBytes == 0 { buffer = bytes } else { buffer.writeImmutableBuffer(bytes) }
         }
 
         /// The next whole message; nil while it has not arrived.
@@ -81,7 +81,7 @@ enum RelayMessage: Equatable {
             guard buffer.readableBytes >= headLength + Int(length) else { return nil }
             guard var head = buffer.readSlice(length: headLength), let body = buffer.readSlice(length: Int(length))
             else { return nil }
-            defer { if buffer.readableBytes == 0 { buffer.clear(minimumCapacity: 0) } else { buffer.discardReadBytes() } }
+            defer { if buffer.readableBytes == 0 { buffer = ByteBuffer() } else { buffer.discardReadBytes() } }
             return try RelayMessage(head: &head, body: body)
         }
     }
