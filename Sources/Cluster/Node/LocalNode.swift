@@ -57,7 +57,9 @@ final class LocalNode: Sendable {
             NIOLoopBound(
                 RaftRelay(
                     own: id, incarnation: incarnation, term: term, loop: loop,
-                    settings: .init(hold: timing.hold, electionTimeout: timing.electionTimeout), facts: facts,
+                    settings: .init(
+                        hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence),
+                    facts: facts,
                     observer: observer, members: members, logger: logger, onLease: onLeadership),
                 eventLoop: loop)
         }.get()
@@ -93,29 +95,7 @@ final class LocalNode: Sendable {
 
     /// Lets the raft stream of a peer in.
     var admission: RaftAdmission {
-        RaftAdmission(acceptance: RaftAcceptance(dqliteID: dqliteID)) { [relay, socket, loop] channel, handshake in
-            guard channel.eventLoop === loop else {
-                return channel.eventLoop.makeFailedFuture(SystemError("take over a connection", errno: EXDEV))
-            }
-            let relay = relay.value
-            let process = VoteGate.LeaderProcess(voter: handshake.dqliteID, incarnation: handshake.incarnation)
-            let address: HostPort
-            do {
-                address = try HostPort(parsing: handshake.address)
-                if let link = relay.inboundLink(of: handshake.dqliteID), link.isOpen {
-                    try link.attach(channel, process: process, address: address)
-                    return channel.eventLoop.makeSucceededVoidFuture()
-                }
-            } catch {
-                return channel.eventLoop.makeFailedFuture(error)
-            }
-            return LocalSocket.connect(to: socket, on: loop).assumeIsolated().flatMapThrowing { inside in
-                let link = try InboundLink(
-                    peer: process, address: address, relay: relay, inside: inside)
-                relay.enter(link)
-                try link.attach(channel, process: process, address: address)
-            }.nonisolated()
-        }
+        RaftEntrance(dqliteID: dqliteID, relay: relay, socket: socket, loop: loop).admission
     }
 
     /// The proof that this node leads: its lease.

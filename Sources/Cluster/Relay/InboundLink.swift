@@ -73,15 +73,20 @@ final class InboundLink {
             }
             let acknowledges = relay.receive(frame, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
             inside.writeAndFlush(bytes, promise: nil)
-            guard acknowledges else { return }
-            var buffer = channel.allocator.buffer(capacity: 24)
-            RelayMessage.acknowledged(term: frame.term, sentAt: sentAt).write(to: &buffer)
-            channel.writeAndFlush(buffer, promise: nil)
+            if acknowledges { answer(.acknowledged(term: frame.term, sentAt: sentAt), on: channel) }
         case .released(let sentAt):
             relay.released(by: peer, upTo: sentAt)
-        case .acknowledged:
-            throw RelayMessage.Reader.Failure(description: "an acknowledgement in the wrong direction")
+        case .asked(let term):
+            if relay.hearsNoLeader(in: term) { answer(.silent(term: term), on: channel) }
+        case .acknowledged, .silent:
+            throw RelayMessage.Reader.Failure(description: "an answer in the wrong direction")
         }
+    }
+
+    private func answer(_ message: RelayMessage, on channel: any Channel) {
+        var buffer = channel.allocator.buffer(capacity: 24)
+        message.write(to: &buffer)
+        channel.writeAndFlush(buffer, promise: nil)
     }
 
     /// The peer says who it is, as libdqlite wants to hear it. The same words again open nothing anew.

@@ -198,6 +198,11 @@ final class OutboundLink {
         relay.acknowledged(by: peer, in: term, sentAt: sentAt)
     }
 
+    fileprivate func silent(_ term: UInt64) {
+        guard let peer else { return }
+        relay.confirmed(by: peer, in: term)
+    }
+
     func close() {
         isClosed = true
         retry?.cancel()
@@ -281,8 +286,11 @@ private final class AcknowledgementHandler: ChannelInboundHandler {
         reader.append(unwrapInboundIn(data))
         do {
             while let message = try reader.next() {
-                guard case .acknowledged(let term, let sentAt) = message else { return context.close(promise: nil) }
-                link.acknowledged(term, sentAt)
+                switch message {
+                case .acknowledged(let term, let sentAt): link.acknowledged(term, sentAt)
+                case .silent(let term): link.silent(term)
+                case .preface, .frame, .raw, .released, .asked: return context.close(promise: nil)
+                }
             }
         } catch {
             context.close(promise: nil)

@@ -14,8 +14,8 @@ final class RaftRelay {
         /// How long a promise binds; see `VoteGate`.
         var hold: Duration
         var electionTimeout: Duration
-        /// Between the first votes of two survivors: long enough for one to be elected.
-        var stagger: Duration = .milliseconds(15)
+        /// How long a leader may be silent; see `SuccessionCore`.
+        var silence: Duration
     }
 
     /// What relays understand of each other; different versions do not connect.
@@ -35,7 +35,6 @@ final class RaftRelay {
     private var heldTimer: Scheduled<Void>?
     /// The newest voters that a frame named, and in which term.
     private var voters: (term: UInt64, ids: [DqliteNodeID])?
-    private var succession: Succession?
     /// Called when this node's lease may have begun or ended.
     private let onLease: @Sendable () -> Void
     private let members: @Sendable () -> [DqliteMember]
@@ -64,6 +63,20 @@ final class RaftRelay {
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
     }
+
+    private lazy var succession = Succession(
+        own: own, settings: .init(silence: settings.silence), loop: loop, members: members, logger: logger,
+        actions: .init(
+            dead: { [weak self] process in
+                guard let self else { return }
+                gate.died(process)
+                if !held.isEmpty { releaseHeld() }
+            },
+            ask: { [weak self] voters, term in
+                for voter in voters { self?.outbound[voter.address]?.write(.asked(term: term)) }
+            },
+            stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
+            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now }))
 
     // MARK: - Links
 
@@ -98,11 +111,12 @@ final class RaftRelay {
             link.close()
             inbound[peer] = nil
         }
+        succession.configure()
     }
 
     func close() {
         heldTimer?.cancel()
-        succession?.stop()
+        succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
         outbound = [:]
@@ -147,8 +161,7 @@ final class RaftRelay {
             return true
         }
         guard isNew else { return }
-        succession?.stop()
-        succession = nil
+        succession.moved(to: term)
         onLease()
     }
 
@@ -165,7 +178,7 @@ final class RaftRelay {
             return false
         case .pass:
             facts.update { $0.lease.surrender(upTo: frame.term - 1) }
-            if candidate == own { succession?.stood(in: frame.term) } else { succession?.stop() }
+            succession.moved(to: frame.term)
             onLease()
             return true
         }
@@ -199,7 +212,7 @@ final class RaftRelay {
         switch frame.content {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
-            succession?.heard(of: link.peer, in: frame.term)
+            succession.heard(of: link.peer, in: frame.term, at: now)
             guard wantsPromise else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
         case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
@@ -239,25 +252,16 @@ final class RaftRelay {
 
     // MARK: - A leader's death
 
-    /// A peer's connection has ended. If it led, its process may be dead: then its port refuses, and this node need not
-    /// wait for raft's timer.
+    /// A peer's connection has ended. If it led, its process may be dead.
     func lost(_ link: InboundLink) {
-        guard link.hasLed, link.ledTerm >= gate.term, succession?.leader != link.peer else { return }
-        let now = members()
-        let survivors = now.filter { $0.role == .voter && $0.id != link.peer.voter }.map(\.id).sorted()
-        guard let rank = survivors.firstIndex(of: own) else { return }
-        succession?.stop()
-        let succession = Succession(
-            leader: link.peer, term: link.ledTerm, loop: loop, delay: settings.stagger * rank, logger: logger)
-        self.succession = succession
-        succession.begin(
-            probing: link.address,
-            proof: { [weak self] in
-                guard let self else { return }
-                gate.died(link.peer)
-                if !held.isEmpty { releaseHeld() }
-            },
-            inject: { link.inject() })
+        succession.ended(link.peer, at: link.address)
+    }
+
+    /// Whether to confirm to a peer that the leader of the term is silent.
+    func hearsNoLeader(in term: UInt64) -> Bool { succession.isSilent(in: term) }
+
+    func confirmed(by peer: DqliteNodeID, in term: UInt64) {
+        succession.confirmed(by: peer, in: term)
     }
 
     // MARK: - Unreadable streams

@@ -16,11 +16,15 @@ enum RelayMessage: Equatable {
     case raw(ByteBuffer)
     /// Nothing depends on promises given for what was sent until then.
     case released(upTo: BootInstant)
+    /// Do you hear the leader of this term?
+    case asked(term: UInt64)
 
     // From the node that was dialled.
 
     /// The frame that was sent at `sentAt` was handed to the node, and what `VoteGate` says is promised.
     case acknowledged(term: UInt64, sentAt: BootInstant)
+    /// The leader of the term is not heard here either.
+    case silent(term: UInt64)
 
     private enum Kind: UInt8 {
         case preface = 1
@@ -28,6 +32,8 @@ enum RelayMessage: Equatable {
         case raw
         case released
         case acknowledged
+        case asked
+        case silent
     }
 
     /// Longer than any snapshot of our small database; libraft sends one in one frame.
@@ -43,6 +49,8 @@ enum RelayMessage: Equatable {
         case .released(let sentAt): Self.write(.released, sentAt.nanoseconds, to: &buffer)
         case .acknowledged(let term, let sentAt):
             Self.write(.acknowledged, sentAt.nanoseconds, term, to: &buffer)
+        case .asked(let term): Self.write(.asked, 0, term, to: &buffer)
+        case .silent(let term): Self.write(.silent, 0, term, to: &buffer)
         }
     }
 
@@ -99,6 +107,8 @@ enum RelayMessage: Equatable {
         case .raw: self = .raw(body)
         case .released: self = .released(upTo: first)
         case .acknowledged: self = .acknowledged(term: second, sentAt: first)
+        case .asked: self = .asked(term: second)
+        case .silent: self = .silent(term: second)
         case nil: throw Reader.Failure(description: "a message of the unknown kind \(number)")
         }
     }
