@@ -5,6 +5,12 @@ public struct RaftConfiguration: Hashable, Sendable {
         public var address: String
         /// Whether it votes.
         public var isVoter: Bool
+
+        public init(id: DqliteNodeID, address: String, isVoter: Bool) {
+            self.id = id
+            self.address = address
+            self.isVoter = isVoter
+        }
     }
 
     public var members: [Member]

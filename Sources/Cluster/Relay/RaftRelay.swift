@@ -245,7 +245,7 @@ final class RaftRelay {
 
     /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
     func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
-        guard voters?.term != term else { return }
+        guard voters?.term != term, facts.current.lease.term == term else { return }
         configure(ids, term, BootClock.now)
         onLease()
     }

@@ -142,6 +142,15 @@ struct RelayLinkTests {
             .get()
     }
 
+    /// Makes a node the leader of term 5, with a lease, by two heartbeats.
+    private static func lead(_ side: Side, _ stream: Stream) async throws {
+        stream.write(heartbeat(5))
+        try await eventually("the lead") { side.facts.current.lease.term == 5 }
+        try await learn(side, 5)
+        stream.write(heartbeat(5))
+        try await eventually("a lease") { side.facts.lease(now: BootClock.now) != nil }
+    }
+
     @Test("flows whole and untouched, however it is cut, and what a majority acknowledged is a lease")
     func lease() async throws {
         try await Self.withSides { one, two in
@@ -173,9 +182,7 @@ struct RelayLinkTests {
             let arriving = try await one.accept(from: two)
             // Behind the time after the start in which nothing leaves.
             try await Task.sleep(for: .milliseconds(320))
-            try await Self.learn(one, 5)
-            near.write(heartbeat(5))
-            try await Self.eventually("a lease") { one.facts.lease(now: BootClock.now) != nil }
+            try await Self.lead(one, near)
             let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
             back.write(requestVote(6, 2))
             back.write(words(3, 40, 7, 2, 12, 5, 2))
@@ -190,12 +197,10 @@ struct RelayLinkTests {
         try await Self.withSides { one, two in
             let near = try await one.open(to: two)
             let far = try await two.accept(from: one)
-            try await Self.learn(one, 5)
-            near.write(heartbeat(5))
-            try await Self.eventually("a lease") { one.facts.lease(now: BootClock.now) != nil }
+            try await Self.lead(one, near)
             let strange = words(99, 16, 1, 2) + [1, 2, 3]
             near.write(strange)
-            #expect(await far.read(64 + strange.count) == heartbeat(5) + strange)
+            #expect(await far.read(128 + strange.count) == heartbeat(5) + heartbeat(5) + strange)
             try await Self.eventually("the lease to be off") { one.facts.current.unreadable == 1 }
             #expect(one.facts.lease(now: BootClock.now) == nil)
             let again = try await one.open(to: two)
