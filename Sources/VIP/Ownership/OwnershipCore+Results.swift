@@ -8,9 +8,9 @@ extension OwnershipCore {
     public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
         switch directive {
         case .survey, .event: break
-        case .guardHold(let address, let interface, let until):
+        case .guardHold(let address, let interface):
             guard let index = index(of: address) else { return }
-            entries[index].guarded = (interface, until)
+            entries[index].guarded = interface
             entries[index].isUnguarded = false
         case .set(let address, let interface, _):
             guard let index = index(of: address) else { return }
@@ -35,7 +35,7 @@ extension OwnershipCore {
             if let reason = entries[index].leaving { end(index, reason) }
             entries[index].leaving = nil
         case .guardRelease(let address, let interface):
-            guard let index = index(of: address), entries[index].guarded?.interface == interface else { return }
+            guard let index = index(of: address), entries[index].guarded == interface else { return }
             entries[index].guarded = nil
         }
     }
@@ -49,7 +49,7 @@ extension OwnershipCore {
         case .survey:
             counters.kernelErrors += 1
             surveyAt = entries.contains(where: \.isUncertain) ? now.advanced(by: timing.deleteRetry) : again
-        case .guardHold(let address, _, _):
+        case .guardHold(let address, _):
             counters.guardErrors += 1
             subject = index(of: address)
             if let subject {
@@ -69,7 +69,7 @@ extension OwnershipCore {
             subject = index(of: address)
             if let subject { entries[subject].deleteRetryAt = now.advanced(by: timing.deleteRetry) }
         case .guardRelease(let address, let interface):
-            // The guard removes at the deadline what is not there: no harm.
+            // The guard looks in vain for what is not there: no harm.
             counters.guardErrors += 1
             completed(.guardRelease(address, interface: interface), now: now)
             return
