@@ -129,9 +129,9 @@ public struct GuardCore: Sendable {
                 continue
             }
             entries[position].isRead = false
-            let due = entry.end.advanced(by: .zero - Self.lead)
-            if entry.end.isLeaseEnd(at: now), due > now {
-                entries[position].lookAt = due
+            // Judged first: what no sound daemon writes may be too far off to be reckoned with.
+            if entry.end.isLeaseEnd(at: now), now.duration(to: entry.end) > Self.lead {
+                entries[position].lookAt = entry.end.advanced(by: .zero - Self.lead)
                 position += 1
             } else if entry.slot == nil {
                 remove(at: position)

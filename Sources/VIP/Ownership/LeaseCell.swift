@@ -71,7 +71,7 @@ public final class LeaseCell: Sendable {
             let term = self.term.load(ordering: .sequentiallyConsistent)
             let end = page.end(slot)
             guard before.isMultiple(of: 2), before == revision.load(ordering: .sequentiallyConsistent) else { continue }
-            return end == .noLease ? nil : Lease(term: term, end: end)
+            return end > .noLease ? Lease(term: term, end: end) : nil
         }
         return nil
     }

@@ -27,6 +27,8 @@ struct OwnedAddress {
     var mayHaveLapsed = false
     /// The interface on which the guard watches it.
     var guarded: UInt32?
+    /// The guard is not told before this that it may forget it.
+    var guardRetryAt: BootInstant?
     /// The guard did not take it.
     var isUnguarded = false
     /// Why its deletion was ordered.

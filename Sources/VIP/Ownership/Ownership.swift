@@ -158,9 +158,9 @@ public actor Ownership: Service {
 
     /// The lease of this moment; none without a guard, for then nothing may be held, and none that the guard does not see.
     private func currentLease() -> Lease? {
-        guard guardChannel.isPresent, let granted = lease(), let told = cell.lease, told.term == granted.term else {
-            return nil
-        }
+        guard guardChannel.isPresent, let granted = lease(), let told = cell.lease, told.term == granted.term,
+            told.end <= BootClock.now.advanced(by: LeasePage.horizon)
+        else { return nil }
         return Lease(term: told.term, end: min(told.end, granted.end))
     }
 

@@ -51,6 +51,11 @@ extension OwnershipCore {
             case .absent: setting = .new(prefixRoute: entry.needsRoute)
             case .ours: setting = .takenOver
             }
+            if let guarded = entry.guarded, guarded != link.index {
+                // The guard knows each address on one interface at a time.
+                guard isDue(entry.guardRetryAt, now) else { continue }
+                directives.append(.guardRelease(entry.address, interface: guarded))
+            }
             entries[index].retryAt = nil
             entries[index].isUnguarded = false
             directives.append(.guardHold(entry.address, interface: link.index))
@@ -80,14 +85,15 @@ extension OwnershipCore {
     }
 
     /// The guard forgets what is deleted and is not about to be set.
-    mutating func guardReleases(into directives: inout [OwnershipDirective]) {
+    mutating func guardReleases(now: BootInstant, into directives: inout [OwnershipDirective]) {
         for index in entries.indices where entries[index].placed == nil {
             let entry = entries[index]
             if !entry.isDesired { end(index, .notDesired) }
-            guard let guarded = entry.guarded else { continue }
-            if !directives.contains(.guardHold(entry.address, interface: guarded)) {
-                directives.append(.guardRelease(entry.address, interface: guarded))
+            guard let guarded = entry.guarded, isDue(entry.guardRetryAt, now) else { continue }
+            let isClaimed = directives.contains { directive in
+                if case .guardHold(entry.address, _) = directive { true } else { false }
             }
+            if !isClaimed { directives.append(.guardRelease(entry.address, interface: guarded)) }
         }
     }
 

@@ -61,15 +61,15 @@ public struct OwnershipCore: Sendable {
         cover(valid, now: now)
         note(valid, now: now)
 
-        if surveyAt <= now { directives.append(.survey) }
         releases(lease: lease, valid: valid, now: now, into: &directives)
+        if surveyAt <= now { directives.append(.survey) }
         if valid != nil {
             refreshes(now: now, into: &directives)
             claims(now: now, into: &directives)
             retirements(now: now, into: &directives)
             announcements(now: now, into: &directives)
         }
-        guardReleases(into: &directives)
+        guardReleases(now: now, into: &directives)
 
         directives += events.map(OwnershipDirective.event)
         events.removeAll(keepingCapacity: true)
@@ -82,8 +82,9 @@ public struct OwnershipCore: Sendable {
         switch directive {
         case .survey, .event:
             return true
-        case .guardHold(let address, _):
-            return isCovered(lease, now) && entry(address)?.isDesired == true
+        case .guardHold(let address, let interface):
+            guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }
+            return entry.guarded.map { $0 == interface } ?? true
         case .set(let address, let interface, _):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
                 !entry.isUncertain
@@ -97,8 +98,8 @@ public struct OwnershipCore: Sendable {
             guard let entry = entry(address), !entry.isUncertain else { return false }
             if case .foreign = entry.carried { return false }
             return true
-        case .guardRelease(let address, _):
-            return entry(address) != nil
+        case .guardRelease(let address, let interface):
+            return entry(address)?.guarded == interface
         }
     }
 
@@ -119,8 +120,9 @@ public struct OwnershipCore: Sendable {
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt)
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
-            } else if valid != nil, entry.isDesired, let again = entry.retryAt {
-                next = min(next, again)
+            } else {
+                if valid != nil, entry.isDesired, let again = entry.retryAt { next = min(next, again) }
+                if entry.guarded != nil, let again = entry.guardRetryAt { next = min(next, again) }
             }
         }
         return max(next, now)
