@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 UNITS := PlatformTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
-.PHONY: build release test lint unit $(UNITS) simulation e2e demo bench sim format clean clean-lab deps test-deps
+.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -27,6 +27,7 @@ release: deps
 test: test-deps lint
 	$(NO_WARNINGS) $(SWIFT) build --build-tests
 	$(MAKE) --no-print-directory unit simulation e2e
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
 
 # A process for each module: tests that keep a core busy do not hold up those that watch the clock. Those of the kernel's
 # side measure milliseconds and take turns.
@@ -37,6 +38,22 @@ $(UNITS):
 
 simulation:
 	$(SWIFT) test --skip-build --filter "Simulation|BootstrapRule"
+
+# The decoders of what strangers send, each for so many seconds under libFuzzer; what it finds is left in Fuzz/found.
+FUZZ_SECONDS ?= 60
+DECODERS := dns etcd consul multicast configuration
+
+fuzz: deps
+	DQLITE_VIP_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz
+	@mkdir -p Fuzz/found .build-fuzz/corpus
+	@for decoder in $(DECODERS); do \
+	    mkdir -p .build-fuzz/corpus/$$decoder; \
+	    echo "fuzzing $$decoder for $(FUZZ_SECONDS) s"; \
+	    FUZZ=$$decoder .build-fuzz/debug/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 \
+	        -artifact_prefix=Fuzz/found/$$decoder- -print_final_stats=1 .build-fuzz/corpus/$$decoder Fuzz/$$decoder \
+	        > .build-fuzz/$$decoder.log 2>&1 || { tail -40 .build-fuzz/$$decoder.log; exit 1; }; \
+	    grep -E "^stat::number_of_executed_units|^Done" .build-fuzz/$$decoder.log; \
+	done
 
 e2e:
 	@scripts/require-root.sh "the end-to-end tests make network namespaces"
@@ -60,7 +77,8 @@ demo:
 # What FAILOVER figures are made of; measures, asserts nothing. BENCH passes options on (`--help` lists them).
 bench:
 	@scripts/require-root.sh "the benchmark makes network namespaces"
-	@scripts/install-dependencies.sh build lab
+	@scripts/install-dependencies.sh build lab services
+	@scripts/fetch-consul.sh >/dev/null
 	$(SWIFT) build $(RELEASE) --product dqlite-vip
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
 	@.build/release/dqlite-vip-lab bench $(BENCH)

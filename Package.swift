@@ -8,6 +8,8 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+let optimised: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
 let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
@@ -52,6 +54,9 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Who may hold the lead, and until when: rules alone. Optimised in debug builds too, for their simulation.
+        .target(name: "Lease", dependencies: ["Platform"], swiftSettings: strict + optimised),
+
         // The product.
         .target(
             name: "Cluster", dependencies: ["Dqlite", "Discovery", "Platform", logging, lifecycle] + nio,
@@ -86,6 +91,7 @@ let package = Package(
 
         .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: strict),
         .testTarget(name: "CurlTests", dependencies: ["Curl", "Lab", "Platform"], swiftSettings: strict),
+        .testTarget(name: "LeaseTests", dependencies: ["Lease", "Platform"], swiftSettings: strict + optimised),
         .testTarget(name: "DqliteTests", dependencies: ["Dqlite", "Platform"] + nio, swiftSettings: strict),
         .testTarget(
             name: "DiscoveryTests", dependencies: ["Curl", "Discovery", "Lab", "Platform", logging],
@@ -104,6 +110,20 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CommandTests", dependencies: ["dqlite-vip"], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["Lab", "Platform", "dqlite-vip"], swiftSettings: strict),
+            name: "EndToEndTests", dependencies: ["Dqlite", "Lab", "Platform", "dqlite-vip"] + nio,
+            swiftSettings: strict),
     ]
 )
+
+// `make fuzz`: the decoders of discovery under libFuzzer, in a build of their own, with coverage in what they decode.
+if Context.environment["DQLITE_VIP_FUZZ"] != nil {
+    let fuzzing: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer"])]
+    for target in package.targets where ["Discovery", "Platform"].contains(target.name) {
+        target.swiftSettings = (target.swiftSettings ?? []) + fuzzing
+    }
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["Discovery"],
+            swiftSettings: strict + fuzzing,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}

@@ -1,12 +1,14 @@
 #!/bin/bash
-# Installs what is missing by apt: `build` for the product, `lab` for namespaces, `test` for both and what tests use.
+# Installs what is missing by apt: `build` for the product, `lab` for namespaces, `services` for the servers
+# that nodes find each other by, `test` for all of it and what tests use.
 set -euo pipefail
 
 declare -A packages=(
     [build]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config"
     [lab]="iproute2 curl iputils-ping procps"
+    [services]="dnsmasq-base etcd-server"
     [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 curl iputils-ping procps
-            libcap2-bin util-linux jq openssl"
+            libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client"
 )
 
 missing=()

@@ -65,7 +65,11 @@ public struct APIServer: Service, CustomStringConvertible {
         }
         do {
             try await withTaskCancellationHandler {
-                try await withGracefulShutdownHandler { try await serving.value } onGracefulShutdown: { stop() }
+                try await withGracefulShutdownHandler {
+                    try await serving.value
+                } onGracefulShutdown: {
+                    stop()
+                }
             } onCancel: {
                 stop()
             }

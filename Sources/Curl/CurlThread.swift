@@ -55,22 +55,22 @@ final class CurlThread: Sendable {
     }
 
     private func begin(_ id: UInt64, _ request: CurlRequest, _ waiter: Waiter) {
-        let needsThread = state.withLock { state in
+        // The cancellation handler takes the same lock, so a cancellation is seen here or there.
+        let (isCancelled, needsThread) = state.withLock { state in
+            if Task.isCancelled { return (true, false) }
             state.waiters[id] = waiter
             state.orders.append(.begin(id, request))
             state.bell?.ring()
             defer { state.hasThread = true }
-            return !state.hasThread
+            return (false, !state.hasThread)
         }
-        if needsThread {
-            do {
-                try BlockingThread.start(named: "curl") { [self] in run() }
-            } catch {
-                end(error)
-            }
+        if isCancelled { return waiter.resume(throwing: CancellationError()) }
+        guard needsThread else { return }
+        do {
+            try BlockingThread.start(named: "curl") { [self] in run() }
+        } catch {
+            end(error)
         }
-        // The cancellation handler ran in vain if it ran before the waiter stood in the table.
-        if Task.isCancelled { cancel(id) }
     }
 
     private func cancel(_ id: UInt64) {

@@ -2,6 +2,8 @@
 public enum DiscoveryRegistry {
     /// One line for each backend.
     static let backends: [any DiscoveryBackend.Type] = [
+        DNSDiscovery.self,
+        DNSServiceDiscovery.self,
         KeyValueDiscovery<ConsulStore>.self,
         KeyValueDiscovery<EtcdStore>.self,
         MulticastDiscovery.self,

@@ -19,10 +19,11 @@ public enum HTTPExchange {
     /// `limit`: for connecting, sending and reading together.
     /// - Throws: `SystemError` (refused, timed out) or `LabError` for what is no HTTP.
     public static func request(
-        _ method: String, _ path: String, body: [UInt8]? = nil, at address: HostPort, in namespace: Namespace,
-        within limit: Duration = .seconds(6)
+        _ method: String, _ path: String, headers: [String: String] = [:], body: [UInt8]? = nil, at address: HostPort,
+        in namespace: Namespace, within limit: Duration = .seconds(6)
     ) async throws -> HTTPResponse {
         var head = "\(method) \(path) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n"
+        for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if let body { head += "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n" }
         let message = Array((head + "\r\n").utf8) + (body ?? [])
         return try await offloading {

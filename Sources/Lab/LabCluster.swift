@@ -124,14 +124,16 @@ public final class LabCluster: Sendable {
     ///
     /// `numbers`: nil means all nodes.
     /// `memberCount`: nil means that these nodes are all members.
+    /// `interval`: pause between two looks; a look at many nodes costs them some milliseconds of processor time.
     public func formation(
-        of numbers: [Int]? = nil, memberCount: Int? = nil, within limit: Duration = .seconds(15)
+        of numbers: [Int]? = nil, memberCount: Int? = nil, within limit: Duration = .seconds(15),
+        every interval: Duration = .milliseconds(20)
     ) async throws -> Formation {
         let numbers = numbers ?? nodes.map(\.number)
         let expected = memberCount ?? numbers.count
         let last = Mutex("")
         return try await eventually(
-            "cluster of \(expected) formed by nodes \(numbers)", within: limit, every: .milliseconds(20),
+            "cluster of \(expected) formed by nodes \(numbers)", within: limit, every: interval,
             state: { last.withLock { $0 } }
         ) {
             var statuses: [Int: NodeStatus] = [:]

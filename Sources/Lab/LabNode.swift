@@ -16,6 +16,7 @@ public final class LabNode: Sendable {
     private struct State {
         var process: ChildProcess?
         var arguments: [String] = []
+        var environment: [String: String] = [:]
     }
     private let state = Mutex(State())
 
@@ -52,19 +53,19 @@ public final class LabNode: Sendable {
         try launch(arguments, environment: [:])
     }
 
-    /// Starts it again with the command line of the last start.
+    /// Starts it again with the command line and environment of the last start.
     @discardableResult
     public func startAgain() throws -> ChildProcess {
-        let arguments = state.withLock { $0.arguments }
-        guard !arguments.isEmpty else { throw LabError("node \(number) was never started") }
-        return try launch(arguments, environment: [:])
+        let last = state.withLock { $0 }
+        guard !last.arguments.isEmpty else { throw LabError("node \(number) was never started") }
+        return try launch(last.arguments, environment: last.environment)
     }
 
     private func launch(_ arguments: [String], environment: [String: String]) throws -> ChildProcess {
         if let running = process, running.isRunning { throw LabError("node \(number) runs already") }
         let process = try ChildProcess(
             arguments, in: namespace, directory: directory, environment: environment, log: log)
-        state.withLock { $0 = State(process: process, arguments: arguments) }
+        state.withLock { $0 = State(process: process, arguments: arguments, environment: environment) }
         return process
     }
 
@@ -156,7 +157,7 @@ public final class LabNode: Sendable {
 
     // MARK: Log
 
-    public var logText: String { ProcessTable.text(log) }
+    public var logText: String { ProcessTable.text(log, limit: 64 << 20) }
 
     /// The last lines of the log, each marked with the node's number.
     public func logTail(lines count: Int = 25) -> String {

@@ -35,12 +35,32 @@ public struct Namespace: Hashable, Sendable {
 
     /// Removes the name; the kernel removes the namespace with the last process and socket in it.
     func delete() {
+        FileTree.remove(filesDirectory)
+        // Fails, as it should, while others have files there.
+        rmdir(Self.filesRoot)
         // A name that is gone already is what is wanted; nothing else can be done here about any other failure.
         _ = try? ToolCommand.run(["ip", "netns", "delete", name])
     }
 
+    /// Those with a name, and those of which only files are left.
     static func existing() -> [Namespace] {
-        ProcessTable.entries(of: directory).map { Namespace(name: $0) }
+        Set(ProcessTable.entries(of: directory) + ProcessTable.entries(of: filesRoot)).map { Namespace(name: $0) }
+    }
+
+    private static let filesRoot = "/etc/netns"
+    private var filesDirectory: String { "\(Self.filesRoot)/\(name)" }
+
+    /// Puts a file in the place of /etc/NAME for the processes that are started in the namespace from now on; what runs
+    /// already sees the new content where it had an earlier one. See ip-netns(8).
+    func setFile(_ name: String, _ content: String) throws(SystemError) {
+        // Another laboratory may remove the empty parent at this moment.
+        for _ in 0..<10 where mkdir(filesDirectory, 0o755) != 0 && Glibc.errno != EEXIST {
+            if mkdir(Self.filesRoot, 0o755) != 0 && Glibc.errno != EEXIST {
+                throw SystemError.last("make the directory", Self.filesRoot)
+            }
+        }
+        // Not renamed into place: a bind mount shows the file that it was made of.
+        try writeFile(content, to: "\(filesDirectory)/\(name)")
     }
 
     /// Runs `body` on a thread inside the namespace. Sockets made there stay there, whoever uses them afterwards.
@@ -87,6 +107,21 @@ public struct Namespace: Hashable, Sendable {
 
 private final class ResultBox<T: Sendable>: Sendable {
     let outcome = Mutex<Result<T, any Error>?>(nil)
+}
+
+/// Writes a file in place.
+func writeFile(_ content: String, to path: String, mode: mode_t = 0o644) throws(SystemError) {
+    let descriptor = try retryingOnInterrupt("open", path) {
+        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
+    }
+    defer { close(descriptor) }
+    var rest = Array(content.utf8)[...]
+    while !rest.isEmpty {
+        let count = try retryingOnInterrupt("write", path) {
+            rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        }
+        rest = rest.dropFirst(count)
+    }
 }
 
 /// Writes a setting under /proc/sys.

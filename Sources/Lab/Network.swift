@@ -3,11 +3,13 @@ import Glibc
 import Platform
 import Synchronization
 
-/// A switch, some servers and a client, each a network namespace of its own; nothing of the host is touched.
+/// A switch, some servers and a client, each a network namespace of its own; of the host nothing is touched but the
+/// directories of ip-netns(8).
 ///
-///     client  eth0 ── p0 ┐
-///     node 1  eth0 ── p1 ┤ bridge br0 (in a namespace of its own)
-///     node n  eth0 ── pn ┘
+///     client    eth0 ── p0 ┐
+///     node 1    eth0 ── p1 ┤ bridge br0 (in a namespace of its own)
+///     node n    eth0 ── pn ┤
+///     services  eth0 ── p250 (made when it is asked for)
 ///
 /// Names begin with a prefix that holds this process's id, so that laboratories run side by side, and what a
 /// killed one left behind can be told from what lives (`Leftovers`).
@@ -24,7 +26,13 @@ public final class Network: Sendable {
     public static let interface = "eth0"
     public static let prefixLength = 24
 
-    private let isClosed = Mutex(false)
+    private struct State {
+        var isClosed = false
+        var services: Namespace?
+        /// Which of `serviceAddress` the services' namespace has.
+        var serviceNumbers: Set<Int> = []
+    }
+    private let state = Mutex(State())
 
     /// The address of node 1...n on eth0.
     public static func address(ofNode node: Int) -> IPAddress { IPAddress.inSubnet(node) }
@@ -91,12 +99,12 @@ public final class Network: Sendable {
 
     /// Ends every process in the namespaces and removes everything. Further calls do nothing.
     public func close() {
-        let first = isClosed.withLock { closed in
-            defer { closed = true }
-            return !closed
+        let last: State? = state.withLock { state in
+            defer { state.isClosed = true }
+            return state.isClosed ? nil : state
         }
-        guard first else { return }
-        for namespace in servers + [client, switchNamespace] {
+        guard let last else { return }
+        for namespace in servers + [client, last.services, switchNamespace].compactMap({ $0 }) {
             namespace.killProcesses()
             namespace.delete()
         }
@@ -105,11 +113,46 @@ public final class Network: Sendable {
 
     /// Leaves namespaces, processes and directory behind, for somebody who wants to look around.
     public func keep() throws {
-        isClosed.withLock { $0 = true }
+        state.withLock { $0.isClosed = true }
         try Leftovers.markKept(prefix)
     }
 
     deinit { close() }
+}
+
+/// Where the servers run that nodes find each other by: name servers, key-value stores.
+extension Network {
+    /// An address of the services' namespace, 10.42.0.250 and downwards; 0...49.
+    public static func serviceAddress(_ number: Int) -> IPAddress { IPAddress.inSubnet(250 - number) }
+
+    /// The namespace for such servers, with `serviceAddress(number)` in it. Made by the first call.
+    public func services(with number: Int = 0) throws -> Namespace {
+        try state.withLock { state in
+            guard !state.isClosed else { throw LabError("the network \(prefix) is closed") }
+            let namespace: Namespace
+            if let made = state.services {
+                namespace = made
+            } else {
+                namespace = try Namespace.create("\(prefix)-sv")
+                state.services = namespace
+                try connect(namespace, port: 250, address: Self.serviceAddress(0))
+                state.serviceNumbers.insert(0)
+            }
+            if state.serviceNumbers.insert(number).inserted {
+                try ToolCommand.check([
+                    "ip", "-n", namespace.name, "address", "add", "\(Self.serviceAddress(number))/\(Self.prefixLength)",
+                    "dev", Self.interface,
+                ])
+            }
+            return namespace
+        }
+    }
+
+    /// Lets the processes that are started from now on at a node ask these name servers, in this order.
+    public func setResolver(ofNode node: Int, to nameServers: [IPAddress], search domain: String? = nil) throws {
+        let lines = nameServers.map { "nameserver \($0)" } + (domain.map { ["search \($0)"] } ?? [])
+        try servers[node - 1].setFile("resolv.conf", lines.joined(separator: "\n") + "\n")
+    }
 }
 
 /// Faults of the wire.

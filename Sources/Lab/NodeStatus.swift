@@ -23,6 +23,31 @@ public struct NodeStatus: Decodable, Sendable {
     /// "" while none is set.
     public var vip: String?
     public var holdsVIP: Bool?
+    /// "" when the node is ready.
+    public var waitingFor: String?
+    public var warnings: [String]
+    public var discovery: Discovery?
+
+    public struct Discovery: Decodable, Equatable, Sendable {
+        public var mode: String
+        /// RFC 3339; nil before the first answer.
+        public var lastContact: String?
+        public var lastAddresses: [String]
+        public var lastError: String?
+        /// Whether the node can be found in the store; nil where the mode has none.
+        public var isRegistered: Bool?
+        /// Why what the node announces is not, or not all, in the store.
+        public var announceError: String?
+
+        enum CodingKeys: String, CodingKey {
+            case mode
+            case lastContact = "last_contact"
+            case lastAddresses = "last_addresses"
+            case lastError = "last_error"
+            case isRegistered = "registered"
+            case announceError = "announce_error"
+        }
+    }
 
     enum CodingKeys: String, CodingKey {
         case id
@@ -35,6 +60,9 @@ public struct NodeStatus: Decodable, Sendable {
         case term
         case vip
         case holdsVIP = "holds_vip"
+        case waitingFor = "waiting_for"
+        case warnings
+        case discovery
     }
 
     public init(from decoder: any Decoder) throws {
@@ -49,6 +77,9 @@ public struct NodeStatus: Decodable, Sendable {
         term = try container.decodeIfPresent(UInt64.self, forKey: .term)
         vip = try container.decodeIfPresent(String.self, forKey: .vip)
         holdsVIP = try container.decodeIfPresent(Bool.self, forKey: .holdsVIP)
+        waitingFor = try container.decodeIfPresent(String.self, forKey: .waitingFor)
+        warnings = try container.decodeIfPresent([String].self, forKey: .warnings) ?? []
+        discovery = try container.decodeIfPresent(Discovery.self, forKey: .discovery)
     }
 
     /// A leader is known and the cluster is formed.

@@ -89,9 +89,9 @@ public enum ProcessTable {
         return names
     }
 
-    static func text(_ path: String) -> String {
+    static func text(_ path: String, limit: Int = 1 << 20) -> String {
         // Nothing but "the process is gone" makes these files unreadable to root.
-        let bytes = (try? DurableFile.read(path)) ?? []
+        let bytes = (try? DurableFile.read(path, limit: limit)) ?? []
         return String(decoding: bytes, as: UTF8.self)
     }
 }

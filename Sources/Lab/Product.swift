@@ -47,7 +47,7 @@ public enum Product {
         return count > 0 ? String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
     }
 
-    private static func currentDirectory() -> String {
+    static func currentDirectory() -> String {
         guard let path = getcwd(nil, 0) else { return "." }
         defer { free(path) }
         return String(cString: path)
@@ -64,6 +64,11 @@ public struct StartOptions: Equatable, Sendable {
     public var bootstrapExpect: Int?
     /// Each becomes one --join.
     public var join: [String] = []
+    public var discoMode: String?
+    public var discoKey: String?
+    /// JSON, or the path of a file with it.
+    public var discoConfig: String?
+    public var isNonVoter = false
     /// Put last, as they are.
     public var further: [String] = []
 
@@ -77,6 +82,15 @@ public struct StartOptions: Equatable, Sendable {
         return options
     }
 
+    /// The same for every node: they find each other by a mode of discovery, not by addresses.
+    public static func discovering(_ mode: String, config: String? = nil, expect: Int? = nil) -> StartOptions {
+        var options = StartOptions()
+        options.discoMode = mode
+        options.discoConfig = config
+        options.bootstrapExpect = expect
+        return options
+    }
+
     /// "start" and all flags.
     public var arguments: [String] {
         var arguments = ["start", "--data-dir", dataDirectory]
@@ -85,6 +99,10 @@ public struct StartOptions: Equatable, Sendable {
         if let bindHTTP { arguments += ["--bind-http", bindHTTP] }
         if let bootstrapExpect { arguments += ["--bootstrap-expect", "\(bootstrapExpect)"] }
         for address in join { arguments += ["--join", address] }
+        if let discoMode { arguments += ["--disco-mode", discoMode] }
+        if let discoKey { arguments += ["--disco-key", discoKey] }
+        if let discoConfig { arguments += ["--disco-config", discoConfig] }
+        if isNonVoter { arguments.append("--non-voter") }
         return arguments + further
     }
 }

@@ -18,48 +18,10 @@ struct Bench {
     }
 
     /// The same command line everywhere, and the VIP in it, so that nobody has to set it.
-    private var options: StartOptions {
+    var options: StartOptions {
         var options = StartOptions.identical(expect: lab.nodes.count)
         options.further = ["--vip", lab.vipText]
         return options
-    }
-
-    // MARK: Formation
-
-    func formation(trials: Int) async throws -> [Double] {
-        var times: [Duration] = []
-        for trial in 1...trials {
-            try await tearDown()
-            let prober = try lab.startProbe()
-            try ToolCommand.check(["ip", "-n", lab.network.client.name, "neighbour", "flush", "all"])
-            prober.forget()
-            try lab.startAll(options)
-            let started = BootClock.now
-            let first = try await eventually("first answer of the VIP", within: .seconds(30), every: .milliseconds(2)) {
-                prober.record.replies.first { $0.receivedAt > started }
-            }
-            times.append(started.duration(to: first.receivedAt))
-            // Whoever has answered must also be one whole cluster.
-            _ = try await lab.formation(within: .seconds(20))
-            progress("formation \(trial)/\(trials): \(times[trial - 1].inWords)")
-        }
-        line(
-            "formation: start of the last of \(lab.nodes.count) nodes → VIP answers", Distribution(times),
-            goal: "median < 1500")
-        return times.map(\.inBenchMilliseconds)
-    }
-
-    private func tearDown() async throws {
-        for node in lab.nodes {
-            try await node.kill9()
-            node.wipe()
-        }
-        try await eventually(
-            "end of the kernel's lifetimes", within: .seconds(5),
-            state: { "held by \(lab.witness.holders(of: lab.vip)), \(lab.whoHasIt)" }
-        ) {
-            lab.witness.holders(of: lab.vip).isEmpty
-        }
     }
 
     private func ensureRunning() async throws {
@@ -182,13 +144,13 @@ struct Bench {
 
     // MARK: Words
 
-    private func line(_ what: String, _ distribution: Distribution?, goal: String? = nil) {
+    func line(_ what: String, _ distribution: Distribution?, goal: String? = nil) {
         say("\(what): \(distribution.map { "\($0)" } ?? "never")" + (goal.map { "   (goal: \($0))" } ?? ""))
         if !what.hasPrefix(" ") { say("") }
     }
 
     /// Each trial as it is done, apart from the figures.
-    private func progress(_ text: String) {
+    func progress(_ text: String) {
         remark("    \(text)")
     }
 
@@ -196,5 +158,5 @@ struct Bench {
 }
 
 extension Duration {
-    fileprivate var inBenchMilliseconds: Double { Double(inNanoseconds / 1000) / 1000 }
+    var inBenchMilliseconds: Double { Double(inNanoseconds / 1000) / 1000 }
 }

@@ -17,6 +17,12 @@ struct BenchCommand: AsyncParsableCommand {
             "Faults to measure, separated by commas. Known: \(Fault.allCases.map(\.rawValue).joined(separator: ", ")).")
     var faults = "kill -9,kill -9 of the daemon,SIGTERM,link cut,silent partition,SIGSTOP of all,power off"
 
+    @Option(
+        help:
+            "Ways to form a cluster, separated by commas. Known: \(FormationMode.allCases.map(\.rawValue).joined(separator: ", "))."
+    )
+    var formationModes = FormationMode.allCases.map(\.rawValue).joined(separator: ",")
+
     @Option(help: "Seconds of load with busy loops, and of rest.")
     var seconds = 60
 
@@ -33,12 +39,18 @@ struct BenchCommand: AsyncParsableCommand {
             }
             return fault
         }
+        let modes = try formationModes.split(separator: ",").map { name in
+            guard let mode = FormationMode(rawValue: String(name)) else {
+                throw ValidationError("\"\(name)\" is no mode; known: \(FormationMode.allCases.map(\.rawValue))")
+            }
+            return mode
+        }
         let lab = try LabCluster(nodes: 3)
         defer { lab.close() }
         try Interruption.endsProcess { lab.close() }
         let result: BenchResult
         do {
-            result = try await measure(Bench(lab: lab), kinds)
+            result = try await measure(Bench(lab: lab), modes, kinds)
         } catch {
             for node in lab.nodes { remark(node.logTail(lines: 30)) }
             remark("\(error); \(lab.whoHasIt)")
@@ -51,10 +63,12 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 
-    private func measure(_ bench: Bench, _ kinds: [Fault]) async throws -> BenchResult {
+    private func measure(
+        _ bench: Bench, _ modes: [FormationMode], _ kinds: [Fault]
+    ) async throws -> BenchResult {
         var result = BenchResult()
         bench.printHead()
-        if trials > 0 { result.formation = try await bench.formation(trials: trials) }
+        if trials > 0 { result.formations = try await bench.formations(modes, trials: trials) }
         if seconds > 0 {
             result.rest = try await bench.rest(.seconds(seconds))
             result.load = try await bench.load(.seconds(seconds), loops: loops)
@@ -68,6 +82,13 @@ struct BenchCommand: AsyncParsableCommand {
 
 /// All figures; durations in milliseconds.
 struct BenchResult: Codable {
+    struct Formation: Codable {
+        var mode: String
+        /// From the start of the last node to the first answer of the VIP.
+        var answers: [Double]
+        /// From the start of the last node until all nodes say that they are in one formed cluster.
+        var complete: [Double]
+    }
     struct Failover: Codable {
         struct Trial: Codable {
             var from: Int
@@ -95,7 +116,7 @@ struct BenchResult: Codable {
         var leaderChanges: Int
         var holderChanges: Int
     }
-    var formation: [Double] = []
+    var formations: [Formation] = []
     var rest: Rest?
     var load: Load?
     var failovers: [Failover] = []

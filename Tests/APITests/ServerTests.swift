@@ -233,7 +233,8 @@ import Testing
         try await running.value
     }
 
-    @Test("a server that is cancelled stops as one that is told to stop: in order, and without an error of the framework")
+    @Test(
+        "a server that is cancelled stops as one that is told to stop: in order, and without an error of the framework")
     func cancelled() async throws {
         let log = Mutex<[String]>([])
         let logger = Logger(label: "test") { _ in LinesLogHandler { line in log.withLock { $0.append(line) } } }

@@ -109,7 +109,7 @@ import Testing
         let listener = try Listener("127.0.0.1", backlog: 0)
         let address = HostPort(host: "127.0.0.1", port: listener.port)
         // Nobody accepts: the queue fills up, and the kernel drops what comes then.
-        let states = (0..<4).map { _ in PortProbe.finding(address, limit: .milliseconds(50)).state }
+        let states = (0..<4).map { _ in PortProbe.finding(address, limit: .milliseconds(200)).state }
         #expect(states.first == .accepted && states.last == .noAnswer)
     }
 

@@ -86,7 +86,21 @@ extension EndToEnd {
                     "start --data-dir data --iface eth0 --join no-such-host.invalid", "no-such-host.invalid", "DNS"),
                 BadStart("start --data-dir data --iface eth0 --join 10.42.0.1", "--join", "itself", "10.42.0.1:8800"),
                 BadStart(
-                    "start --data-dir data --iface eth0 --disco-mode zookeeper", "--disco-mode", "zookeeper", "static"),
+                    "start --data-dir data --iface eth0 --disco-mode zookeeper", "--disco-mode", "zookeeper",
+                    "static, dns, dns-srv, consul-kv, etcd-kv, multicast"),
+                BadStart(
+                    "start --data-dir data --iface eth0 --disco-mode dns --disco-config /nowhere.json", "/nowhere.json",
+                    "No such file"),
+                BadStart(
+                    #"start --data-dir data --iface eth0 --disco-mode dns --disco-config {"name":"x","port":9900}"#,
+                    "--disco-config", "port", "API", "8800"),
+                BadStart(
+                    #"start --data-dir data --iface eth0 --disco-mode dns-srv --disco-config {"name":"x","sevice":"y"}"#,
+                    "--disco-config", "sevice", "service"),
+                BadStart(
+                    #"start --data-dir data --iface eth0 --disco-mode dns --disco-config {"name":"x""#,
+                    "--disco-config",
+                    "line 1, column 12"),
                 BadStart("start --data-dir data --iface eth0 --disco-mode static", "--disco-mode", "--join"),
                 BadStart("start --data-dir data --iface eth0 --disco-config {}", "--disco-config", "--disco-mode"),
                 BadStart(

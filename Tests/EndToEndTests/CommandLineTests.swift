@@ -51,6 +51,22 @@ extension EndToEnd {
             }
         }
 
+        @Test("a non-voter, by flag or by variable, joins and has no vote, although there is room for one")
+        func nonVoters() async throws {
+            try await withLab(nodes: 3) { lab in
+                try lab[1].start(StartOptions())
+                _ = try await lab.formation(of: [1], memberCount: 1)
+                var options = StartOptions()
+                options.join = ["10.42.0.1"]
+                try lab[2].start(options, environment: ["DQLITE_VIP_NON_VOTER": "yes"])
+                options.further = ["--non-voter"]
+                try lab[3].start(options)
+                let formation = try await lab.formation()
+                #expect(formation.voters == 1)
+                #expect(formation.member(lab[1])?.role == "voter")
+            }
+        }
+
         @Test("with --log-format json every line of the log is one JSON object")
         func jsonLog() async throws {
             try await withLab(nodes: 1) { lab in

@@ -80,6 +80,51 @@ extension EndToEnd {
             }
         }
 
+        @Test("discover hears the nodes of its LAN by multicast, and is not heard itself")
+        func multicast() async throws {
+            try await withLab(nodes: 3) { lab in
+                var options = StartOptions()
+                options.bootstrapExpect = 3
+                options.further = ["--disco-mode", "multicast", "--disco-config", #"{"secret":"one and the same"}"#]
+                try lab[1].start(options)
+                try lab[2].start(options)
+                try await eventually("two nodes know each other", within: .seconds(10)) {
+                    try await lab[1].command(["status"]).text.contains("2 of 3 nodes")
+                }
+                var arguments = options.arguments
+                arguments[0] = "discover"
+                let found = try Discovered(try await lab[3].command(arguments + ["--json"]))
+                #expect(
+                    found.addresses.sorted { $0.address < $1.address } == [
+                        .init(address: "10.42.0.1:8800", port: "cluster-port", this_host: false),
+                        .init(address: "10.42.0.2:8800", port: "cluster-port", this_host: false),
+                    ])
+                #expect(try await !lab[1].command(["status", "--json"]).text.contains("10.42.0.3"))
+                let without = arguments.filter { $0 != "--iface" && $0 != "eth0" }
+                let refused = try await lab[3].command(without)
+                #expect(refused.status == .exited(78) && refused.error.contains("--iface"), "\(refused.text)")
+            }
+        }
+
+        @Test("a name that cannot be resolved is only a warning beside another way of finding nodes")
+        func besides() async throws {
+            try await withLab(nodes: 2) { lab in
+                var options = StartOptions()
+                options.bootstrapExpect = 2
+                options.join = ["no-such-host.invalid"]
+                options.further = ["--disco-mode", "multicast"]
+                try lab.startAll(options)
+                _ = try await lab.formation(within: .seconds(25))
+                #expect(lab[1].logText.contains("--join: not one of the addresses can be resolved"))
+                #expect(try await lab[1].command(["status", "--json"]).text.contains(#""mode":"static+multicast""#))
+                var arguments = options.arguments
+                arguments[0] = "discover"
+                let result = try await lab[2].command(arguments)
+                #expect(result.status == .exited(0), "\(result.text)")
+                #expect(result.error.hasPrefix("warning: static: none of the join addresses"), "\(result.text)")
+            }
+        }
+
         @Test("discover ends with 1 when nothing is found, 64 and 78 when it was asked wrongly")
         func statuses() async throws {
             try await withLab(nodes: 1) { lab in

@@ -33,6 +33,10 @@ extension EndToEnd {
                 #expect(report.newHolder != report.oldHolder)
                 let lost = try #require(report.oldLost, "node \(report.oldHolder) kept the address")
                 #expect(lost < bound(fault))
+                if fault == .kill9 || fault == .stopAll {
+                    // Only the kernel of the old holder answers any more: the new one waits until it does not.
+                    #expect(report.overlap <= .milliseconds(1))
+                }
                 #expect(lab.witness.holders(of: lab.vip) == [report.newHolder ?? 0])
                 // The client learns of it by ARP, in both forms.
                 #expect(Set(report.announcements.map(\.frame.operation)) == [.request, .reply])
@@ -45,6 +49,42 @@ extension EndToEnd {
                 #expect(again.members == formation.members)
                 // A node that comes back takes nothing away.
                 #expect(try await lab.holder() == report.newHolder)
+            }
+        }
+
+        @Test("daemon and guard killed in one instant: the old kernel serves on, and no two nodes ever have the VIP")
+        func killedTogether() async throws {
+            try await withCluster { lab, _ in
+                for _ in 1...3 {
+                    let old = try await lab.settled(for: .seconds(1))
+                    let prober = try lab.startProbe()
+                    prober.forget()
+                    try await eventually("answers of node \(old)", within: .seconds(5)) {
+                        prober.record.replies.count { $0.node == old } >= 200
+                    }
+                    // Stopped first: else the one that dies last would see the other go, and remove the address.
+                    lab[old].signalAll(SIGSTOP)
+                    let time = BootClock.now
+                    lab[old].signalAll(SIGKILL)
+                    let new = try await lab.holder(otherThan: old)
+                    try await eventually("answers of node \(new)", within: .seconds(5)) {
+                        prober.lastReply?.node == new
+                    }
+                    let end = BootClock.now
+                    let timeline = lab.witness.timeline
+                    let lost = try #require(timeline.loss(of: lab.vip, by: old, after: time))
+                    let gained = try #require(timeline.gain(of: lab.vip, by: new, after: time))
+                    let view = FailoverView(prober.record, fault: time, end: end)
+                    print(
+                        "killed together: gone after", time.duration(to: lost), "taken", lost.duration(to: gained),
+                        "later; the client heard nothing for", view.outage)
+                    #expect(timeline.overlap(of: lab.vip, from: time, to: end) <= .milliseconds(1))
+                    // The guard had no part in it.
+                    #expect(time.duration(to: lost) > .milliseconds(500))
+                    #expect(lost.duration(to: gained) < .milliseconds(250))
+                    try await lab.recover(from: .kill9, onNode: old)
+                    _ = try await lab.formation(within: .seconds(20))
+                }
             }
         }
 

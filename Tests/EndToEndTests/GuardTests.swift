@@ -68,7 +68,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("SIGSTOP of the leader's daemon: gone when its proof is over, the next one takes it, and SIGCONT changes nothing")
+        @Test(
+            "SIGSTOP of the leader's daemon: gone when its proof is over, the next one takes it, and SIGCONT changes nothing"
+        )
         func leaderStopped() async throws {
             try await withCluster { lab, _ in
                 let old = try await lab.settled(for: .milliseconds(500))
@@ -90,7 +92,8 @@ extension EndToEnd {
                 #expect(timeline.gain(of: lab.vip, by: old, after: lost) == nil)
                 #expect(lab.witness.holders(of: lab.vip) == [next])
                 let hardware = try lab.network.hardwareAddress(ofNode: old)
-                #expect(!lab.arp.announcements(of: lab.vip, since: lost).contains { $0.frame.senderHardware == hardware })
+                #expect(
+                    !lab.arp.announcements(of: lab.vip, since: lost).contains { $0.frame.senderHardware == hardware })
             }
         }
 

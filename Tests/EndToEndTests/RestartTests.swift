@@ -44,7 +44,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("a port that is taken at the start and free a moment later delays the node, and no more", arguments: [8800, 9900])
+        @Test(
+            "a port that is taken at the start and free a moment later delays the node, and no more",
+            arguments: [8800, 9900])
         func portFreedLater(port: UInt16) async throws {
             try await withLab(nodes: 1) { lab in
                 let holder = try TakenPort(port, in: lab[1].namespace)

@@ -2,59 +2,73 @@ import Dqlite
 import NIOCore
 import Platform
 
-/// Reads and writes the replicated tables through the local node. It works only while that node leads.
+/// Reads and writes the replicated tables through the local node. It works only while that node leads, and leaves a
+/// database alone that a newer version has changed.
 ///
 /// A statement whose fate is unknown (leadership lost while it ran, no answer in time) is reported as such and never
 /// repeated here; each is idempotent, so that its asker may.
 actor ConfigurationStore {
-    private let group: any EventLoopGroup
-    private let timeout: Duration
-    private var socket: DqliteAddress?
-    private var client: DqliteClient?
+    private let connection: NodeConnection
+    private let refused: RefusedSchema
     /// One piece of work at a time: a transaction takes several requests on the one connection.
     private let queue = SerialQueue()
 
     /// - Parameter timeout: for each statement.
     init(group: any EventLoopGroup, timeout: Duration = .seconds(5)) {
-        self.group = group
-        self.timeout = timeout
+        let refused = RefusedSchema()
+        self.refused = refused
+        // Checked for each connection: libdqlite takes the database from all of them when the lead goes, and only a leader
+        // changes the schema.
+        connection = NodeConnection(group: group, timeout: timeout) { client in
+            try await client.open(Schema.database)
+            try refused.check(version: try await Self.facts(client)["schema_version"])
+        }
     }
 
     /// Names the local node's socket, or that there is none.
     func use(_ socket: DqliteAddress?) async {
-        self.socket = socket
-        await disconnect()
+        await connection.use(nil)
+        refused.forget()
+        await connection.use(socket)
     }
+
+    /// That the database was found to be newer than this program; nil until then. From any thread.
+    nonisolated var newerSchema: NewerSchema? { refused.schema }
 
     // MARK: - The cluster itself
 
     /// Makes the tables and records the cluster's identity; repeatable.
     func create(clusterID: String, clusterName: String, agreement: String) async throws {
+        let facts = [
+            ("schema_version", String(Schema.version)), ("cluster_id", clusterID), ("cluster_name", clusterName),
+            ("agreement", agreement),
+        ]
         try await run { client in
-            for statement in Schema.statements { _ = try await client.execute(statement, []) }
-            let facts = [
-                ("schema_version", String(Schema.version)), ("cluster_id", clusterID), ("cluster_name", clusterName),
-                ("agreement", agreement),
-            ]
-            for (key, value) in facts {
-                _ = try await client.execute(
-                    "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", [.text(key), .text(value)])
+            // One transaction is one write to the disk: the founder gives up when it takes too long.
+            try await Self.transaction(client) {
+                for statement in Schema.statements { _ = try await client.execute(statement, []) }
+                for (key, value) in facts {
+                    _ = try await client.execute(
+                        "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", [.text(key), .text(value)])
+                }
             }
         }
     }
 
     /// The facts of table `meta`; empty while there is no such table.
     func facts() async throws -> [String: String] {
-        try await run { client in
-            let tables = try await client.query(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", [])
-            guard !tables.rows.isEmpty else { return [:] }
-            var facts: [String: String] = [:]
-            for row in try await client.query("SELECT key, value FROM meta", []).rows {
-                if case .text(let key) = row[0], case .text(let value) = row[1] { facts[key] = value }
-            }
-            return facts
+        try await run { try await Self.facts($0) }
+    }
+
+    private static func facts(_ client: DqliteClient) async throws -> [String: String] {
+        let tables = try await client.query(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'meta'", [])
+        guard !tables.rows.isEmpty else { return [:] }
+        var facts: [String: String] = [:]
+        for row in try await client.query("SELECT key, value FROM meta", []).rows {
+            if case .text(let key) = row[0], case .text(let value) = row[1] { facts[key] = value }
         }
+        return facts
     }
 
     /// Commits that the cluster is formed.
@@ -108,10 +122,8 @@ actor ConfigurationStore {
         }
     }
 
-    /// One transaction: a reader never sees half of the addresses.
     private static func replace(_ addresses: [String], in client: DqliteClient) async throws {
-        _ = try await client.execute("BEGIN IMMEDIATE", [])
-        do {
+        try await transaction(client) {
             _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
             for (position, address) in addresses.enumerated() {
                 _ = try await client.execute(
@@ -119,6 +131,14 @@ actor ConfigurationStore {
                     [.integer(Int64(position)), .text(address)])
             }
             _ = try await client.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('addresses_set', '1')", [])
+        }
+    }
+
+    /// All of `body` takes effect at once, or nothing: a reader never sees half of it.
+    private static func transaction(_ client: DqliteClient, _ body: () async throws -> Void) async throws {
+        _ = try await client.execute("BEGIN IMMEDIATE", [])
+        do {
+            try await body()
             _ = try await client.execute("COMMIT", [])
         } catch {
             // The connection holds the write lock until the transaction ends with it.
@@ -138,42 +158,18 @@ actor ConfigurationStore {
     private func runNow<Result: Sendable>(
         _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
-        let client = try await connected()
+        try refused.check()
+        let client = try await connection.connected()
         do {
             return try await body(client)
         } catch {
             // After anything but a refused statement the connection is in doubt: the node closes the database of every
             // connection when it loses leadership, and an open transaction ends with its connection.
             let code = (error as? DqliteError)?.code
-            if !client.isOpen || !(code == .sql || code == .constraint || code == .busy) { await drop(client) }
+            if !client.isOpen || !(code == .sql || code == .constraint || code == .busy) {
+                await connection.drop(client)
+            }
             throw error
         }
-    }
-
-    private func connected() async throws -> DqliteClient {
-        if let client, client.isOpen { return client }
-        guard let socket else {
-            throw PortFailure(reason: .notReady, text: "the local database node is not running")
-        }
-        let client = try await DqliteClient.connect(to: socket, on: group, timeout: timeout)
-        do {
-            try await client.open(Schema.database)
-        } catch {
-            await client.close()
-            throw error
-        }
-        self.client = client
-        return client
-    }
-
-    private func drop(_ client: DqliteClient) async {
-        if self.client === client { self.client = nil }
-        await client.close()
-    }
-
-    private func disconnect() async {
-        let old = client
-        client = nil
-        await old?.close()
     }
 }

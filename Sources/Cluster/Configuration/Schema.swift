@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The tables of the replicated database, as any dqlite client can read them.
 ///
 /// Column types are INTEGER and TEXT only: libdqlite aborts on some values in DATE, DATETIME and BOOLEAN columns.
@@ -18,4 +20,49 @@ enum Schema {
             + "PRIMARY KEY (group_name, position)) WITHOUT ROWID",
         "INSERT OR IGNORE INTO vip_group (name, mode) VALUES ('default', 'leader')",
     ]
+}
+
+/// A database that a newer version of this program has changed. This one neither reads it, which could misunderstand it, nor
+/// writes to it, which could destroy what it does not know of.
+struct NewerSchema: Error, Sendable, Equatable, CustomStringConvertible {
+    /// What the database says, which is no number if somebody else wrote it.
+    var found: String
+
+    /// What a node that knows the schema up to `known` may do with a database of version `found`; nil: anything.
+    init?(found: String?, known: Int = Schema.version) {
+        // A database that is just being made has none yet.
+        guard let found else { return nil }
+        if let version = Int(found), version <= known { return nil }
+        self.found = found
+    }
+
+    /// Whether a node that knows the schema up to `version` may lead.
+    func isKnown(to version: Int) -> Bool { NewerSchema(found: found, known: version) == nil }
+
+    var description: String {
+        "the database of this cluster has schema version \(found), and this dqlite-vip knows it up to \(Schema.version) only: "
+            + "it leaves the database alone and cannot lead; install the version here that the other nodes run"
+    }
+}
+
+/// Remembers that the database is newer, so that it is not asked again and again: a schema version never goes back.
+final class RefusedSchema: Sendable {
+    private let found = Mutex<NewerSchema?>(nil)
+
+    var schema: NewerSchema? { found.withLock { $0 } }
+
+    func check() throws {
+        if let schema { throw schema }
+    }
+
+    func check(version: String?) throws {
+        guard let newer = NewerSchema(found: version) else { return }
+        found.withLock { $0 = newer }
+        throw newer
+    }
+
+    /// There is another database now, or none.
+    func forget() {
+        found.withLock { $0 = nil }
+    }
 }

@@ -12,7 +12,7 @@ final class RaftObserver: Sendable {
 
     private struct State {
         var monitor: LeadershipMonitor?
-        var unreadable: UInt64 = 0
+        var hasUnreadable = false
         var lastLeader: (node: DqliteNodeID, at: BootInstant)?
     }
 
@@ -35,8 +35,8 @@ final class RaftObserver: Sendable {
         }
     }
 
-    /// Streams that could not be read, since the start.
-    var unreadable: UInt64 { state.withLock { $0.unreadable } }
+    /// Whether any stream could not be read, since the start.
+    var hasUnreadable: Bool { state.withLock { $0.hasUnreadable } }
 
     /// What looks at one connection's bytes, in order.
     func makeTap(direction: Direction) -> @Sendable (ByteBuffer) -> Void {
@@ -44,7 +44,7 @@ final class RaftObserver: Sendable {
         return { [self] bytes in
             let (hint, term, isNewlyLost) = stream.consume(bytes)
             highest.max(term, ordering: .relaxed)
-            if isNewlyLost { state.withLock { $0.unreadable += 1 } }
+            if isNewlyLost { state.withLock { $0.hasUnreadable = true } }
             guard let hint else { return }
             if hint == .leads, direction == .inbound, let node = stream.sender {
                 state.withLock { $0.lastLeader = (node, BootClock.now) }

@@ -8,13 +8,13 @@ import Platform
 /// Raft takes one change of its configuration at once, and a change that waits for an unreachable node blocks every
 /// other for 50 s. So every node is asked first, at the very address it gives, whether it is there and who it is.
 actor Membership {
-    private let group: any EventLoopGroup
     private let store: ConfigurationStore
     private let policy: RolePolicy
     private let logger: Logger
-    private var socket: DqliteAddress?
     private var ownID: DqliteNodeID = 0
-    private var clients: [Purpose: DqliteClient] = [:]
+    /// One for each purpose: a connection carries one request at a time, and a change can take seconds; nobody else shall
+    /// wait for it.
+    private let viewing, changing, transferring: NodeConnection
     private let queue = SerialQueue()
     private let onMembers: @Sendable ([DqliteMember]) -> Void
     /// Candidates that wait for, or are in, the queue.
@@ -22,32 +22,30 @@ actor Membership {
     /// More would only wait longer than they ask.
     private static let mostUnderWay = 16
 
-    /// A connection carries one request at a time, and a change can take seconds; nobody else shall wait for it.
-    private enum Purpose: Hashable { case view, change, transfer }
-
     /// - Parameter onMembers: told the members whenever they were asked for or changed.
     init(
         group: any EventLoopGroup, store: ConfigurationStore, policy: RolePolicy, logger: Logger,
         onMembers: @escaping @Sendable ([DqliteMember]) -> Void
     ) {
         self.onMembers = onMembers
-        self.group = group
         self.store = store
         self.policy = policy
         self.logger = logger
+        viewing = NodeConnection(group: group)
+        changing = NodeConnection(group: group)
+        transferring = NodeConnection(group: group)
     }
 
     /// Names the local node and its socket, or that there is none.
     func use(_ socket: DqliteAddress?, id: DqliteNodeID = 0) async {
-        self.socket = socket
         ownID = id
-        await disconnect()
+        for connection in [viewing, changing, transferring] { await connection.use(socket) }
     }
 
     /// The members as the local node has them in its raft configuration.
     @discardableResult
     func members() async throws -> [DqliteMember] {
-        let members = try await run(.view) { try await $0.cluster() }
+        let members = try await run(viewing) { try await $0.cluster() }
         onMembers(members)
         return members
     }
@@ -78,7 +76,7 @@ actor Membership {
     /// - Parameters:
     ///   - target: 0 lets raft choose.
     func transfer(to target: DqliteNodeID, timeout: Duration) async throws {
-        try await run(.transfer) { try await $0.transfer(to: target, timeout: timeout) }
+        try await run(transferring) { try await $0.transfer(to: target, timeout: timeout) }
     }
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
@@ -101,7 +99,7 @@ actor Membership {
         members = try await self.members()
         var role = members.first { $0.id == candidate.dqliteID }?.role
         if role == nil {
-            try await run(.change) { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
+            try await run(changing) { try await $0.add(id: candidate.dqliteID, address: candidate.address) }
             // The dialler says in its handshake whom it means to reach; it must know before raft dials.
             try await self.members()
             logger.notice("a node was added", metadata: candidate.metadata)
@@ -112,7 +110,7 @@ actor Membership {
             currentVoters: others, isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
         if role != DqliteRole(wanted), role != .voter {
             let role = DqliteRole(wanted)
-            try await run(.change) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
+            try await run(changing) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
             try await self.members()
             logger.notice(
                 "a node got its role",
@@ -134,42 +132,21 @@ actor Membership {
             metadata: [
                 "node.dqlite_id": "\(member.id)", "node.address": "\(member.address)", "reason": "\(reason)",
             ])
-        try await run(.change) { try await $0.remove(id: member.id) }
+        try await run(changing) { try await $0.remove(id: member.id) }
         try await store.apply(.forgetNode(member.id))
         try await members()
     }
 
-    // MARK: - Connection
-
     private func run<Result: Sendable>(
-        _ purpose: Purpose, _ body: @Sendable (DqliteClient) async throws -> Result
+        _ connection: NodeConnection, _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
-        let client = try await connected(purpose)
+        let client = try await connection.connected()
         do {
             return try await body(client)
         } catch {
-            if !client.isOpen {
-                if clients[purpose] === client { clients[purpose] = nil }
-                await client.close()
-            }
+            if !client.isOpen { await connection.drop(client) }
             throw error
         }
-    }
-
-    private func connected(_ purpose: Purpose) async throws -> DqliteClient {
-        if let client = clients[purpose], client.isOpen { return client }
-        guard let socket else {
-            throw PortFailure(reason: .notReady, text: "the local database node is not running")
-        }
-        let client = try await DqliteClient.connect(to: socket, on: group, timeout: .seconds(5))
-        clients[purpose] = client
-        return client
-    }
-
-    private func disconnect() async {
-        let old = clients
-        clients = [:]
-        for client in old.values { await client.close() }
     }
 }
 

@@ -61,7 +61,7 @@ public struct NodeView: Codable, Sendable, Equatable {
     // Named here because decoding, which bounds the lists, stands with the other codings.
     enum CodingKeys: String, CodingKey {
         case nodeID, name, dqliteID, generation, address, clusterName, expect, nonVoter, phase, clusterID, proposal
-        case founder, ready, heard, discovered, leader
+        case founder, ready, heard, discovered, leader, schema
     }
 
     public var nodeID: NodeID
@@ -88,12 +88,14 @@ public struct NodeView: Codable, Sendable, Equatable {
     public var discovered: [HostPort]
     /// Where the leader of its formed cluster was last seen.
     public var leader: HostPort?
+    /// Up to which version it knows the tables of the database; see `Schema.version`.
+    public var schema: Int
 
     public init(
         nodeID: NodeID, name: String, dqliteID: UInt64,
         generation: UInt64, address: HostPort, clusterName: String, expect: Int?, nonVoter: Bool, phase: Phase,
         clusterID: ClusterID? = nil, proposal: ProposalID? = nil, founder: NodeID? = nil, ready: Bool = false,
-        heard: [Heard] = [], discovered: [HostPort] = [], leader: HostPort? = nil
+        heard: [Heard] = [], discovered: [HostPort] = [], leader: HostPort? = nil, schema: Int? = nil
     ) {
         self.nodeID = nodeID
         self.name = name
@@ -111,6 +113,7 @@ public struct NodeView: Codable, Sendable, Equatable {
         self.heard = heard
         self.discovered = discovered
         self.leader = leader
+        self.schema = schema ?? Schema.version
     }
 }
 

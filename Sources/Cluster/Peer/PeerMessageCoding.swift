@@ -144,7 +144,8 @@ extension NodeView {
             proposal: try container.decodeIfPresent(ProposalID.self, forKey: .proposal),
             founder: try container.decodeIfPresent(NodeID.self, forKey: .founder),
             ready: try container.decode(Bool.self, forKey: .ready), heard: try list(.heard),
-            discovered: try list(.discovered), leader: try container.decodeIfPresent(HostPort.self, forKey: .leader))
+            discovered: try list(.discovered), leader: try container.decodeIfPresent(HostPort.self, forKey: .leader),
+            schema: try container.decodeIfPresent(Int.self, forKey: .schema) ?? 1)
     }
 }
 

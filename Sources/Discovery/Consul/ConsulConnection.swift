@@ -37,7 +37,7 @@ final class ConsulConnection: Sendable {
         do {
             return try await client.send(request)
         } catch let failure as CurlFailure {
-            if failure.code == .tls { reloadAuthorities() }
+            if failure.code == .tls { await reloadAuthorities() }
             throw ConsulFailure.explain(failure, configuration, purpose)
         } catch let error as SystemError {
             throw DiscoveryError(.system, "cannot \(purpose) in \(configuration.place): \(error)")
@@ -45,11 +45,12 @@ final class ConsulConnection: Sendable {
     }
 
     /// For the next request: a directory is read by us and not, as files are, at each connection.
-    private func reloadAuthorities() {
-        guard configuration.scheme == .https, configuration.tls.authorityDirectory != nil,
-            let new = try? configuration.tls.material()
-        else { return }
-        tls.withLock { $0 = new }
+    private func reloadAuthorities() async {
+        let settings = configuration.tls
+        guard configuration.scheme == .https, settings.authorityDirectory != nil else { return }
+        // What cannot be read now is kept: that Consul is not trusted is told in any case.
+        let new = try? await BlockingThread.run(named: "ca_path") { try settings.material() }
+        if let new { tls.withLock { $0 = new } }
     }
 }
 
@@ -63,6 +64,11 @@ extension ConsulConfiguration {
         var request = CurlRequest(
             method, "\(url)/v1/\(path)" + (fields.isEmpty ? "" : "?" + fields.joined(separator: "&")), body: body,
             totalTime: ConsulConnection.timeLimit, credentials: credentials)
+        if method == "PUT" {
+            // Later versions want to be told, and some proxies want a length even of nothing.
+            request.headers.append(("Content-Type", "application/json"))
+            request.body = body ?? []
+        }
         if let token { request.headers.append(("X-Consul-Token", token)) }
         if case .socket(let path) = address { request.unixSocket = path }
         return request

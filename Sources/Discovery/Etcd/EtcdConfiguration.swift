@@ -23,7 +23,9 @@ struct EtcdConfiguration: Hashable, Sendable {
     var endpoints = [Endpoint(address: HostPort(host: "localhost", port: defaultPort), isSecure: false)]
     /// For one request to one endpoint.
     var timeLimit: Duration = .seconds(3)
-    var credentials: CurlRequest.Credentials?
+    /// With its password, or neither.
+    var username: String?
+    var password: String?
     var caFile: String?
     var certificateFile: String?
     var keyFile: String?
@@ -53,15 +55,12 @@ struct EtcdConfiguration: Hashable, Sendable {
             caFile != nil || certificateFile != nil || keyFile != nil || serverName != nil || !verifiesServer
         readEndpoints(&fields, hasTLS: hasTLS)
 
-        let username = fields.text("username")
-        let password = fields.text("password")
-        switch (username, password) {
-        case (let username?, let password?):
-            credentials = CurlRequest.Credentials(username: username, password: password)
-        case (nil, .some): fields.fault("password", "a password needs the username that it is for: give it")
-        case (.some, nil): fields.fault("username", "a username needs its password: give it")
-        case (nil, nil): break
+        username = fields.text("username")
+        password = fields.text("password")
+        if username == nil, password != nil {
+            fields.fault("password", "a password needs the username that it is for: give it")
         }
+        if username != nil, password == nil { fields.fault("username", "a username needs its password: give it") }
         // 0 is "no limit" to etcd's Go client; here there always is one.
         if let limit = fields.duration("dial_timeout", .zero ... .seconds(60)), limit > .zero { timeLimit = limit }
         // Of connections that stay open, which requests of HTTP do without.

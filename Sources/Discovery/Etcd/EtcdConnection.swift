@@ -79,7 +79,7 @@ final class EtcdConnection: Sendable {
     private func sendAuthorised(
         _ path: String, _ body: [UInt8], _ endpoint: EtcdConfiguration.Endpoint
     ) async throws -> [UInt8] {
-        guard configuration.credentials != nil else { return try await send(path, body, endpoint, .notNeeded) }
+        guard configuration.username != nil else { return try await send(path, body, endpoint, .notNeeded) }
         var token = state.withLock { $0.token }
         if token == .unknown { token = try await newToken(endpoint, insteadOf: token) }
         do {
@@ -92,10 +92,12 @@ final class EtcdConnection: Sendable {
     private func newToken(_ endpoint: EtcdConfiguration.Endpoint, insteadOf old: Token) async throws -> Token {
         try await authentication.run {
             let present = state.withLock { $0.token }
-            guard present == old, let credentials = configuration.credentials else { return present }
+            guard present == old, let username = configuration.username, let password = configuration.password else {
+                return present
+            }
             var token = Token.notNeeded
             do {
-                let body = EtcdMessages.authenticate(credentials.username, credentials.password)
+                let body = EtcdMessages.authenticate(username, password)
                 let bytes = try await send("/v3/auth/authenticate", body, endpoint, .notNeeded)
                 guard let text = EtcdMessages.token(bytes) else {
                     throw EtcdFailure(endpoint: endpoint, reason: .malformed)

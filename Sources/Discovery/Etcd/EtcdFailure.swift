@@ -101,8 +101,8 @@ struct EtcdFailure: Error, Sendable {
                     configuration.caFile.map { "by \($0) (ca_file)" }
                     ?? "by an authority of this host (or give ca_file)"
                 let name = configuration.serverName.map { "\"\($0)\" (server_name)" } ?? "\"\(endpoint.address.host)\""
-                return
-                    "does it speak TLS, is its certificate signed \(trust) and made for \(name), does it take our cert_file?"
+                let own = configuration.certificateFile == nil ? "want one of ours (cert_file)" : "take our cert_file"
+                return "does it speak TLS, is its certificate signed \(trust) and made for \(name), does it \(own)?"
             case .badCertificate: return "correct ca_file, cert_file and key_file in --disco-config"
             case .notHTTP, .answerTooLong:
                 return "is it the client port of etcd, and without TLS? Write https:// where it has TLS"
@@ -117,7 +117,7 @@ struct EtcdFailure: Error, Sendable {
             if message.contains("authentication failed") { return "correct username and password in --disco-config" }
             if wantsNewToken { return "it wants a user: give username and password in --disco-config" }
             if message.contains("permission denied") {
-                let user = configuration.credentials.map { "the user \"\($0.username)\"" } ?? "the user"
+                let user = configuration.username.map { "the user \"\($0)\"" } ?? "the user"
                 return
                     "give a role of \(user) `etcdctl role grant-permission ROLE readwrite --prefix \(shellQuoted(prefix))`"
             }

@@ -1,4 +1,3 @@
-import Curl
 import Platform
 
 /// etcd, version 3.4 or later, through its JSON gateway. The keys are those of rqlite: /<disco-key>/leader.
@@ -37,7 +36,7 @@ struct EtcdStore: ConfigurableStore {
         let configuration = connection.configuration
         let endpoints = configuration.endpoints.map(\.description).joined(separator: ",")
         let options = [
-            ("endpoints", endpoints), ("user", configuration.credentials?.username), ("cacert", configuration.caFile),
+            ("endpoints", endpoints), ("user", configuration.username), ("cacert", configuration.caFile),
             ("cert", configuration.certificateFile), ("key", configuration.keyFile),
         ]
         let words = ["etcdctl"] + options.compactMap { name, value in value.map { "--\(name)=\($0)" } }

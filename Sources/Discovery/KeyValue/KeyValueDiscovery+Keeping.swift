@@ -69,7 +69,7 @@ extension KeyValueDiscovery {
                     report()
                 case .decided(let claim): return claim
                 case .failed(let error): throw error
-                case .blocked(let problem): throw DiscoveryError(.refused, text(problem))
+                case .blocked(let problem): throw DiscoveryError(.refused, text(problem, state.withLock { $0.core }))
                 }
             }
         }
@@ -113,8 +113,8 @@ extension KeyValueDiscovery {
         for note in notes { log(note) }
     }
 
-    func text(_ problem: LeaderProblem) -> String {
-        problem.message(of: state.withLock { $0.core.wanted?.announcement.leader?.clusterID }, in: store)
+    func text(_ problem: LeaderProblem, _ core: KeeperCore) -> String {
+        problem.message(of: core.wanted?.announcement.leader?.clusterID, in: store)
     }
 
     private func log(_ note: KeeperCore.Note) {
@@ -129,7 +129,7 @@ extension KeyValueDiscovery {
                 "a record without a cluster id that nobody kept alive was replaced",
                 metadata: ["key": "\(self.store.fullName("leader"))", "node": "\(record.nodeID) at \(record.address)"])
         case .leaderKeyRefused(let problem):
-            logger.warning("\(Logger.Message(stringLiteral: text(problem)))")
+            logger.warning("\(Logger.Message(stringLiteral: text(problem, state.withLock { $0.core })))")
         case .leaderKeyFree:
             logger.notice("nothing stands in the way of the leader key any more", metadata: store)
         case .claimGivenUp:

@@ -22,21 +22,22 @@ extension KeyValueDiscovery {
     }
 
     private func succeeded(_ candidates: StoreCandidates) {
-        let (isBack, fault) = state.withLock { state in
-            if state.lookUps.pause != nil { state.core.storeAnswered() }
+        let (wasAway, isBack, fault) = state.withLock { state in
+            let wasAway = state.lookUps.pause != nil
+            if wasAway { state.core.storeAnswered() }
             state.lookUps.pause = nil
             state.lookUps.backoff.reset()
             let isNews = candidates.fault != state.lookUps.statistics.lastError
             state.lookUps.statistics.lastContact = .now
             state.lookUps.statistics.lastAddresses = candidates.addresses
             state.lookUps.statistics.lastError = candidates.fault
-            return (state.troubles.succeeded(.lookUp), isNews ? candidates.fault : nil)
+            return (wasAway, state.troubles.succeeded(.lookUp), isNews ? candidates.fault : nil)
         }
         if isBack { logStoreIsBack() }
         if let fault {
             logger.warning("not all records in the discovery store can be used", metadata: ["reason": "\(fault)"])
         }
-        news.call()
+        if wasAway { news.call() }
     }
 
     private func failed(_ error: DiscoveryError) {

@@ -57,13 +57,15 @@ final class KeyValueDiscovery<Store: KeyValueStore>: Discovery {
 
     var statistics: DiscoveryStatistics {
         let now = BootClock.now
-        return state.withLock { state in
-            var statistics = state.lookUps.statistics
-            statistics.isRegistered = state.core.isRegistered(at: now)
-            statistics.announceError = state.core.failure?.message ?? state.core.problem.map(text)
-            return statistics
-        }
+        let (core, lookUps) = state.withLock { ($0.core, $0.lookUps) }
+        var statistics = lookUps.statistics
+        statistics.isRegistered = core.isRegistered(at: now)
+        statistics.announceError = core.failure?.message ?? core.problem.map { text($0, core) }
+        return statistics
     }
+
+    /// For tests: how many wait for the look-up that runs.
+    var lookUpsWaiting: Int { lookUps.withLock { $0?.waiterCount ?? 0 } }
 
     func announce(_ announcement: DiscoveryAnnouncement) {
         state.withLock { $0.core.announce(announcement) }

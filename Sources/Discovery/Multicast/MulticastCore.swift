@@ -90,7 +90,6 @@ struct MulticastCore: Sendable {
         var deadlines: [BootInstant] = []
         if let round {
             deadlines.append(round.endsAt)
-            // A moment that is past was let go by: the nonce was not to be had, or others have not answered yet.
             if let at = round.askAgainAt { deadlines.append(max(at, questions.next)) }
             if let at = round.quietAt { deadlines.append(at) }
         }
@@ -117,7 +116,9 @@ struct MulticastCore: Sendable {
 
     private mutating func forget(_ now: BootInstant) {
         func isOver(_ since: BootInstant, _ limit: Duration) -> Bool { since.duration(to: now) > limit }
-        heard = heard.filter { !isOver($0.value.at, limits.heardFor) }
+        if heard.values.contains(where: { isOver($0.at, limits.heardFor) }) {
+            heard = heard.filter { !isOver($0.value.at, limits.heardFor) }
+        }
         ownNonces.removeAll { isOver($0.at, limits.nonceLife) }
         waiting.removeAll { isOver($0.at, limits.questionLife) }
         troubles.removeAll { isOver($0.at, limits.troubleFor) }

@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 public import Platform
-import Synchronization
 
 /// Host names to addresses by getaddrinfo(3): /etc/hosts, DNS and whatever else nsswitch.conf(5) names.
 ///
@@ -11,23 +10,7 @@ import Synchronization
 public final class NameResolver: Sendable {
     /// How long a caller waits for one name.
     public let timeLimit: Duration
-    private let query: @Sendable (String) -> Result<[IPAddress], DiscoveryError>
-    private let pending = Mutex<Pending>(Pending())
-
-    private struct Waiter {
-        var continuation: CheckedContinuation<[IPAddress], any Error>
-        var timer: Task<Void, Never>
-
-        func resume(with result: Result<[IPAddress], any Error>) {
-            timer.cancel()
-            continuation.resume(with: result)
-        }
-    }
-
-    private struct Pending {
-        var nextWaiter: UInt64 = 0
-        var waiters: [String: [UInt64: Waiter]] = [:]
-    }
+    private let queries: SharedQueries<String, Result<[IPAddress], DiscoveryError>>
 
     /// - Parameter timeLimit: the default, 5 s, is the time-out of one query to one name server in resolv.conf(5).
     public convenience init(timeLimit: Duration = .seconds(5)) {
@@ -37,7 +20,7 @@ public final class NameResolver: Sendable {
     /// For tests: with a query of their own, which may block as long as it likes.
     init(timeLimit: Duration, query: @escaping @Sendable (String) -> Result<[IPAddress], DiscoveryError>) {
         self.timeLimit = timeLimit
-        self.query = query
+        queries = SharedQueries(threadName: "resolve", query: query)
     }
 
     /// The addresses of `host`, distinct, in the resolver's order (RFC 6724). An address is its own answer.
@@ -45,58 +28,24 @@ public final class NameResolver: Sendable {
     /// - Throws: `DiscoveryError` when there is none or the time is over; `CancellationError`.
     public func addresses(of host: String) async throws -> [IPAddress] {
         if let address = IPAddress(host) { return [address] }
-        let id = pending.withLock { pending in
-            defer { pending.nextWaiter += 1 }
-            return pending.nextWaiter
+        let answer: Result<[IPAddress], DiscoveryError>
+        do {
+            answer = try await queries.value(for: host, within: timeLimit, orThrow: self.late(host))
+        } catch let error as SystemError {
+            throw DiscoveryError(.system, "cannot resolve \"\(host)\": \(error)")
         }
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                wait(for: host, id, continuation)
-            }
-        } onCancel: {
-            end(host, id, .failure(CancellationError()))
-        }
+        return try answer.get()
+    }
+
+    private func late(_ host: String) -> DiscoveryError {
+        DiscoveryError(
+            .timedOut,
+            "cannot resolve \"\(host)\": no answer within \(timeLimit): are the name servers of /etc/resolv.conf reachable?"
+        )
     }
 
     /// For tests: how many wait for a name.
-    func waiterCount(of host: String) -> Int { pending.withLock { $0.waiters[host]?.count ?? 0 } }
-
-    private func wait(for host: String, _ id: UInt64, _ continuation: CheckedContinuation<[IPAddress], any Error>) {
-        let limit = timeLimit
-        let timer = Task { [weak self] in
-            guard (try? await Task.sleep(for: limit, clock: .continuous)) != nil else { return }
-            let error = DiscoveryError(
-                .timedOut,
-                "cannot resolve \"\(host)\": no answer within \(limit): are the name servers of /etc/resolv.conf reachable?"
-            )
-            self?.end(host, id, .failure(error))
-        }
-        let isFirst = pending.withLock { pending in
-            let isFirst = pending.waiters[host] == nil
-            pending.waiters[host, default: [:]][id] = Waiter(continuation: continuation, timer: timer)
-            return isFirst
-        }
-        // The cancellation handler has run in vain when it ran before the waiter stood in the table.
-        if Task.isCancelled { end(host, id, .failure(CancellationError())) }
-        guard isFirst else { return }
-        do {
-            try BlockingThread.start(named: "resolve") { [self] in
-                let answer = query(host)
-                let waiters = pending.withLock { $0.waiters.removeValue(forKey: host) } ?? [:]
-                for waiter in waiters.values { waiter.resume(with: answer.mapError { $0 }) }
-            }
-        } catch {
-            let failure = DiscoveryError(.system, "cannot resolve \"\(host)\": \(error)")
-            let waiters = pending.withLock { $0.waiters.removeValue(forKey: host) } ?? [:]
-            for waiter in waiters.values { waiter.resume(with: .failure(failure)) }
-        }
-    }
-
-    /// Ends one wait; the name stays in the table as long as its thread runs, even when nobody waits any more.
-    private func end(_ host: String, _ id: UInt64, _ result: Result<[IPAddress], any Error>) {
-        let waiter = pending.withLock { $0.waiters[host]?.removeValue(forKey: id) }
-        waiter?.resume(with: result)
-    }
+    func waiterCount(of host: String) -> Int { queries.waiterCount(for: host) }
 
     private static func getAddresses(_ host: String) -> Result<[IPAddress], DiscoveryError> {
         var hints = addrinfo()

@@ -42,6 +42,22 @@ public struct ARPFrame: Hashable, Sendable {
         targetAddress = address
     }
 
+    /// An ARP probe (RFC 5227 section 1.1): it asks who has `address`, and puts nothing into any cache.
+    ///
+    /// - Returns: nil when `address` is no IPv4 address or `hardwareAddress`, the asker's, no 6 bytes.
+    public init?(probing address: IPAddress, from hardwareAddress: [UInt8]) {
+        guard address.family == .v4, hardwareAddress.count == 6, let nobody = IPAddress(bytes: [0, 0, 0, 0]) else {
+            return nil
+        }
+        destination = Self.broadcast
+        source = hardwareAddress
+        operation = .request
+        senderHardwareAddress = hardwareAddress
+        senderAddress = nobody
+        targetHardwareAddress = [UInt8](repeating: 0, count: 6)
+        targetAddress = address
+    }
+
     /// Decodes a frame as a packet socket delivers it; nil when it is no ARP for IPv4 over Ethernet. Padding is ignored.
     public init?(decoding frame: some Collection<UInt8>) {
         let bytes = Array(frame.prefix(Self.length))

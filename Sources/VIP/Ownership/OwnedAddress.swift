@@ -35,6 +35,14 @@ struct OwnedAddress {
     var leaving: ReleaseReason?
     var refreshAt = BootInstant(nanoseconds: 0)
     var schedule: AnnounceSchedule
+    /// Whether the LAN lets us claim it.
+    var probe: ClaimProbe
+    /// When to go on asking the LAN.
+    var probeAt: BootInstant?
+    /// The host that answered, while the claim waits for it.
+    var awaited: HardwareAddress?
+    /// The host that has the address beside us.
+    var foreignHolder: HardwareAddress?
     /// From when on it could have been claimed.
     var eligibleSince: BootInstant?
     /// When the claim was carried out, as long as that is not reported.
@@ -51,9 +59,10 @@ struct OwnedAddress {
     var state = OwnershipSnapshot.State.released
     var since: BootInstant
 
-    init(_ address: VirtualAddress, schedule: AnnounceSchedule, now: BootInstant) {
+    init(_ address: VirtualAddress, schedule: AnnounceSchedule, probe: ClaimProbe, now: BootInstant) {
         self.address = address
         self.schedule = schedule
+        self.probe = probe
         since = now
     }
 

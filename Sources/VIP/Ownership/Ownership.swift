@@ -27,7 +27,10 @@ public actor Ownership: Service {
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
     private let announcer: ARPAnnouncer
+    private let hint: LeadHintSource
     private var core: OwnershipCore
+    /// There while the LAN is asked.
+    private var prober: ARPProber?
     private var isRunning = false
     /// The index of the interface for which `keepSecondaries` was done.
     private var knownIndex: UInt32?
@@ -40,11 +43,13 @@ public actor Ownership: Service {
     ///   - addressesFile: `<data-dir>/addresses`, where the addresses are listed before they are set; nil for no list.
     ///   - timing: the times; the defaults are those of production.
     ///   - schedule: when a held address is announced.
+    ///   - hint: what is known of the lead beyond the lease.
     ///   - logger: for state changes at notice and worse; gets the interface as metadata.
     /// - Throws: `SystemError` when a socket or the thread cannot be had; EPERM without CAP_NET_RAW.
     public init(
         interface: String, cell: LeaseCell, lease: LeaseSource? = nil, guardChannel: any AddressGuard,
-        addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(), schedule: AnnounceSchedule = AnnounceSchedule(), logger: Logger
+        addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(),
+        schedule: AnnounceSchedule = AnnounceSchedule(), hint: @escaping LeadHintSource = { LeadHint() }, logger: Logger
     ) throws(SystemError) {
         var logger = logger
         logger[metadataKey: "vip.interface"] = "\(interface)"
@@ -52,6 +57,7 @@ public actor Ownership: Service {
         self.interface = interface
         self.cell = cell
         self.lease = lease ?? { cell.lease }
+        self.hint = hint
         self.guardChannel = guardChannel
         self.addressesFile = addressesFile
         session = try NetlinkSession()
@@ -110,14 +116,20 @@ public actor Ownership: Service {
                 }
                 done.wait()
                 self.list(before.withLock { $0 } + distinct)
-                self.thread.submit {
-                    self.assumeIsolated { ownership in
-                        ownership.react(.desired(distinct))
-                        after.withLock { $0 = ownership.core.placed }
+                let isUndecided = Mutex(true)
+                for attempt in 0..<25 where isUndecided.withLock({ $0 }) {
+                    // The LAN is being asked for new addresses.
+                    if attempt > 0 { usleep(4000) }
+                    self.thread.submit {
+                        self.assumeIsolated { ownership in
+                            ownership.react(attempt == 0 ? .desired(distinct) : .wake)
+                            after.withLock { $0 = ownership.core.placed }
+                            isUndecided.withLock { $0 = ownership.core.isUndecided }
+                        }
+                        done.signal()
                     }
-                    done.signal()
+                    done.wait()
                 }
-                done.wait()
                 if !Set(before.withLock { $0 }).isSubset(of: distinct) { self.list(after.withLock { $0 } + distinct) }
                 continuation.resume()
             }
@@ -179,11 +191,14 @@ public actor Ownership: Service {
         defer { for event in told { tell(event) } }
         // Each round does what the one before made possible; a few are enough, and the rest waits for other work's sake.
         for _ in 0..<16 {
+            core.hint = hint()
+            listen()
             let (lease, now) = (currentLease(), BootClock.now)
             let directives = core.step(input, lease: lease, now: now)
             input = .wake
             if directives.isEmpty {
                 // With what the step was told: were they read anew, the lease could have ended between the two, unseen.
+                if !core.isProbing { prober = nil }
                 thread.arm(at: core.nextWake(lease: lease, now: now))
                 return
             }
@@ -198,9 +213,24 @@ public actor Ownership: Service {
         thread.wake()
     }
 
+    /// Takes in what the LAN said, up to now.
+    private func listen() {
+        guard let prober else { return }
+        for sighting in prober.received() { core.heard(sighting, now: BootClock.now) }
+    }
+
+    private func probe(_ address: VirtualAddress, on link: LinkState) throws(SystemError) {
+        if prober?.interface != link.index {
+            prober = nil
+            prober = try ARPProber(interface: link.index, own: try session.links())
+        }
+        try prober?.probe(address, on: link)
+    }
+
     private func perform(_ directive: OwnershipDirective) {
         // Told later.
         if case .event = directive { return }
+        if case .set = directive { listen() }
         var wasSent = true
         do {
             let link = if case .announce = directive { try session.link(named: interface) } else { LinkState?.none }
@@ -215,6 +245,8 @@ public actor Ownership: Service {
                 try guardChannel.hold(address, interface: interface, slot: cell.slot)
             case .set(let address, let interface, let setting):
                 try set(address, interface, setting)
+            case .probe(let address, let link):
+                try probe(address, on: link)
             case .announce(let address):
                 wasSent = try announce(address, on: link)
             case .delete(let address, let interface):
@@ -302,6 +334,17 @@ public actor Ownership: Service {
                 "Address was removed from outside and is set again", metadata: ["vip.address": "\(address)"])
         case .conflict(let address, let detail):
             logger.error("Address conflict", metadata: ["vip.address": "\(address)", "error": "\(detail)"])
+        case .awaited(let address, let holder):
+            logger.notice(
+                "Another host still answers for the address: it is claimed when that ends, or after the longest wait",
+                metadata: ["vip.address": "\(address)", "vip.holder.mac": "\(holder)"])
+        case .foreignHolder(let address, let holder?):
+            logger.error(
+                "Address conflict: another host of the network has the address too",
+                metadata: ["vip.address": "\(address)", "vip.holder.mac": "\(holder)"])
+        case .foreignHolder(let address, nil):
+            logger.notice(
+                "Address conflict is over: no other host has the address", metadata: ["vip.address": "\(address)"])
         case .linkDown: logger.warning("Link is down: no announcement can be sent")
         case .linkUp: logger.notice("Link is up")
         case .failed(let address, let text):

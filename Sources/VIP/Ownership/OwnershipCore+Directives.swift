@@ -44,7 +44,9 @@ extension OwnershipCore {
         guard let link, hasSurveyed else { return }
         for index in entries.indices {
             let entry = entries[index]
-            guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now) else { continue }
+            guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now), isFree(entry, now: now) else {
+                continue
+            }
             let setting: OwnershipSetting
             switch entry.carried {
             case .foreign: continue
@@ -66,6 +68,7 @@ extension OwnershipCore {
 
     /// Deletes what the configuration does not name any more: after the claims, so that new addresses come first.
     mutating func retirements(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        if isUndecided { return }
         for index in entries.indices where !entries[index].isDesired && !entries[index].mustGo {
             let entry = entries[index]
             if let place = entry.placed, place == link?.index, hasSurveyed, !entry.isUncertain,

@@ -45,7 +45,7 @@ extension OwnershipCore {
     mutating func want(_ addresses: [VirtualAddress], now: BootInstant) {
         for index in entries.indices { entries[index].isDesired = addresses.contains(entries[index].address) }
         for address in addresses where entry(address) == nil {
-            entries.append(OwnedAddress(address, schedule: schedule, now: now))
+            entries.append(OwnedAddress(address, schedule: schedule, probe: ClaimProbe(timing: timing.probe), now: now))
             // What the interface carries under it is not known yet.
             surveyAt = now
             hasSurveyed = false

@@ -21,6 +21,11 @@ extension OwnershipCore {
             entries[index].carried = .ours
             entries[index].claimedAt = now
             entries[index].schedule.claimed(now: now)
+            entries[index].probe.claimed(now: now)
+        case .probe(let address, _):
+            guard let index = index(of: address) else { return }
+            entries[index].probe.sent(now: now)
+            counters.probes += 1
         case .announce(let address):
             guard let index = index(of: address) else { return }
             _ = entries[index].schedule.due(now: now)
@@ -64,6 +69,11 @@ extension OwnershipCore {
             counters.kernelErrors += 1
             subject = index(of: address)
             if let subject { setFailed(subject, interface, error, now: now) }
+        case .probe(let address, _):
+            counters.probeErrors += 1
+            subject = index(of: address)
+            // As one that was lost.
+            if let subject { entries[subject].probe.sent(now: now) }
         case .announce(let address):
             counters.announceErrors += 1
             subject = index(of: address)

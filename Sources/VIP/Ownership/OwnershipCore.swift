@@ -39,6 +39,8 @@ public struct OwnershipCore: Sendable {
     var coveredUntil: BootInstant?
     var kickedAt: BootInstant?
     var isStopped = false
+    /// What the shell knows of the lead beyond the lease; to be set before each step.
+    public var hint = LeadHint()
     var events: [OwnershipEvent] = []
 
     public init(
@@ -63,6 +65,7 @@ public struct OwnershipCore: Sendable {
 
         releases(lease: lease, valid: valid, now: now, into: &directives)
         if surveyAt <= now { directives.append(.survey) }
+        probes(valid, now: now, into: &directives)
         if valid != nil {
             refreshes(now: now, into: &directives)
             claims(now: now, into: &directives)
@@ -85,12 +88,15 @@ public struct OwnershipCore: Sendable {
         case .guardHold(let address, let interface):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }
             return entry.guarded.map { $0 == interface } ?? true
-        case .set(let address, let interface, _):
+        case .set(let address, let interface, let setting):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
                 !entry.isUncertain
             else { return false }
             if case .foreign = entry.carried { return false }
+            if setting != .refreshed && !isFree(entry, now: now) { return false }
             return entry.guarded == interface
+        case .probe(let address, _):
+            return entry(address)?.probe.isActive == true
         case .announce(let address):
             guard let entry = entry(address) else { return false }
             return isCovered(lease, now) && isKept(entry)
@@ -107,6 +113,7 @@ public struct OwnershipCore: Sendable {
     public func nextWake(lease: Lease?, now: BootInstant) -> BootInstant {
         var next = surveyAt
         if entries.isEmpty { return next }
+        if let probeWake { next = min(next, probeWake) }
         next = min(next, now.advanced(by: timing.poll))
         let valid = isValid(lease, now) ? lease : nil
         if let valid {
@@ -188,12 +195,13 @@ public struct OwnershipCore: Sendable {
         OwnershipSnapshot(
             interface: interface, isLinkUp: link?.canSend ?? false,
             addresses: entries.filter { $0.isDesired || $0.placed != nil }.map { entry in
-                var detail: String?
+                var detail = strangerDetail(entry)
                 if entry.state == .conflict, case .foreign(let text) = entry.carried { detail = text }
                 if entry.state == .error { detail = entry.lastError }
                 return .init(
                     address: entry.address, state: entry.state, detail: detail, since: entry.since, term: entry.term,
-                    announcements: entry.announcements, lastError: entry.lastError)
+                    announcements: entry.announcements, lastError: entry.lastError,
+                    foreignHolder: entry.foreignHolder)
             },
             counters: counters)
     }

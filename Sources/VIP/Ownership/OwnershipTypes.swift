@@ -29,6 +29,10 @@ public enum OwnershipEvent: Sendable, Hashable {
     case reinstated(VirtualAddress)
     /// Somebody else has set it on this host; it is not touched.
     case conflict(VirtualAddress, String)
+    /// Another host answers for it: the claim waits.
+    case awaited(VirtualAddress, HardwareAddress)
+    /// Claimed, but another host of the LAN has it too and did not let go in time; nil: it has it no more.
+    case foreignHolder(VirtualAddress, HardwareAddress?)
     /// No frame can leave the interface: it is down, without carrier, or gone.
     case linkDown(String)
     case linkUp(String)
@@ -40,6 +44,8 @@ public enum OwnershipEvent: Sendable, Hashable {
 public enum OwnershipDirective: Sendable, Hashable {
     /// Read the interface and its addresses, and tell `OwnershipCore.observe`.
     case survey
+    /// Ask the LAN for it, by one ARP probe.
+    case probe(VirtualAddress, on: LinkState)
     /// Let the guard remove it whenever the lease is over.
     case guardHold(VirtualAddress, interface: UInt32)
     /// Set it with the kernel lifetime.
@@ -82,6 +88,8 @@ public struct OwnershipTiming: Sendable, Hashable {
     public var survey: Duration = .seconds(10)
     /// How long after one reading the next one waits, when changes are reported.
     public var surveyGap: Duration = .milliseconds(10)
+    /// How the LAN is asked before a claim.
+    public var probe = ClaimProbeTiming()
 
     public init() {}
 }
@@ -96,6 +104,9 @@ public struct OwnershipCounters: Sendable, Hashable {
     /// ARP announcements, each a request and a reply.
     public var announcements: UInt64 = 0
     public var announceErrors: UInt64 = 0
+    /// ARP probes that were sent before claims.
+    public var probes: UInt64 = 0
+    public var probeErrors: UInt64 = 0
     /// Failures of netlink.
     public var kernelErrors: UInt64 = 0
     public var guardErrors: UInt64 = 0
@@ -119,7 +130,7 @@ public struct OwnershipSnapshot: Sendable, Hashable {
     public struct Address: Sendable, Hashable {
         public var address: VirtualAddress
         public var state: State
-        /// More about the state, for the operator: why it is in conflict or error.
+        /// More about the state, for the operator: why it is in conflict or error, or who else has it.
         public var detail: String?
         /// Since when it is in this state.
         public var since: BootInstant
@@ -129,6 +140,8 @@ public struct OwnershipSnapshot: Sendable, Hashable {
         public var announcements: UInt64
         /// The last failure, also when it was overcome.
         public var lastError: String?
+        /// Another host of the LAN that has the address while this one holds it.
+        public var foreignHolder: HardwareAddress?
     }
 
     public var interface: String

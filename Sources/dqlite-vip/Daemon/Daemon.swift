@@ -80,7 +80,8 @@ enum Daemon {
             services: [
                 .init(service: ClusterService(cluster: cluster, apiListens: apiListens)), .init(service: api),
                 .init(service: ConfigurationFollower(cluster: cluster, ownership: ownership, logger: logger)),
-                .init(service: ownership), .init(service: HandOver(cluster: cluster)),
+                .init(service: ownership), .init(service: FaultWatch(cluster: cluster)),
+                .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
         configuration.maximumGracefulShutdownDuration = stopLimit
         configuration.maximumCancellationDuration = stopLimit

@@ -51,6 +51,15 @@ struct ConfigurationFollower: Service {
     }
 }
 
+/// Looks for what only an operator can mend.
+struct FaultWatch: Service {
+    let cluster: ClusterNode
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await cluster.watchForFaults() }
+    }
+}
+
 /// Gives the lead away as the first act of an orderly stop, while the address is still served.
 struct HandOver: Service {
     let cluster: ClusterNode

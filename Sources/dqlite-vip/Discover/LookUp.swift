@@ -6,12 +6,19 @@ import Platform
 enum LookUp {
     /// - Throws: `StartFault` when the configuration cannot work on this host.
     static func run(_ settings: DiscoverSettings, logger: Logger) async throws -> DiscoverReport {
-        let sources = await ask(try NodeDiscovery.sources(settings.discovery, logger: logger))
+        let asked = try NodeDiscovery.sources(settings.discovery, logger: logger)
+        let sources = await ask(asked)
         let found = DiscoverReport.union(of: sources)
+        var notes = settings.discovery.ignoredNotice.map { [$0] } ?? []
+        if found.isEmpty, settings.bootstrapExpect == nil, asked.contains(where: \.canClaimFounding),
+            sources.allSatisfy({ $0.error == nil })
+        {
+            notes.append("nobody is registered yet: the first node that is started founds the cluster")
+        }
         let findings = Dictionary(zip(found, await PortProbe.probe(found))) { first, _ in first }
         return DiscoverReport(
             key: settings.discovery.keyInUse, sources: sources, bootstrapExpect: settings.bootstrapExpect,
-            notes: settings.discovery.ignoredNotice.map { [$0] } ?? []
+            notes: notes
         ) { address in
             (
                 findings[address] ?? PortFinding(state: .failed, detail: ""),

@@ -152,10 +152,11 @@ enum PortProbe {
 
     private static func wait(_ descriptor: Int32, _ event: Int32, until deadline: BootInstant) -> Bool {
         while true {
-            let left = BootClock.now.duration(to: deadline).inMilliseconds
-            guard left > 0 else { return false }
+            // Looked at once at least: a process that was not run for a while finds the answer there all the same.
+            let left = max(0, BootClock.now.duration(to: deadline).inMilliseconds)
             var polled = pollfd(fd: descriptor, events: Int16(event), revents: 0)
             if poll(&polled, 1, Int32(clamping: left)) > 0 { return true }
+            if left == 0 { return false }
         }
     }
 

@@ -78,7 +78,7 @@ struct MulticastDatagramTests {
 
     @Test("no bytes crash the decoder, and what it takes has one encoding only")
     func anyBytes() throws {
-        var dice = MulticastDice(state: 4711)
+        var dice = Dice(seed: 4711)
         let seeds = try Self.messages.flatMap { message in
             try [false, true].map {
                 let bytes = MulticastDatagram.encode(message, keyDigest: Self.digest, isAuthenticated: $0)
@@ -86,7 +86,7 @@ struct MulticastDatagramTests {
             }
         }
         var accepted = 0
-        for _ in 0..<20_000 {
+        for _ in 0..<10_000 {
             var bytes = seeds[Int.random(in: seeds.indices, using: &dice)]
             for _ in 0..<Int.random(in: 0...3, using: &dice) where !bytes.isEmpty {
                 let place = Int.random(in: bytes.indices, using: &dice)
@@ -103,7 +103,7 @@ struct MulticastDatagramTests {
                 message, keyDigest: header.keyDigest, isAuthenticated: header.isAuthenticated)
             #expect(again.map { $0 + bytes.suffix(header.isAuthenticated ? 32 : 0) } == bytes)
         }
-        #expect(accepted > 4000)
+        #expect(accepted > 2000)
     }
 
     @Test(

@@ -20,22 +20,24 @@ struct MulticastNetwork {
     /// `asRoot: false` takes all capabilities from the thread.
     func discovery(
         on node: Int, _ configuration: [String: JSONValue] = [:], family: IPAddress.Family = .v4, key: String = "blue",
-        log: MulticastLog = MulticastLog(), asRoot: Bool = true
+        log: MulticastLog = MulticastLog(), limits: MulticastLimits = MulticastLimits(), asRoot: Bool = true
     ) throws -> MulticastDiscovery {
         try discovery(
-            in: network.servers[node - 1], configuration, family: family, key: key, log: log, asRoot: asRoot)
+            in: network.servers[node - 1], configuration, family: family, key: key, log: log, limits: limits,
+            asRoot: asRoot)
     }
 
     func discovery(
         in namespace: Namespace, _ configuration: [String: JSONValue] = [:], family: IPAddress.Family = .v4,
-        key: String = "blue", log: MulticastLog = MulticastLog(), asRoot: Bool = true
+        key: String = "blue", log: MulticastLog = MulticastLog(), limits: MulticastLimits = MulticastLimits(),
+        asRoot: Bool = true
     ) throws -> MulticastDiscovery {
         var fields = ConfigurationFields(configuration)
         let read = MulticastConfiguration(from: &fields)
         #expect(fields.faults.isEmpty)
         let context = DiscoveryContext(
             key: key, clusterPort: 8800, family: family, interface: Network.interface, logger: log.logger)
-        return try MulticastDiscovery(read, context) { body in
+        return try MulticastDiscovery(read, context, limits: limits) { body in
             try namespace.perform {
                 if !asRoot {
                     try retryingOnInterrupt("drop capabilities") { clinux_drop_thread_capabilities() }
@@ -77,14 +79,24 @@ struct MulticastNetwork {
         _ discoveries: [MulticastDiscovery], _ body: () async throws -> Result
     ) async throws -> Result {
         let tasks = discoveries.map { discovery in Task { await discovery.run() } }
-        defer { for task in tasks { task.cancel() } }
-        return try await body()
+        let result: Swift.Result<Result, any Error>
+        do {
+            result = .success(try await body())
+        } catch {
+            result = .failure(error)
+        }
+        // Each holds its node until it has ended: a node of before must not answer what comes after.
+        for task in tasks {
+            task.cancel()
+            await task.value
+        }
+        return try result.get()
     }
 }
 
 extension MulticastDiscovery {
     /// Looks up, as the bootstrap does, until it finds these.
-    func find(_ addresses: [HostPort], within limit: Duration = .seconds(10)) async throws {
+    func find(_ addresses: [HostPort], within limit: Duration = .seconds(30)) async throws {
         let log = LookUps()
         try await eventually(
             "look-up with \(addresses)", within: limit, every: .milliseconds(100), state: { await log.last }
@@ -137,14 +149,14 @@ final class DatagramCapture: Sendable {
 
     deinit { close(descriptor) }
 
-    /// What came since the last call to our port.
-    func take() -> [Datagram] {
+    /// What came to a port since the last call.
+    func take(port: UInt16 = 8801) -> [Datagram] {
         var datagrams: [Datagram] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count < 0 { return datagrams }
-            if let datagram = Self.parse(Array(buffer[..<count])), datagram.ports[1] == 8801 {
+            if let datagram = Self.parse(Array(buffer[..<count])), datagram.ports[1] == port {
                 datagrams.append(datagram)
             }
         }

@@ -5,19 +5,6 @@ import Testing
 
 @testable import Discovery
 
-/// A repeatable source of random numbers: splitmix64.
-struct MulticastDice: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-}
-
 /// Bytes written as hexadecimal digits.
 func bytes(_ hex: String) -> [UInt8] {
     let digits = hex.compactMap(\.hexDigitValue)
@@ -63,14 +50,14 @@ extension BootInstant {
 /// A core with what it needs around it, told what happens and when.
 struct CoreUnderTest {
     var core: MulticastCore
-    var dice: MulticastDice
+    var dice: Dice
     let seal: MulticastSeal
     var now = 0
 
     init(secret: String? = nil, key: String = "blue", limits: MulticastLimits = MulticastLimits(), seed: UInt64 = 1) {
         seal = MulticastSeal(key, secret: secret)
         core = MulticastCore(seal: seal, limits: limits)
-        dice = MulticastDice(state: seed)
+        dice = Dice(seed: seed)
     }
 
     mutating func handle(_ event: MulticastEvent) -> [MulticastDirective] {

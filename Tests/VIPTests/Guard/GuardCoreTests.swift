@@ -89,7 +89,8 @@ struct GuardCoreTests {
         #expect(scene.round(at(0)) == [try address(1)])
     }
 
-    @Test("an address whose lease is over is looked for again every 50 ms until it is released, marked as removed before")
+    @Test(
+        "an address whose lease is over is looked for again every 50 ms until it is released, marked as removed before")
     func again() throws {
         var scene = Scene()
         let one = try address(1)

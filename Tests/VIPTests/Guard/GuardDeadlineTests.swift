@@ -44,7 +44,9 @@ struct GuardDeadlineTests {
         try await withProbe("raw", steps, body)
     }
 
-    @Test("SIGSTOP of the daemon: the address is gone when the lease is over, and after SIGCONT not back before a new one")
+    @Test(
+        "SIGSTOP of the daemon: the address is gone when the lease is over, and after SIGCONT not back before a new one"
+    )
     func stopped() async throws {
         try await withProbe("hold:150", [vip]) { scene async throws in
             var late: [Duration] = []
@@ -93,7 +95,8 @@ struct GuardDeadlineTests {
         }
     }
 
-    @Test("stopped wherever it stands while it refreshes and announces all the time: at most the call under way is late")
+    @Test(
+        "stopped wherever it stands while it refreshes and announces all the time: at most the call under way is late")
     func resumedAnywhere() async throws {
         try await withProbe("eager:60", [vip]) { scene async throws in
             let capture = try await scene.namespace.run { try PacketCapture(interface: "v1") }
@@ -162,7 +165,9 @@ struct GuardDeadlineTests {
 
     @Test(
         "a lease that was never written, or is nonsense, guards nothing: what is set under it is removed at once",
-        arguments: ["sleep:0", "write:0:-1", "write:0:1", "ahead:0:3600000", "write:0:9223372036854775807", "ahead:0:-1"])
+        arguments: [
+            "sleep:0", "write:0:-1", "write:0:1", "ahead:0:3600000", "write:0:9223372036854775807", "ahead:0:-1",
+        ])
     func nonsense(step: String) async throws {
         try await withSteps(step, "hold:0:192.0.2.10/24", "set:192.0.2.10/24") { scene async throws in
             let gone = try await scene.log.time(of: scene.address, removed: true, after: scene.set)
@@ -229,7 +234,8 @@ struct GuardDeadlineTests {
         for (step, line) in [
             ("garbage", "it sent a record that the guard does not know"), ("close", "it is started again in"),
         ] {
-            try await withSteps("extend:0:1900", "hold:0:192.0.2.10/24", "set:192.0.2.10/24", step) { scene async throws in
+            try await withSteps("extend:0:1900", "hold:0:192.0.2.10/24", "set:192.0.2.10/24", step) {
+                scene async throws in
                 let gone = try await scene.log.time(of: scene.address, removed: true, after: scene.set)
                 #expect(scene.set.duration(to: gone) < .milliseconds(200), "\(step)")
                 try await scene.probe.logs(line)
@@ -239,7 +245,8 @@ struct GuardDeadlineTests {
 
     @Test("a daemon that never stops talking does not keep the guard from its deadlines")
     func flood() async throws {
-        try await withSteps("extend:0:300", "hold:0:192.0.2.10/24", "set:192.0.2.10/24", "flood") { scene async throws in
+        try await withSteps("extend:0:300", "hold:0:192.0.2.10/24", "set:192.0.2.10/24", "flood") {
+            scene async throws in
             let gone = try await scene.log.time(of: scene.address, removed: true, after: scene.set)
             #expect(scene.set.duration(to: gone) < .milliseconds(450))
             kill(try scene.probe.daemonPID(), SIGKILL)

@@ -46,16 +46,23 @@ struct OwnershipBench {
     var leaseAfterStall: (BootInstant) -> Lease? = { _ in nil }
     /// What was set when the lease was over: before anything else happens it must be deleted.
     private var overdue: Set<VirtualAddress> = []
+    /// The MACs of other hosts that answer for an address, at this time, to a probe.
+    var others: (IPAddress, BootInstant) -> [UInt8] = { _, _ in [] }
     /// What was carried out, in words.
     var transcript: [String] = []
     var events: [OwnershipEvent] = []
     /// What was carried out since the start, with the time.
     var history: [String] = []
     private var echoes: [NetlinkEvent] = []
+    /// When a probe was sent.
+    var probes: [BootInstant] = []
     /// Which rules were broken.
     var violations: [String] = []
 
-    init(timing: OwnershipTiming = OwnershipTiming(), hasLink: Bool = true) {
+    /// - Parameter asks: the LAN is asked before a claim.
+    init(timing: OwnershipTiming = OwnershipTiming(), hasLink: Bool = true, asks: Bool = false) {
+        var timing = timing
+        if !asks { timing.probe = .none }
         core = OwnershipCore(interface: "eth0", timing: timing, now: Self.start)
         if hasLink { link = Self.link(index: 2) }
     }
@@ -276,7 +283,7 @@ struct OwnershipBench {
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event: break
+        case .survey, .guardRelease, .event, .probe: break
         }
     }
 
@@ -308,10 +315,27 @@ struct OwnershipBench {
                 echoes.append(.addressRemoved(interfaceAddress(place, isOurs)))
             }
             lifetimes[place] = nil
+        case .probe(let address, _): probed(address)
         case .announce: break
         case .event: break
         }
         return nil
+    }
+
+    /// Another host answers at once; the shell hears it before its next step.
+    private mutating func probed(_ address: VirtualAddress) {
+        probes.append(now)
+        for mac in others(address.address, now) {
+            hear(address.address, from: mac)
+        }
+    }
+
+    /// Another host says something about an address.
+    mutating func hear(_ address: IPAddress, from mac: UInt8, as operation: ARPFrame.Operation = .reply) {
+        guard let frame = ARPFrame(announcing: address, at: [2, 0, 0, 0, 0, mac], as: operation),
+            let sighting = ARPSighting(frame)
+        else { return }
+        core.heard(sighting, now: now)
     }
 
     private func words(_ directive: OwnershipDirective) -> String {
@@ -320,6 +344,7 @@ struct OwnershipBench {
         case .guardHold(let address, let interface): "hold \(address) on \(interface)"
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
+        case .probe(let address, _): "probe \(address)"
         case .delete(let address, let interface): "delete \(address) on \(interface)"
         case .guardRelease(let address, let interface): "release \(address) on \(interface)"
         case .event(let event):
@@ -328,6 +353,9 @@ struct OwnershipBench {
             case .released(let address, let reason): "released \(address): \(reason.rawValue)"
             case .reinstated(let address): "reinstated \(address)"
             case .conflict(let address, _): "conflict \(address)"
+            case .awaited(let address, let holder): "awaited \(address) at \(holder)"
+            case .foreignHolder(let address, let holder):
+                "foreign holder of \(address): \(holder.map(\.description) ?? "none")"
             case .linkDown: "link down"
             case .linkUp: "link up"
             case .failed(let address, _): "failed \(address.map(\.description) ?? "")"

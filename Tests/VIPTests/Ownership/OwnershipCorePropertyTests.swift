@@ -10,10 +10,11 @@ struct OwnershipCorePropertyTests {
     /// the lease is over or has come back. `OwnershipBench` checks each directive: no set or announcement without a lease, no
     /// set that is not guarded or that the guard has undone, nothing deleted or taken over that is not ours, and what a call
     /// sets too late is deleted before anything else.
-    @Test("whatever happens the rules hold, and when the trouble ends so does its effect", arguments: [94])
+    @Test("whatever happens the rules hold, and when the trouble ends so does its effect", arguments: 1...100)
     func rules(seed: UInt64) throws {
         let chance = Chance(seed)
-        var bench = OwnershipBench()
+        // In every second run the LAN is asked, and other hosts come and go.
+        var bench = OwnershipBench(asks: seed.isMultiple(of: 2))
         let all = try ["192.0.2.10/24", "192.0.2.11/24", "198.51.100.1/32"].map { try VirtualAddress(parsing: $0) }
         bench.cost = { .microseconds(chance.pick(200)) }
         bench.stall = { chance.pick(100) == 0 && !chance.isPeaceful ? .milliseconds(chance.pick(500)) : .zero }
@@ -38,6 +39,7 @@ struct OwnershipCorePropertyTests {
         chance.isFaulty = false
         chance.isPeaceful = true
         bench.fault = { _ in nil }
+        bench.others = { _, _ in [] }
         if bench.link == nil { bench.setLink(OwnershipBench.link(index: 99)) }
         bench.setLink(OwnershipBench.link(index: bench.link?.index ?? 99))
         bench.run(.desired(all))
@@ -52,7 +54,10 @@ struct OwnershipCorePropertyTests {
         }
         bench.run(.releaseAll)
         #expect(!bench.kernel.values.contains(true))
-        #expect(bench.watched.isEmpty, "seed \(seed): the guard still watches: \(bench.history.filter { $0.contains("192.0.2.11") && !$0.contains("refreshed") && !$0.contains("announce") }.suffix(60))")
+        #expect(
+            bench.watched.isEmpty,
+            "seed \(seed): the guard still watches: \(bench.history.filter { $0.contains("192.0.2.11") && !$0.contains("refreshed") && !$0.contains("announce") }.suffix(60))"
+        )
         #expect(bench.violations == [], "seed \(seed)")
         try checkEvents(bench.events, seed)
     }
@@ -67,14 +72,14 @@ struct OwnershipCorePropertyTests {
                 #expect(took >= .zero)
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
-            case .conflict, .linkDown, .linkUp, .failed: break
+            case .conflict, .awaited, .foreignHolder, .linkDown, .linkUp, .failed: break
             }
         }
         #expect(held.isEmpty, "seed \(seed)")
     }
 
     private func trouble(_ bench: inout OwnershipBench, _ chance: Chance, _ all: [VirtualAddress]) {
-        switch chance.pick(16) {
+        switch chance.pick(17) {
         case 0...4:
             bench.lease = Lease(
                 term: UInt64(chance.pick(3)), end: bench.now.advanced(by: .milliseconds(chance.pick(400) - 20)))
@@ -111,6 +116,10 @@ struct OwnershipCorePropertyTests {
             // SIGSTOP and SIGCONT.
             bench.stop(for: .milliseconds(chance.pick(600)))
             if let lease = bench.leaseAfterStall(bench.now), chance.pick(2) == 0 { bench.lease = lease }
+        case 15:
+            let mac = UInt8(chance.pick(4))
+            bench.others = { address, _ in address == all[Int(mac) % all.count].address && mac > 1 ? [mac] : [] }
+            bench.core.hint = LeadHint(leads: chance.pick(2) == 0, isHandedOver: chance.pick(8) == 0)
         default:
             chance.isFaulty = false
             bench.fault = { _ in nil }

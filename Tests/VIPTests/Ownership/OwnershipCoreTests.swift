@@ -139,7 +139,8 @@ struct OwnershipCoreTests {
         #expect(bench.violations == [])
     }
 
-    @Test("under a lease of 150 ms that is extended every 40 ms it wakes some ten times a second, not for each extension")
+    @Test(
+        "under a lease of 150 ms that is extended every 40 ms it wakes some ten times a second, not for each extension")
     func wakeUps() throws {
         var bench = try holding()
         bench.pass(.seconds(10), lease: renewed(150))
@@ -199,7 +200,8 @@ struct OwnershipCoreTests {
         #expect(bench.violations == [])
     }
 
-    @Test("a lease that lapsed and came back unseen: the address is looked for, set and announced again before a refresh")
+    @Test(
+        "a lease that lapsed and came back unseen: the address is looked for, set and announced again before a refresh")
     func lapsedUnseen() throws {
         var bench = try holding()
         // Long enough for the guard to act, and for a refresh to be due.
@@ -250,7 +252,9 @@ struct OwnershipCoreTests {
         #expect(bench.violations == [])
     }
 
-    @Test("stopped within the call, and the lease has come back by then: what was set is kept, once it was seen to be there")
+    @Test(
+        "stopped within the call, and the lease has come back by then: what was set is kept, once it was seen to be there"
+    )
     func stoppedInTheCallAndBack() throws {
         var bench = OwnershipBench()
         bench.run(.desired(try addresses(vip)))

@@ -11,7 +11,7 @@ struct OwnershipTests {
     private let vip = "192.0.2.10/24"
 
     /// The lease and the guard of a test.
-    private final class Surroundings: AddressGuard {
+    final class Surroundings: AddressGuard {
         private struct State {
             var lease: Lease?
             /// The lease always has this long to go; nil when `lease` counts.
@@ -187,7 +187,7 @@ struct OwnershipTests {
             let lost = BootClock.now
             scene.ownership.kick()
             let gone = try await scene.log.time(of: scene.vip, removed: true, after: lost)
-            #expect(lost.duration(to: gone) < .milliseconds(50))
+            #expect(lost.duration(to: gone) < .milliseconds(200))
         }
     }
 
@@ -306,7 +306,8 @@ struct OwnershipTests {
         }
     }
 
-    @Test("extensions wake nobody: some ten times a second the thread looks at a lease of 150 ms, however often it grows")
+    @Test(
+        "extensions wake nobody: some ten times a second the thread looks at a lease of 150 ms, however often it grows")
     func wakeUps() async throws {
         try await withOwnership(isPushed: true) { scene async throws in
             let isOver = Flag()
@@ -333,12 +334,15 @@ struct OwnershipTests {
     /// How often threads of this name have gone to sleep, in all: see voluntary_ctxt_switches in proc(5).
     private func waits(ofThread name: String) throws -> Int {
         let text = try runCommand([
-            "sh", "-c", "grep -lx \(name) /proc/\(getpid())/task/*/comm | sed s/comm/status/ | xargs grep -h ^voluntary",
+            "sh", "-c",
+            "grep -lx \(name) /proc/\(getpid())/task/*/comm | sed s/comm/status/ | xargs grep -h ^voluntary",
         ])
-        return text.split(separator: "\n").compactMap { $0.split(separator: "\t").last.flatMap { Int($0) } }.reduce(0, +)
+        return text.split(separator: "\n").compactMap { $0.split(separator: "\t").last.flatMap { Int($0) } }.reduce(
+            0, +)
     }
 
-    @Test("a lease that lapses and comes back in the same term, unseen: the address that the guard removed is set again")
+    @Test(
+        "a lease that lapses and comes back in the same term, unseen: the address that the guard removed is set again")
     func lapsedUnseen() async throws {
         try await withOwnership(isPushed: true) { scene async throws in
             let cell = scene.surroundings.cell
@@ -417,7 +421,7 @@ struct OwnershipTests {
             try await scene.namespace.command("ip", "address", "del", "192.0.2.10/24", "dev", "v0")
             let gone = try await scene.log.time(of: scene.vip, removed: true, after: begin)
             let claimed = try await scene.log.time(of: scene.vip, removed: false, after: gone)
-            #expect(gone.duration(to: claimed) < .milliseconds(100))
+            #expect(gone.duration(to: claimed) < .milliseconds(300))
         }
     }
 }

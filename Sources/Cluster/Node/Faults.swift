@@ -1,0 +1,49 @@
+import Dqlite
+import Logging
+import Platform
+
+/// What a node finds to be wrong while it runs and an operator has to mend: it says so in status and log, and does its best
+/// not to stand in the others' way.
+extension ClusterNode {
+    /// Looks four times a second until it is cancelled; it only looks at what others have found.
+    public func watchForFaults() async {
+        while !Task.isCancelled {
+            if let local = facts.current.local {
+                if let newer = store.newerSchema {
+                    note(warning: "\(newer)")
+                    if local.monitor.current.isLeader { await leaveLead(to: newer) }
+                }
+                if local.observer.hasUnreadable {
+                    note(
+                        warning:
+                            "raft messages between the nodes cannot be read, so changes of the leader are noticed a "
+                            + "little later: run the same version of dqlite-vip and of libdqlite on all nodes")
+                }
+            }
+            try? await Task.sleep(for: .milliseconds(250))
+        }
+    }
+
+    /// Gives the lead to a voter that knows the database. While there is none nobody holds the address, since the one that
+    /// leads has no configuration to act on.
+    private func leaveLead(to newer: NewerSchema) async {
+        await refreshMembers()
+        let own = facts.current.local?.dqliteID
+        for member in facts.current.members where member.role == .voter && member.id != own {
+            guard let address = try? HostPort(parsing: member.address),
+                case .peer(.view(let view)) = try? await peers.ask(
+                    .peer(.hello(view)), of: address, timeout: .milliseconds(300)),
+                view.dqliteID == member.id, newer.isKnown(to: view.schema)
+            else { continue }
+            let metadata: Logger.Metadata = ["raft.leader_address": "\(member.address)"]
+            do {
+                try await membership.transfer(to: member.id, timeout: .seconds(1))
+                logger.notice("the lead was given to a node that knows the database", metadata: metadata)
+                return
+            } catch {
+                logger.debug(
+                    "the lead could not be given away", metadata: metadata.merging(["error": "\(error)"]) { $1 })
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+import Platform
+
+/// The times of the question whether somebody on the LAN has an address.
+public struct ClaimProbeTiming: Hashable, Sendable {
+    /// How many ARP probes go unanswered before the address counts as free; 0: nobody is asked.
+    public var count = 3
+    /// From one of them to the next.
+    public var spacing: Duration = .milliseconds(1)
+    /// How long an answer to the last of them is waited for.
+    public var lastAnswer: Duration = .milliseconds(2)
+    /// From the begin of a round that was answered to the begin of the next one.
+    public var again: Duration = .milliseconds(15)
+    /// How long a claim that has its lease waits for a holder to go. A kernel whose daemon and guard are dead or stopped
+    /// was measured to keep the address for 1.0 to 1.7 s.
+    public var bound: Duration = .seconds(2)
+    /// How long it waits for somebody who only asks for the address himself.
+    public var rivalBound: Duration = .milliseconds(60)
+    /// How long silence counts. It is asked again after half of this while the lease is not there yet.
+    public var freshness: Duration = .milliseconds(100)
+    /// How often it is asked whether a foreign holder is still there, while both have the address.
+    public var recheck: Duration = .seconds(5)
+
+    public init() {}
+
+    /// The address is claimed unasked.
+    public static let none: ClaimProbeTiming = {
+        var timing = ClaimProbeTiming()
+        timing.count = 0
+        return timing
+    }()
+}
+
+/// Decides when an address may be claimed, by asking the LAN for it. A value without clock and I/O, for one address.
+///
+/// In rounds of a few ARP probes (RFC 5227 section 2.1.1, with shorter times: the question is for a host that is there and
+/// answers at once). Where a whole round is met with silence the address is free. While somebody answers, the claim waits,
+/// but not for ever: then it is made all the same, and the other is a foreign holder, who is asked for from time to time.
+public struct ClaimProbe: Hashable, Sendable {
+    /// What to do now.
+    public enum Directive: Hashable, Sendable {
+        /// Nothing is asked.
+        case idle
+        /// Send a probe, and tell `sent`.
+        case send
+        /// Ask again at this time, or when something was heard.
+        case wait(until: BootInstant)
+        /// Claim the address, and tell `claimed`. The holder has it too, and did not let go of it in time.
+        case claim(foreignHolder: HardwareAddress?)
+    }
+
+    /// What somebody else said about the address.
+    public enum Claimant: Hashable, Sendable {
+        /// He has it: he answered, announced it, or used it as sender.
+        case holder
+        /// He asks for it, without an address of his own: an ARP probe.
+        case rival
+    }
+
+    private enum Purpose: Hashable, Sendable {
+        case none
+        /// The address is to be claimed.
+        case claim
+        /// It was claimed although somebody has it.
+        case watch
+    }
+
+    private let timing: ClaimProbeTiming
+    private var purpose = Purpose.none
+    /// A round is going on: nobody was heard in it yet.
+    private var isAsking = false
+    private var roundBegan = BootInstant(nanoseconds: 0)
+    private var count = 0
+    private var lastSent = BootInstant(nanoseconds: 0)
+    private var nextRound = BootInstant(nanoseconds: 0)
+    /// Nobody was heard in a whole round; until then that counts.
+    private var silentUntil: BootInstant?
+    /// The claim waits no longer than this; nil while it is not allowed.
+    private var limit: BootInstant?
+    private var rivalLimit: BootInstant?
+    /// Who else has the address, as far as was heard.
+    public private(set) var holder: HardwareAddress?
+
+    public init(timing: ClaimProbeTiming = ClaimProbeTiming()) {
+        self.timing = timing
+    }
+
+    /// Something has to be heard.
+    public var isActive: Bool { purpose != .none }
+    /// The address was claimed while somebody had it, who was not seen to let go.
+    public var isWatching: Bool { purpose == .watch }
+
+    /// A claim is sought that only an answer would stop.
+    public var isAllowed: Bool { limit != nil }
+
+    // MARK: Events
+
+    /// The claim is wanted. `isAllowed`: nothing but an answer would stop it, that is, there is a lease. To be told at each
+    /// change, and as often as one likes.
+    public mutating func seek(isAllowed: Bool, now: BootInstant) {
+        if purpose != .claim {
+            self = ClaimProbe(timing: timing)
+            purpose = .claim
+            nextRound = now
+        }
+        // From the lease on nobody renews his hold, so that the bound counts from there.
+        limit = isAllowed ? limit ?? now.advanced(by: timing.bound) : nil
+    }
+
+    /// A probe was sent, or could not be: then it counts as one that was lost.
+    public mutating func sent(now: BootInstant) {
+        guard isActive else { return }
+        count += 1
+        lastSent = now
+    }
+
+    /// Somebody else was heard.
+    public mutating func heard(_ address: HardwareAddress, as claimant: Claimant, now: BootInstant) {
+        switch (purpose, claimant) {
+        case (.none, _), (.watch, .rival): return
+        case (.claim, .rival):
+            // He has not got it, and hears from us that he must not; if he is of our kind he has no lease.
+            let end = rivalLimit ?? now.advanced(by: timing.rivalBound)
+            rivalLimit = end
+            guard now < end else { return }
+        case (_, .holder): holder = address
+        }
+        silentUntil = nil
+        if isAsking {
+            isAsking = false
+            nextRound = roundBegan.advanced(by: purpose == .watch ? timing.recheck : timing.again)
+        } else if purpose == .claim {
+            nextRound = min(nextRound, now.advanced(by: timing.again))
+        }
+    }
+
+    /// The address was set.
+    public mutating func claimed(now: BootInstant) {
+        guard purpose == .claim else { return }
+        guard let holder else { return stop() }
+        self = ClaimProbe(timing: timing)
+        self.holder = holder
+        purpose = .watch
+        nextRound = now.advanced(by: timing.recheck)
+    }
+
+    /// The claim is not wanted any more, or the address is not held any more.
+    public mutating func stop() {
+        self = ClaimProbe(timing: timing)
+    }
+
+    // MARK: Decision
+
+    /// Whether the address may be set at this moment.
+    public func mayClaim(now: BootInstant) -> Bool {
+        guard purpose == .claim, let limit else { return false }
+        if let silentUntil, now < silentUntil { return true }
+        // A round that goes on may still end in silence.
+        return limit <= now && holder != nil && !isAsking
+    }
+
+    /// What to do now. What was received up to now must have been told before.
+    public mutating func next(now: BootInstant) -> Directive {
+        guard isActive else { return .idle }
+        if isAsking, count >= timing.count, lastSent.advanced(by: timing.lastAnswer) <= now { endInSilence(now) }
+        if mayClaim(now: now) { return .claim(foreignHolder: holder) }
+        guard isActive else { return .idle }
+        if !isAsking {
+            guard nextRound <= now else {
+                guard let limit, holder != nil else { return .wait(until: nextRound) }
+                return .wait(until: min(limit, nextRound))
+            }
+            isAsking = true
+            roundBegan = now
+            count = 0
+        }
+        if count >= timing.count { return .wait(until: lastSent.advanced(by: timing.lastAnswer)) }
+        let due = lastSent.advanced(by: timing.spacing)
+        return count == 0 || due <= now ? .send : .wait(until: due)
+    }
+
+    private mutating func endInSilence(_ now: BootInstant) {
+        guard purpose == .claim else { return stop() }
+        isAsking = false
+        holder = nil
+        silentUntil = now.advanced(by: timing.freshness)
+        nextRound = now.advanced(by: timing.freshness / 2)
+    }
+}

@@ -1,0 +1,157 @@
+import CLinux
+import Platform
+import Testing
+
+@testable import VIP
+
+@Suite("ARPProber on the real kernel")
+struct ARPProberTests {
+    private let vip: VirtualAddress
+    private let stranger: HardwareAddress
+
+    init() throws {
+        vip = try VirtualAddress(parsing: "192.0.2.10/24")
+        stranger = try #require(HardwareAddress([2, 0, 0x5E, 0, 0, 9]))
+    }
+
+    /// What has come in, after all that was sent arrived: veth delivers within the sender's call, or soon after it.
+    private static func heard(_ prober: ARPProber) -> [ARPSighting] {
+        pause(.milliseconds(20))
+        return prober.received()
+    }
+
+    @Test("a Linux host that has the address answers, also when it is deprecated; another address is not answered for")
+    func answer() async throws {
+        try await withVirtualEthernet(addresses: "192.0.2.1/24") { [vip, stranger] ours in
+            try await withNetworkNamespace { other in
+                try await ours.command("ip", "link", "set", "v1", "netns", try await other.threadIdentifier())
+                try await other.script(
+                    """
+                    ip link set v1 address 02:00:5e:00:00:09
+                    ip link set v1 up
+                    ip address add 192.0.2.2/24 dev v1
+                    ip address add 192.0.2.10/24 dev v1 valid_lft 60 preferred_lft 0
+                    """)
+                try await ours.session { session, index throws in
+                    while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
+                    let link = try #require(try session.link(named: "v0"))
+                    let prober = try ARPProber(interface: index, own: [link])
+                    try prober.probe(vip, on: link)
+                    let sighting = try #require(Self.heard(prober).first)
+                    #expect(sighting.address == vip.address && sighting.claimant == .holder)
+                    #expect(sighting.hardwareAddress == stranger)
+                    let free = try VirtualAddress(parsing: "192.0.2.11/24")
+                    try prober.probe(free, on: link)
+                    #expect(Self.heard(prober).isEmpty)
+                    // The first address is still listened for.
+                    try prober.probe(vip, on: link)
+                    #expect(Self.heard(prober).map(\.address) == [vip.address])
+                }
+            }
+        }
+    }
+
+    @Test(
+        "announcements and probes of others are heard; our own MACs, clients and other addresses are not",
+        arguments: [1, 300])
+    func filter(addresses: Int) async throws {
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.session { session, index throws in
+                func link(_ name: String, mac: [UInt8]? = nil) throws -> LinkState {
+                    var link = try #require(try session.link(named: name))
+                    if let mac { link.hardwareAddress = mac }
+                    return link
+                }
+                let ours = try link("v0")
+                let prober = try ARPProber(interface: index, own: try session.links())
+                try prober.probe(vip, on: ours)
+                for number in 1..<addresses {
+                    try prober.probe(
+                        VirtualAddress(parsing: "198.51.\(100 + number / 250).\(1 + number % 250)/32"), on: ours)
+                }
+                _ = Self.heard(prober)
+
+                let announcer = try ARPAnnouncer()
+                _ = try announcer.announce(vip, on: try link("v1", mac: stranger.bytes))
+                let announced = Self.heard(prober)
+                #expect(announced.map(\.claimant) == [.holder, .holder])
+                #expect(announced.allSatisfy { $0.address == vip.address && $0.hardwareAddress == stranger })
+
+                let rival = try ARPProber(interface: try link("v1").index, own: [])
+                try rival.probe(vip, on: try link("v1", mac: stranger.bytes))
+                #expect(Self.heard(prober).map(\.claimant) == [.rival])
+
+                // v1 is an interface of this host too.
+                _ = try announcer.announce(vip, on: try link("v1"))
+                #expect(Self.heard(prober).isEmpty)
+                if addresses == 1 {
+                    let other = try VirtualAddress(parsing: "192.0.2.77/24")
+                    _ = try announcer.announce(other, on: try link("v1", mac: stranger.bytes))
+                    #expect(Self.heard(prober).isEmpty)
+                }
+            }
+        }
+    }
+
+    @Test("a link that is down, an IPv6 address and missing rights are errors with the remedy")
+    func errors() async throws {
+        try await withVirtualEthernet { [vip] namespace in
+            try await namespace.session { session, index throws in
+                let link = try #require(try session.link(named: "v0"))
+                let prober = try ARPProber(interface: index, own: [])
+                let six = #expect(throws: SystemError.self) {
+                    try prober.probe(try VirtualAddress(parsing: "fd00::10/64"), on: link)
+                }
+                #expect(six?.errno == EAFNOSUPPORT)
+                try prober.probe(vip, on: link)
+                _ = try runCommand(["ip", "link", "set", "v0", "down"])
+                let down = #expect(throws: SystemError.self) { try prober.probe(vip, on: link) }
+                #expect(down?.errno == ENETDOWN)
+                #expect(down?.description.contains("cannot ask for 192.0.2.10/24 on v0") == true)
+                #expect(prober.received().isEmpty)
+            }
+        }
+        try await withNetworkNamespace { namespace in
+            try await namespace.run { () throws in
+                guard clinux_drop_thread_capabilities() == 0 else { throw SystemError.last("drop capabilities") }
+                let error = #expect(throws: SystemError.self) { try ARPProber(interface: 1, own: []) }
+                #expect(error?.errno == EPERM)
+                #expect(error?.remedy?.contains("CAP_NET_RAW") == true)
+            }
+        }
+    }
+
+    @Test("the frame of a probe: RFC 5227 section 2.1.1")
+    func frame() throws {
+        let frame = try #require(ARPFrame(probing: vip.address, from: [2, 0, 0x5E, 0x10, 0x20, 0x30]))
+        #expect(
+            frame.bytes
+                == hex(
+                    """
+                    ffffffffffff 02005e102030 0806   // to all, from us, ARP
+                    0001 0800 06 04 0001             // Ethernet, IPv4, request
+                    02005e102030 00000000            // sender: our MAC, no address
+                    000000000000 c000020a            // target: unknown MAC, 192.0.2.10
+                    """))
+        #expect(ARPFrame(decoding: frame.bytes) == frame)
+        #expect(ARPFrame(probing: try #require(IPAddress("fd00::1")), from: frame.source) == nil)
+        #expect(ARPFrame(probing: vip.address, from: [1, 2, 3]) == nil)
+    }
+
+    @Test("what a packet says: its sender has his address, or asks for another's when he has none")
+    func sightings() throws {
+        let mac: [UInt8] = [2, 0, 0x5E, 0, 0, 9]
+        let probe = try #require(ARPFrame(probing: vip.address, from: mac))
+        #expect(ARPSighting(probe)?.claimant == .rival)
+        for operation in ARPFrame.Operation.allCases {
+            let announcement = try #require(ARPFrame(announcing: vip.address, at: mac, as: operation))
+            #expect(ARPSighting(announcement)?.claimant == .holder)
+            #expect(ARPSighting(announcement)?.hardwareAddress == stranger)
+        }
+        // A reply without a sender address says nothing.
+        var bytes = probe.bytes
+        bytes[21] = 2
+        #expect(ARPSighting(try #require(ARPFrame(decoding: bytes))) == nil)
+        #expect(stranger.description == "02:00:5e:00:00:09")
+    }
+}
