@@ -140,6 +140,8 @@ struct OwnershipBench {
     private mutating func runGuard(_ remove: (inout Self, Place) -> Void) {
         guard watched.values.contains(where: { $0 <= now }) else { return }
         for address in watched.filter({ $0.value <= now }).keys.sorted(by: { $0.description < $1.description }) {
+            // What was removed before may have had this one released.
+            guard watched[address] != nil else { continue }
             if let end = lease?.end, end.advanced(by: .zero - GuardCore.lead) > now {
                 watched[address] = end.advanced(by: .zero - GuardCore.lead)
                 continue
