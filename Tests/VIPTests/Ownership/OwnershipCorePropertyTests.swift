@@ -10,7 +10,7 @@ struct OwnershipCorePropertyTests {
     /// the lease is over or has come back. `OwnershipBench` checks each directive: no set or announcement without a lease, no
     /// set that is not guarded or that the guard has undone, nothing deleted or taken over that is not ours, and what a call
     /// sets too late is deleted before anything else.
-    @Test("whatever happens the rules hold, and when the trouble ends so does its effect", arguments: 1...30)
+    @Test("whatever happens the rules hold, and when the trouble ends so does its effect", arguments: 1...100)
     func rules(seed: UInt64) throws {
         let chance = Chance(seed)
         // In every second run the LAN is asked, and other hosts come and go.
