@@ -56,6 +56,14 @@ extension ClusterNode {
         return proof
     }
 
+    /// Whether this node leads a formed cluster as far as it knows, also when it cannot prove it (yet).
+    ///
+    /// Callable from any thread, without waiting.
+    public nonisolated var leads: Bool {
+        let facts = facts.current
+        return facts.isFormed && facts.local?.monitor.current.isLeader == true
+    }
+
     /// Says that whoever acts on the configuration has that of the term now, so that the lead of that term counts.
     ///
     /// What was configured while another node led may not be known here before it is read anew; acting on older knowledge

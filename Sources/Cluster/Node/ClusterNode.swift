@@ -55,7 +55,8 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
-    ///   - onLeadership: called, on a thread of the node's own, at each change of leadership; it must not block.
+    ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
+    ///     which is many times a second on the leader; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
@@ -291,7 +292,7 @@ public actor ClusterNode: Service {
             onLeadership: {
                 onLeadership()
                 leadershipInput.yield()
-            })
+            }, onLease: onLeadership)
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)

@@ -41,13 +41,14 @@ final class LocalNode: Sendable {
     ///
     /// - Parameters:
     ///   - incarnation: this process.
-    ///   - onLeadership: called at each change of leadership or lease, on a thread that must not be blocked.
+    ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
+    ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
         id: DqliteNodeID, address: HostPort, directory: String, timing: Timing, group: any EventLoopGroup,
         incarnation: UInt64, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
-        onLeadership: @escaping @Sendable () -> Void
+        onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
     ) async throws -> LocalNode {
         let observer = RaftObserver()
         let loop = group.next()
@@ -60,7 +61,7 @@ final class LocalNode: Sendable {
                     settings: .init(
                         hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence),
                     facts: facts,
-                    observer: observer, members: members, logger: logger, onLease: onLeadership),
+                    observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease),
                 eventLoop: loop)
         }.get()
         let dialer = RaftDialer(
@@ -77,7 +78,7 @@ final class LocalNode: Sendable {
         let monitor = try LeadershipMonitor(
             node: id, socket: socket, raftDirectory: directory,
             settings: .init(timeout: timing.electionTimeout / 2, proofTime: timing.electionTimeout),
-            logger: logger, observedTerm: { observer.highestTerm }, onChange: { _ in onLeadership() })
+            logger: logger, observedTerm: { observer.highestTerm }, onProof: onLease, onChange: { _ in onLeadership() })
         observer.follow(monitor)
         try monitor.start()
         return LocalNode(

@@ -35,7 +35,9 @@ final class RaftRelay {
     private var heldTimer: Scheduled<Void>?
     /// The newest voters that a frame named, and in which term.
     private var voters: (term: UInt64, ids: [DqliteNodeID])?
-    /// Called when this node's lease may have begun or ended.
+    /// Called when this node begins to lead a term.
+    private let onLead: @Sendable () -> Void
+    /// Called when this node's lease has begun, ended or got another end. It must not block.
     private let onLease: @Sendable () -> Void
     private let members: @Sendable () -> [DqliteMember]
     private let observer: RaftObserver
@@ -49,7 +51,7 @@ final class RaftRelay {
         own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
-        onLease: @escaping @Sendable () -> Void
+        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
     ) {
         self.own = own
         self.incarnation = incarnation
@@ -59,6 +61,7 @@ final class RaftRelay {
         self.observer = observer
         self.members = members
         self.logger = logger
+        self.onLead = onLead
         self.onLease = onLease
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
@@ -163,6 +166,7 @@ final class RaftRelay {
         guard isNew else { return }
         succession.moved(to: term)
         onLease()
+        onLead()
     }
 
     private func mayLeave(
@@ -227,13 +231,12 @@ final class RaftRelay {
 
     func acknowledged(by peer: DqliteNodeID, in term: UInt64, sentAt: BootInstant) {
         let now = BootClock.now
-        let begins = facts.update { values in
+        let isMoved = facts.update { values in
             let before = values.lease.end(now: now)
             values.lease.acknowledge(by: peer, in: term, sentAt: sentAt)
-            guard let end = values.lease.end(now: now), end > now else { return false }
-            return before.map { $0 <= now } ?? true
+            return values.lease.end(now: now) != before
         }
-        if begins { onLease() }
+        if isMoved { onLease() }
     }
 
     // MARK: - Voters

@@ -44,7 +44,8 @@ private final class Side: Sendable {
                 RaftRelay(
                     own: id, incarnation: id * 10, term: 1, loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
-                    facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLease: {}),
+                    facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
+                    onLease: {}),
                 eventLoop: loop)
         }.get()
         self.relay = relay
