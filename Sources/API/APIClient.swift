@@ -58,6 +58,17 @@ public struct APIClient: Sendable {
 
     public func clearVirtualAddress() async throws { _ = try accepted(await send("DELETE", "/vip", nil)) }
 
+    /// Gives the lead to another voter: `successor`, or whoever is ready.
+    public func failOver(to successor: String?) async throws -> FailoverReport {
+        let body: Data
+        do {
+            body = try JSONEncoder().encode(FailoverDocument(to: successor))
+        } catch {
+            throw APIClientError(.notUnderstood, "\"\(successor ?? "")\" cannot be sent: \(error)")
+        }
+        return try decode(await send("POST", "/v1/failover", Array(body)))
+    }
+
     /// Any path, any answer.
     ///
     /// - Throws: `APIClientError` when there is no answer.

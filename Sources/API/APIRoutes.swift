@@ -39,6 +39,13 @@ struct APIRoutes: Sendable {
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
             ], to: router)
+        add(
+            "v1/failover",
+            [
+                .post: { request, _ in
+                    try .json(try await control.failOver(to: try await Self.successor(in: request)))
+                }
+            ], to: router)
         let health: Handler = { _, _ in
             let report = await control.health()
             return try .json(report, report.isAlive ? .ok : .serviceUnavailable)
@@ -81,6 +88,19 @@ struct APIRoutes: Sendable {
                     .methodNotAllowed, "\(method.rawValue) is not possible on \(request.uri.path): use \(allowed)",
                     headers: [.allow: allowed])
             }
+        }
+    }
+
+    /// Reads `{"to":"…"}`; no body at all, and no "to", leave the choice to the leader.
+    private static func successor(in request: Request) async throws -> String? {
+        let body = try await request.body.collect(upTo: .max)
+        guard body.readableBytes > 0 else { return nil }
+        do {
+            let to = try JSONDecoder().decode(FailoverDocument.self, from: Data(body.readableBytesView)).to
+            return to?.isEmpty == true ? nil : to
+        } catch {
+            throw APIError(
+                .badRequest, #"expected no body, {} or {"to":"ID, NAME OR ADDRESS OF A VOTER"}: \#(error)"#)
         }
     }
 

@@ -17,6 +17,11 @@ public protocol ControlPlane: Sendable {
     ///
     /// - Throws: `ControlError`.
     func clearVirtualAddress() async throws
+    /// Gives the lead, and the addresses with it, to another voter; returns when it has them.
+    ///
+    /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
+    /// - Throws: `ControlError`: `invalid` when the successor is none, `conflict` when nobody can take it now.
+    func failOver(to successor: String?) async throws -> FailoverReport
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

@@ -267,3 +267,37 @@ public struct ReadinessReport: Hashable, Sendable, Codable {
         case reasons
     }
 }
+
+/// What `POST /v1/failover` takes.
+public struct FailoverDocument: Codable, Hashable, Sendable {
+    /// Id, node id, name or address of the successor; nil: the leader chooses.
+    public var to: String?
+
+    public init(to: String? = nil) { self.to = to }
+}
+
+/// What became of a planned hand-over.
+public struct FailoverReport: Codable, Hashable, Sendable {
+    /// "OK", as every answer of success.
+    public var message = "OK"
+    public var leaderID: UInt64
+    public var leaderAddress: String
+    /// Whether the new leader had announced the addresses before the old one let go.
+    public var isSeamless: Bool
+    public var tookMilliseconds: Int64
+
+    public init(leaderID: UInt64, leaderAddress: String, isSeamless: Bool, tookMilliseconds: Int64) {
+        self.leaderID = leaderID
+        self.leaderAddress = leaderAddress
+        self.isSeamless = isSeamless
+        self.tookMilliseconds = tookMilliseconds
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case message
+        case leaderID = "leader_id"
+        case leaderAddress = "leader_address"
+        case isSeamless = "seamless"
+        case tookMilliseconds = "took_ms"
+    }
+}

@@ -54,6 +54,14 @@ final class FakeControlPlane: ControlPlane {
         }
     }
 
+    func failOver(to successor: String?) async throws -> FailoverReport {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            state.calls.append("failover \(successor ?? "-")")
+            return FailoverReport(leaderID: 2, leaderAddress: "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
+        }
+    }
+
     func health() async -> HealthReport { state.withLock { $0.health } }
     func readiness() async -> ReadinessReport { state.withLock { $0.readiness } }
 }

@@ -74,6 +74,24 @@ import Testing
         #expect(control.calls == ["set 192.0.2.10/24", "clear", "clear"])
     }
 
+    @Test("a failover goes to whom it names, or to whom the leader chooses; anything else is refused and does nothing")
+    func failover() async throws {
+        let done = try await ask(.post, "/v1/failover")
+        #expect(done.status == 200)
+        #expect(
+            done.body
+                == #"{"leader_address":"192.0.2.2:8800","leader_id":2,"message":"OK","seamless":true,"took_ms":9}"#
+                + "\n")
+        for body in ["{}", #"{"to":null}"#, #"{"to":""}"#, #"{"to":"two"}"#] {
+            #expect(try await ask(.post, "/v1/failover", body).status == 200)
+        }
+        for body in ["two", "[]", #"{"to":2}"#] {
+            #expect(try await ask(.post, "/v1/failover", body).status == 400)
+        }
+        #expect(try await ask(.get, "/v1/failover").status == 405)
+        #expect(control.calls == ["failover -", "failover -", "failover -", "failover -", "failover two"])
+    }
+
     @Test("the text goes to the control plane as it came, and a field that is not known is no error")
     func untouched() async throws {
         #expect(try await ask(.put, "/vip", #" {"vip":" 1.2.3.4\/é ","x":1} "#).status == 202)

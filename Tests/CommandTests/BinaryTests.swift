@@ -28,6 +28,11 @@ import Testing
             vip.withLock { $0 = text }
         }
         func clearVirtualAddress() async throws { vip.withLock { $0 = "" } }
+        func failOver(to successor: String?) async throws -> FailoverReport {
+            guard successor != "here" else { throw ControlError(.invalid, "here leads already") }
+            return FailoverReport(
+                leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
+        }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }
@@ -97,6 +102,20 @@ import Testing
             try await Self.check("vip clear --json \(api)", "{\"message\":\"OK\"}\n=0\n")
             let left = control.vip.withLock { $0 }
             #expect(left.isEmpty)
+        }
+    }
+
+    @Test("a failover tells who leads now, or why not")
+    func failover() async throws {
+        try await serve(Control()) { address in
+            let api = "--api \(address)"
+            try await Self.check("failover \(api)", "192.0.2.2:8800 leads now, after 9 ms\n=0\n")
+            try await Self.check("failover --to three \(api)", "three leads now, after 9 ms\n=0\n")
+            try await Self.check("failover --to here \(api)", "dqlite-vip: here leads already\n=1\n")
+            try await Self.check(
+                "failover --json \(api)",
+                #"{"leader_address":"192.0.2.2:8800","leader_id":2,"message":"OK","seamless":true,"took_ms":9}"#
+                    + "\n=0\n")
         }
     }
 

@@ -127,7 +127,8 @@ enum Daemon {
         do {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,
-                onListening: { ready.count() }, onLeadership: { hub.leadershipChanged() })
+                onListening: { ready.count() }, unfit: { await hub.unfit() },
+                onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
             throw StartFault("\(failure)", .configuration)
         } catch let refusal as BootstrapCore.StartError {

@@ -61,6 +61,23 @@ struct DaemonControl: ControlPlane {
         }
     }
 
+    func failOver(to successor: String?) async throws -> FailoverReport {
+        do {
+            let done = try await cluster.failOver(to: successor)
+            return FailoverReport(
+                leaderID: done.leaderID, leaderAddress: done.leaderAddress, isSeamless: done.isConfirmed,
+                tookMilliseconds: done.milliseconds)
+        } catch let refused as ClusterNode.HandOverRefused {
+            let kind: ControlError.Kind =
+                switch refused.kind {
+                case .invalid: .invalid
+                case .conflict: .conflict
+                case .unavailable: .unavailable
+                }
+            throw ControlError(kind, refused.description)
+        }
+    }
+
     // MARK: - Status
 
     func status() async -> StatusReport {
