@@ -251,13 +251,14 @@ extension ClusterNode {
         return .written
     }
 
-    /// Whether this node leads because the leader before gives it the lead, and waits for it to set the addresses.
+    /// Whether the leader before gives this node the lead, and waits for it to set the addresses.
     public nonisolated var isHandedOver: Bool {
         let facts = facts.current
         guard let expected = facts.expected, BootClock.now < expected.until, let local = facts.local else {
             return false
         }
-        return local.relayFacts.current.lease.term == expected.term + 1
+        // Whoever asks knows by itself whether this node leads; the relay may learn of the new term a moment later.
+        return local.relayFacts.current.lease.term <= expected.term + 1
     }
 
     /// Whether this node is giving the lead away.
@@ -265,7 +266,7 @@ extension ClusterNode {
 
     /// Tells the leader before that this node has set and announced the addresses.
     public func confirmTakeOver() async {
-        guard isHandedOver, let expected = facts.current.expected, let clusterID = facts.current.clusterID else {
+        guard leads, isHandedOver, let expected = facts.current.expected, let clusterID = facts.current.clusterID else {
             return
         }
         facts.update { $0.expected = nil }

@@ -40,7 +40,7 @@ struct ConfigurationFollower: Service {
 
     /// The leader before keeps the addresses until it hears that they are announced from here.
     private func confirmTakeOver() async {
-        while cluster.isHandedOver {
+        while cluster.leads, cluster.isHandedOver {
             let snapshot = await ownership.snapshot()
             if snapshot.addresses.allSatisfy({ $0.state == .held }) { return await cluster.confirmTakeOver() }
             try? await Task.sleep(for: .milliseconds(1))
