@@ -111,14 +111,21 @@ private final class ResultBox<T: Sendable>: Sendable {
 
 /// Writes a file in place.
 func writeFile(_ content: String, to path: String, mode: mode_t = 0o644) throws(SystemError) {
-    let descriptor = try retryingOnInterrupt("open", path) {
-        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-    }
+    try write(content, to: path, flags: O_CREAT | O_TRUNC, mode: mode)
+}
+
+/// Writes over the first bytes of a file, which is made when it is not there, and leaves the rest.
+func overwriteFile(_ content: String, at path: String) throws(SystemError) {
+    try write(content, to: path, flags: O_CREAT, mode: 0o644)
+}
+
+private func write(_ content: String, to path: String, flags: Int32, mode: mode_t) throws(SystemError) {
+    let descriptor = try retryingOnInterrupt("open", path) { open(path, O_WRONLY | O_CLOEXEC | flags, mode) }
     defer { close(descriptor) }
     var rest = Array(content.utf8)[...]
     while !rest.isEmpty {
         let count = try retryingOnInterrupt("write", path) {
-            rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         }
         rest = rest.dropFirst(count)
     }
@@ -129,5 +136,5 @@ func writeSetting(_ path: String, _ value: String) throws(SystemError) {
     let descriptor = try retryingOnInterrupt("open", path) { open(path, O_WRONLY | O_CLOEXEC) }
     defer { close(descriptor) }
     let bytes = Array(value.utf8)
-    try retryingOnInterrupt("write", path) { write(descriptor, bytes, bytes.count) }
+    try retryingOnInterrupt("write", path) { Glibc.write(descriptor, bytes, bytes.count) }
 }

@@ -62,6 +62,7 @@ public final class Prober: Sendable {
     deinit { stop() }
 
     private static func run(socket: Int32, timer: Int32, wake: Int32, target: IPAddress, _ recorder: Recorder) {
+        Scheduling.observeInRealTime()
         let destination = sockaddr_in(to: target, port: DatagramSocket.port)
         var polled = [socket, timer, wake].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         while true {
