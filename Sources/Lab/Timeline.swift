@@ -107,7 +107,8 @@ public struct Timeline: Sendable {
     private static func cut(_ interval: Interval, by absent: [Interval]) -> [Interval] {
         absent.filter { $0.node == interval.node }.reduce([interval]) { pieces, hole in
             pieces.flatMap { piece -> [Interval] in
-                let before = Interval(node: piece.node, start: piece.start, end: min(hole.start, piece.end ?? hole.start))
+                let end = min(hole.start, piece.end ?? hole.start)
+                let before = Interval(node: piece.node, start: piece.start, end: end)
                 var rest = before.start < hole.start ? [before] : []
                 if let back = hole.end, piece.end.map({ back < $0 }) ?? true {
                     rest.append(Interval(node: piece.node, start: max(back, piece.start), end: piece.end))
@@ -117,11 +118,14 @@ public struct Timeline: Sendable {
         }
     }
 
-    /// The longest time between `start` and `end` in which no node had the address.
-    public func vacancy(of address: IPAddress, from start: BootInstant, to end: BootInstant) -> Duration {
+    /// The longest time between `start` and `end` in which no node had the address; `absent` as for `overlaps`.
+    public func vacancy(
+        of address: IPAddress, from start: BootInstant, to end: BootInstant, absent: [Interval] = []
+    ) -> Duration {
         var longest = Duration.zero
         var covered = start
-        for interval in intervals(of: address).sorted(by: { $0.start < $1.start }) where interval.start < end {
+        let intervals = intervals(of: address).flatMap { Self.cut($0, by: absent) }
+        for interval in intervals.sorted(by: { $0.start < $1.start }) where interval.start < end {
             if interval.start > covered { longest = max(longest, covered.duration(to: interval.start)) }
             covered = max(covered, interval.end ?? end)
         }

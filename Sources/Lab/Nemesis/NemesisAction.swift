@@ -32,6 +32,17 @@ public enum NemesisAction: Equatable, Sendable {
     case awaitFormation
 }
 
+extension NemesisAction {
+    /// Puts something right.
+    public var isRelief: Bool {
+        switch self {
+        case .resume, .revive, .freeDisk, .link(_, up: true), .wallClock(_, seconds: 0): true
+        case .traffic(let rules): rules == TrafficRules()
+        default: false
+        }
+    }
+}
+
 extension NemesisAction: CustomStringConvertible {
     public var description: String {
         switch self {

@@ -22,13 +22,15 @@ extension NemesisRunner {
                 }
                 if overlap.length > bound {
                     round.findings.append(
-                        "two holders: \(address) was on nodes \(overlap.nodes.sorted()) for \(overlap.length.inWords) ms, "
-                            + "from \(start.duration(to: overlap.start).inWords) ms on"
+                        "two holders: \(address) was on nodes \(overlap.nodes.sorted()) for "
+                            + "\(overlap.length.inWords) ms, from \(start.duration(to: overlap.start).inWords) ms on"
                             + (isPlanned ? " in a planned hand-over" : ""))
                 }
             }
         }
-        if lab.witness.overruns > 0 { round.findings.append("the witness missed events: its timeline is worth nothing") }
+        if lab.witness.overruns > 0 {
+            round.findings.append("the witness missed events: its timeline is worth nothing")
+        }
         if !round.withWrites {
             measure(&round, timeline, deeds, start: start, healed: healed, end: end, record)
         }
@@ -41,13 +43,13 @@ extension NemesisRunner {
         let view = FailoverView(record, fault: start, end: end)
         (round.takeover, round.outage, round.stall) = (view.takeover, view.outage, view.stall)
         round.outageOnHealing = FailoverView(record, fault: healed, end: end).outage
-        let vacancy = timeline.vacancy(of: nemesis.lab.vip, from: start, to: end)
+        let vacancy = timeline.vacancy(of: nemesis.lab.vip, from: start, to: end, absent: deeds.powerless)
         round.vacancy = vacancy
         if round.trouble.keepsMajority && vacancy > bounds.vacancy {
             round.findings.append("nobody had the address for \(vacancy.inWords) ms, with a majority at hand")
         }
-        if round.trouble.mustStay, let taker = record.replies.first(where: { $0.node != round.holder && $0.sentAt >= start })
-        {
+        let taker = record.replies.first { $0.node != round.holder && $0.sentAt >= start }
+        if round.trouble.mustStay, let taker {
             round.findings.append(
                 "the address went to node \(taker.node) after \(start.duration(to: taker.receivedAt).inWords) ms "
                     + "without need")
@@ -99,11 +101,14 @@ struct LogMarks {
         lengths = lab.nodes.map(\.logText.utf8.count)
     }
 
-    /// Lines since then that no trouble from outside excuses: crashes, and what is logged at level error or critical.
-    func findings(_ lab: LabCluster) -> [String] {
+    /// Lines since then that the trouble does not excuse: crashes, and what is logged at level error or critical.
+    func findings(_ lab: LabCluster, expected: [String]) -> [String] {
         zip(lab.nodes, lengths).flatMap { node, length -> [String] in
             let text = String(decoding: node.logText.utf8.dropFirst(length), as: UTF8.self)
-            return text.split(separator: "\n").filter(Self.isBad).prefix(5).map { "node \(node.number) logged: \($0)" }
+            let bad = text.split(separator: "\n").filter { line in
+                Self.isBad(line) && !expected.contains { line.contains($0) }
+            }
+            return bad.prefix(5).map { "node \(node.number) logged: \($0)" }
         }
     }
 

@@ -90,6 +90,14 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         }
     }
 
+    /// Parts of lines at level error or critical that belong to the trouble.
+    var expectedLines: [String] {
+        switch self {
+        case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
+        default: []
+        }
+    }
+
     /// Whether the address must not move at all.
     public var mustStay: Bool {
         switch self {
@@ -129,6 +137,12 @@ public struct NemesisPlan: Equatable, Sendable {
 
     /// In the order of time.
     public var steps: [Step]
-    /// After so long everything is put right. Some plans have put right everything by then.
+    /// After so long everything is put right that is not yet.
     public var length: Duration
+
+    /// Which step is the first of those at the end that put things right; nil when the last one does not.
+    public var firstRelief: Int? {
+        let trouble = steps.lastIndex { !$0.action.isRelief } ?? -1
+        return trouble + 1 < steps.count ? trouble + 1 : nil
+    }
 }

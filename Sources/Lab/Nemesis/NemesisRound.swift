@@ -92,12 +92,13 @@ public struct NemesisRunner: Sendable {
         let start = BootClock.now
         let lab = lab
         async let writing: Void = withWrites ? writer.run(lab, .different, every: .milliseconds(20)) : ()
+        var relieved: BootInstant?
         do {
-            try await carryOut(plan, from: start)
+            relieved = try await carryOut(plan, from: start)
         } catch {
             round.findings.append("the plan could not be carried out: \(error)")
         }
-        let healed = BootClock.now
+        let healed = relieved ?? BootClock.now
         try await nemesis.healAll()
         if withWrites {
             // Some writes must succeed after all is over.
@@ -118,21 +119,25 @@ public struct NemesisRunner: Sendable {
             try await Task.sleep(for: .milliseconds(500))
         } catch { round.findings.append("\(error)") }
         judge(&round, start: start, healed: healed, end: BootClock.now, prober.record)
-        round.findings += logs.findings(lab)
+        round.findings += logs.findings(lab, expected: trouble.expectedLines)
         round.findings += leftovers(round.newHolder)
         return round
     }
 
-    private func carryOut(_ plan: NemesisPlan, from start: BootInstant) async throws {
-        for step in plan.steps {
+    /// Gives the time of the first of the steps that put things right at the end.
+    private func carryOut(_ plan: NemesisPlan, from start: BootInstant) async throws -> BootInstant? {
+        var relieved: BootInstant?
+        for (index, step) in plan.steps.enumerated() {
             let rest = BootClock.now.duration(to: start.advanced(by: step.at))
             if rest > .zero { try await Task.sleep(for: rest) }
+            if index == plan.firstRelief { relieved = BootClock.now }
             do {
                 try await nemesis.perform(step.action)
             } catch { throw LabError("\(step.action): \(error)") }
         }
         let rest = BootClock.now.duration(to: start.advanced(by: plan.length))
         if rest > .zero { try await Task.sleep(for: rest) }
+        return relieved
     }
 
     /// Waits until all nodes are the cluster that they were, and one has the VIP and answers.
