@@ -82,6 +82,12 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         }
     }
 
+    /// Time between two writes of a round with writes.
+    var writeInterval: Duration {
+        // A disk is full for libraft only when the segments that it has made beforehand are.
+        self == .fullDisk ? .zero : .milliseconds(20)
+    }
+
     /// Whether a majority that can act stays connected throughout, so that somebody must serve soon.
     var keepsMajority: Bool {
         switch self {
@@ -94,6 +100,8 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     var expectedLines: [String] {
         switch self {
         case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
+        // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
+        case .fullDisk: ["No space left on device", "Segmentation", "Crash:", "disk I/O error"]
         default: []
         }
     }

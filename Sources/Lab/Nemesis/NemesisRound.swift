@@ -91,7 +91,7 @@ public struct NemesisRunner: Sendable {
         let writer = RegisterWriter()
         let start = BootClock.now
         let lab = lab
-        async let writing: Void = withWrites ? writer.run(lab, .different, every: .milliseconds(20)) : ()
+        async let writing: Void = withWrites ? writer.run(lab, .different, every: trouble.writeInterval) : ()
         var relieved: BootInstant?
         do {
             relieved = try await carryOut(plan, from: start)

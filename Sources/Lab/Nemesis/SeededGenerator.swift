@@ -24,11 +24,10 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
 
     /// The same on a logarithmic scale: as many short times as long ones. The range must be above 0.
     mutating func milliseconds(logarithmic range: ClosedRange<Int>) -> Duration {
-        var (low, high) = (range.lowerBound, range.upperBound)
-        // Halving a random end keeps to integers: a plan must not depend on a machine's rounding.
-        while high > low * 2 {
-            if Bool.random(using: &self) { low = min(low * 2, high) } else { high = max(high / 2, low) }
-        }
-        return milliseconds(low...high)
+        // By doublings and not by logarithms: a plan must not depend on a machine's rounding.
+        var ends = [range.lowerBound]
+        while let last = ends.last, last < range.upperBound { ends.append(min(last * 2, range.upperBound)) }
+        let octave = Int.random(in: 0..<max(1, ends.count - 1), using: &self)
+        return milliseconds(ends[octave]...ends[min(octave + 1, ends.count - 1)])
     }
 }
