@@ -77,7 +77,7 @@ demo:
 # What FAILOVER figures are made of; measures, asserts nothing. BENCH passes options on (`--help` lists them).
 bench:
 	@scripts/require-root.sh "the benchmark makes network namespaces"
-	@scripts/install-dependencies.sh build lab services
+	@scripts/install-dependencies.sh build lab services peers
 	@scripts/fetch-consul.sh >/dev/null
 	$(SWIFT) build $(RELEASE) --product dqlite-vip
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab

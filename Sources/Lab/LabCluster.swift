@@ -189,11 +189,23 @@ public final class LabCluster: Sendable {
         return try await holder()
     }
 
-    /// Waits until one node has held the VIP for `time`, the client gets its answers from it, and every running node
-    /// says that it belongs to the formed cluster.
+    /// Whether every running node says that it belongs to the formed cluster.
+    public var isFormedWhereRunning: Bool {
+        get async throws {
+            for node in nodes where node.guardPID != nil {
+                guard try await node.status(within: .seconds(1)).isFormed else { return false }
+            }
+            return true
+        }
+    }
+
+    /// Waits until one node has held the VIP for `time`, the client gets its answers from it, and all is ready.
     ///
+    /// `isReady`: nil asks `isFormedWhereRunning`.
     /// Gives the holder.
-    public func settled(for time: Duration, within limit: Duration = .seconds(30)) async throws -> Int {
+    public func settled(
+        for time: Duration, within limit: Duration = .seconds(30), isReady: (() async throws -> Bool)? = nil
+    ) async throws -> Int {
         let prober = try startProbe()
         var since: (holders: [Int], at: BootInstant)?
         return try await eventually(
@@ -213,15 +225,10 @@ public final class LabCluster: Sendable {
             }
             if since?.holders != holders { since = (holders, now) }
             guard let start = since?.at, start.duration(to: now) >= time else { return nil }
-            for node in nodes where node.guardPID != nil {
-                let status = try await node.status(within: .seconds(1))
-                // A fail-over starts from rest only when every voter is there to take part.
-                guard status.isFormed else {
-                    since = nil
-                    return nil
-                }
-            }
-            return holders.first
+            // A fail-over starts from rest only when every voter is there to take part.
+            let ready = if let isReady { try await isReady() } else { try await isFormedWhereRunning }
+            if !ready { since = nil }
+            return ready ? holders.first : nil
         }
     }
 }

@@ -180,6 +180,15 @@ extension Network {
         }
     }
 
+    /// Removes all IPv4 addresses of a node's eth0 but its own.
+    public func dropForeignAddresses(ofNode node: Int) throws {
+        for address in try addresses(ofNode: node) where !address.hasPrefix("\(Self.address(ofNode: node))/") {
+            // One whose lifetime ends at this moment is gone, as it should be.
+            _ = try ToolCommand.run(
+                ["ip", "-n", servers[node - 1].name, "address", "delete", address, "dev", Self.interface])
+        }
+    }
+
     /// The hardware address of a node's eth0.
     public func hardwareAddress(ofNode node: Int) throws -> [UInt8] {
         // Not by /sys, which shows the namespace that mounted it.

@@ -128,12 +128,8 @@ public final class NemesisLab: Sendable {
         try await host.kill9()
         let wasOff = record.withLock { record in record.powerless.contains { $0.node == node && $0.end == nil } }
         if wasOff {
-            // What a host that starts again has: no addresses but its own.
-            for address in try lab.network.addresses(ofNode: node) where !address.hasPrefix("\(host.address)/") {
-                _ = try ToolCommand.run([
-                    "ip", "-n", host.namespace.name, "address", "delete", address, "dev", Network.interface,
-                ])
-            }
+            // What a host that starts again has.
+            try lab.network.dropForeignAddresses(ofNode: node)
             record.withLock { record in
                 for index in record.powerless.indices where record.powerless[index].node == node {
                     record.powerless[index].end = record.powerless[index].end ?? BootClock.now

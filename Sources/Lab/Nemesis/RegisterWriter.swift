@@ -5,11 +5,11 @@ import Synchronization
 /// Writes one value after the other through the API until it is told to stop: PUT /vip is the register.
 ///
 /// It asks one node, and the next one when that does not answer or cannot.
-final class RegisterWriter: Sendable {
+public final class RegisterWriter: Sendable {
     private let history = Mutex(RegisterHistory())
     private let isStopping = Mutex(false)
 
-    enum Values: Sendable {
+    public enum Values: Sendable {
         /// Each write sets another address, which no interface has a route for: 10.43.x.y/32.
         case different
         /// The same address again and again: the database writes, and the VIP stays where it is.
@@ -23,8 +23,10 @@ final class RegisterWriter: Sendable {
         }
     }
 
+    public init() {}
+
     /// Writes until `stop`. `interval` is the pause between the begin of two writes.
-    func run(_ lab: LabCluster, _ values: Values, every interval: Duration) async {
+    public func run(_ lab: LabCluster, _ values: Values, every interval: Duration) async {
         var node = 0
         var number = 0
         while !isStopping.withLock({ $0 }) {
@@ -41,9 +43,10 @@ final class RegisterWriter: Sendable {
     }
 
     /// After this and the end of `run` the history is complete.
-    func stop() { isStopping.withLock { $0 = true } }
+    public func stop() { isStopping.withLock { $0 = true } }
 
-    var written: RegisterHistory { history.withLock { $0 } }
+    /// What was written so far.
+    public var written: RegisterHistory { history.withLock { $0 } }
 
     private static func write(_ value: String, _ node: LabNode) async -> RegisterHistory.Outcome {
         do {
