@@ -6,7 +6,7 @@ import Synchronization
 public final class NemesisLab: Sendable {
     public let lab: LabCluster
     public let setup: NemesisSetup
-    private let disks: [SmallDisk]
+    let disks: [SmallDisk]
     private let clocks: [WallClockShift]
     private let loads = Mutex<[ChildProcess]>([])
 
