@@ -60,7 +60,8 @@ struct NemesisPureTests {
     func register() {
         var history = RegisterHistory()
         history.writes = [
-            .init("a", .acknowledged), .init("b", .unknown), .init("c", .acknowledged), .init("d", .refused),
+            .init("a", .acknowledged, from: at(0), to: at(10)), .init("b", .unknown, from: at(20), to: at(30)),
+            .init("c", .acknowledged, from: at(40), to: at(50)), .init("d", .refused, from: at(60), to: at(70)),
         ]
         #expect(history.possible(initial: "start") == ["b", "c"])
         #expect(history.objection(to: "c", initial: "start") == nil)
@@ -70,6 +71,18 @@ struct NemesisPureTests {
         #expect(history.objection(to: "start", initial: "start") != nil)
         #expect(history.objection(to: "", initial: "start") != nil)
         #expect(RegisterHistory().objection(to: "start", initial: "start") == nil)
+    }
+
+    @Test("of writes at the same time either may be the last, and one that ended before another began may not")
+    func concurrentWrites() {
+        var history = RegisterHistory()
+        history.writes = [
+            .init("a", .acknowledged, from: at(0), to: at(30)), .init("b", .acknowledged, from: at(10), to: at(20)),
+            .init("c", .acknowledged, from: at(25), to: at(40)),
+        ]
+        #expect(history.possible(initial: "start") == ["a", "c"])
+        history.writes.append(.init("d", .acknowledged, from: at(41), to: at(42)))
+        #expect(history.possible(initial: "start") == ["d"])
     }
 
     @Test("the same seed gives the same plan, and another seed another one", arguments: NemesisCase.allCases)

@@ -82,7 +82,7 @@ extension NemesisCase {
             }
             return NemesisPlan(steps: steps, length: at + .milliseconds(500))
         case .fullDisk:
-            let back = random.milliseconds(8000...16_000)
+            let back = random.milliseconds(12_000...20_000)
             return NemesisPlan(
                 steps: [.init(.zero, .fillDisk(node: holder)), .init(back, .freeDisk(node: holder))],
                 length: back + .milliseconds(500))

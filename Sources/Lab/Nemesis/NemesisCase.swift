@@ -82,11 +82,11 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         }
     }
 
-    /// Time between two writes of a round with writes.
-    var writeInterval: Duration {
-        // A disk is full for libraft only when the segments that it has made beforehand are.
-        self == .fullDisk ? .zero : .milliseconds(20)
-    }
+    /// Time between two writes of a writer in a round with writes.
+    var writeInterval: Duration { self == .fullDisk ? .zero : .milliseconds(20) }
+
+    /// How many write in such a round. A disk is full for libraft only when the segments of 8 MiB are that it made before.
+    var writers: Int { self == .fullDisk ? 6 : 2 }
 
     /// Whether a majority that can act stays connected throughout, so that somebody must serve soon.
     var keepsMajority: Bool {

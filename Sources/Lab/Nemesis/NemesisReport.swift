@@ -33,7 +33,7 @@ public struct NemesisReport: Sendable {
         without an answer, asked every millisecond, until everything was well again; *on healing*: the same from the moment
         at which all was put right. *Nobody*: the longest time in which no kernel had the address. *Two holders*: the
         longest time in which two had, in brackets for planned hand-overs. Rounds with writes are not measured but audited:
-        a client writes every 20 ms throughout, and what was acknowledged must be there.
+        two clients write every 20 ms throughout, and what was acknowledged must be there.
 
         | case | rounds | failed | takeover | outage | on healing | nobody | two holders | well again after |
         |---|---|---|---|---|---|---|---|---|

@@ -90,8 +90,7 @@ public struct NemesisRunner: Sendable {
 
         let writer = RegisterWriter()
         let start = BootClock.now
-        let lab = lab
-        async let writing: Void = withWrites ? writer.run(lab, .different, every: trouble.writeInterval) : ()
+        async let writing: Void = write(withWrites ? trouble.writers : 0, trouble.writeInterval, writer)
         var relieved: BootInstant?
         do {
             relieved = try await carryOut(plan, from: start)
@@ -122,6 +121,16 @@ public struct NemesisRunner: Sendable {
         round.findings += logs.findings(lab, expected: trouble.expectedLines)
         round.findings += leftovers(round.newHolder)
         return round
+    }
+
+    /// So many writers side by side, until `writer` is told to stop.
+    private func write(_ count: Int, _ interval: Duration, _ writer: RegisterWriter) async {
+        let lab = lab
+        await withTaskGroup { group in
+            for number in 0..<count {
+                group.addTask { await writer.run(lab, .different(43 + number), every: interval) }
+            }
+        }
     }
 
     /// Gives the time of the first of the steps that put things right at the end.

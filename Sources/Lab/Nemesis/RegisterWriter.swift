@@ -10,14 +10,14 @@ public final class RegisterWriter: Sendable {
     private let isStopping = Mutex(false)
 
     public enum Values: Sendable {
-        /// Each write sets another address, which no interface has a route for: 10.43.x.y/32.
-        case different
+        /// Each write sets another address, which no interface has a route for: 10.x.y.z/32, x for the writer, 43...250.
+        case different(Int)
         /// The same address again and again: the database writes, and the VIP stays where it is.
         case same(String)
 
         func value(_ number: Int) -> String {
             switch self {
-            case .different: "10.43.\(number / 250).\(number % 250 + 1)/32"
+            case .different(let writer): "10.\(writer).\(number / 250).\(number % 250 + 1)/32"
             case .same(let text): text
             }
         }
@@ -34,7 +34,8 @@ public final class RegisterWriter: Sendable {
             let value = values.value(number)
             number += 1
             let outcome = await Self.write(value, lab.nodes[node])
-            history.withLock { $0.writes.append(RegisterHistory.Write(value, outcome)) }
+            let end = BootClock.now
+            history.withLock { $0.writes.append(RegisterHistory.Write(value, outcome, from: began, to: end)) }
             if outcome != .acknowledged { node = (node + 1) % lab.nodes.count }
             let rest = BootClock.now.duration(to: began.advanced(by: interval))
             // Cancelled or not, the loop ends with `stop`.
