@@ -84,7 +84,7 @@ bench:
 	@.build/release/dqlite-vip-lab bench $(BENCH)
 
 # Breaks clusters in all ways, many times, audits each, and writes a page. ROUNDS of each case, CASE for some of them alone,
-# SEED for the first. Ends with an error when a round had findings; an hour and more.
+# SEED for the first, IPV6=1 for an IPv6 address. Ends with an error when a round had findings; an hour and more.
 NEMESIS_REPORT ?= nemesis.md
 nemesis:
 	@scripts/require-root.sh "the nemesis makes network namespaces"
@@ -92,7 +92,7 @@ nemesis:
 	$(SWIFT) build $(RELEASE) --product dqlite-vip
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
 	@.build/release/dqlite-vip-lab nemesis --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) \
-	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE))
+	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE)) $(if $(IPV6),--ipv6)
 
 # A million schedules of the bootstrap; SCHEDULES=n for another number.
 sim: deps

@@ -13,16 +13,25 @@ public struct Namespace: Hashable, Sendable {
         self.name = name
     }
 
-    /// Makes the namespace, without IPv6 (its own multicasts would disturb counts of packets), with loopback up.
-    static func create(_ name: String) throws -> Namespace {
+    /// Makes the namespace, with loopback up.
+    ///
+    /// `hasIPv6`: else it is off, because its own multicasts would disturb counts of packets. Addresses are those that are
+    /// set, at once and without questions whether anybody has them.
+    static func create(_ name: String, hasIPv6: Bool = false) throws -> Namespace {
         try ToolCommand.check(["ip", "netns", "add", name])
         let namespace = Namespace(name: name)
         do {
             try namespace.perform {
+                let settings =
+                    hasIPv6
+                    ? ["accept_ra": "0", "autoconf": "0", "accept_dad": "0", "router_solicitations": "0"]
+                    : ["disable_ipv6": "1"]
                 for scope in ["all", "default"] {
-                    let path = "/proc/sys/net/ipv6/conf/\(scope)/disable_ipv6"
-                    // A kernel without IPv6 has no such file, and nothing to switch off.
-                    if access(path, F_OK) == 0 { try writeSetting(path, "1") }
+                    for (name, value) in settings {
+                        let path = "/proc/sys/net/ipv6/conf/\(scope)/\(name)"
+                        // A kernel without IPv6 has no such file, and nothing to switch off.
+                        if access(path, F_OK) == 0 { try writeSetting(path, value) }
+                    }
                 }
             }
             try ToolCommand.check(["ip", "-n", name, "link", "set", "lo", "up"])

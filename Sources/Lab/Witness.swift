@@ -58,7 +58,7 @@ public final class Witness: Sendable {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &size, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_nl()
         address.nl_family = sa_family_t(AF_NETLINK)
-        address.nl_groups = UInt32(RTMGRP_IPV4_IFADDR)
+        address.nl_groups = UInt32(RTMGRP_IPV4_IFADDR) | UInt32(RTMGRP_IPV6_IFADDR)
         do {
             try retryingOnInterrupt("subscribe to address events") {
                 withUnsafePointer(to: &address) { pointer in

@@ -29,6 +29,9 @@ struct NemesisCommand: AsyncParsableCommand {
     @Flag(help: "Writes in no round.")
     var noWrites = false
 
+    @Flag(name: .customLong("ipv6"), help: "The VIP is an IPv6 address.")
+    var isIPv6 = false
+
     @Flag(help: "Name the cases and what they do, and do nothing.")
     var list = false
 
@@ -55,7 +58,7 @@ struct NemesisCommand: AsyncParsableCommand {
         }
         let present = Present()
         try Interruption.endsProcess { present.close() }
-        var result = NemesisReport(seed: seed, binary: try Product.locate())
+        var result = NemesisReport(seed: seed, binary: try Product.locate(), family: isIPv6 ? .v6 : .v4)
         for trouble in try chosen() {
             do {
                 try await run(trouble, present, &result)
@@ -82,7 +85,7 @@ struct NemesisCommand: AsyncParsableCommand {
         for number in 0..<rounds {
             let seed = seed &+ UInt64(number)
             let withWrites = writes || (!noWrites && number % 2 == 1) || trouble == .fullDisk
-            let runner = NemesisRunner(try await present.lab(for: trouble.setup))
+            let runner = NemesisRunner(try await present.lab(for: trouble.setup(isIPv6 ? .v6 : .v4)))
             let round = try await runner.run(trouble, seed: seed, withWrites: withWrites)
             result.rounds.append(round)
             describe(round)

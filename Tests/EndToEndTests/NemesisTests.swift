@@ -23,7 +23,7 @@ extension EndToEnd {
 
         /// Breaks one cluster in several ways, one after the other, and expects no finding.
         private func expectNothing(of troubles: [Trouble]) async throws {
-            let setup = try #require(troubles.first?.kind.setup)
+            let setup = try #require(troubles.first?.kind.setup())
             let nemesis = try NemesisLab(setup)
             defer { nemesis.close() }
             try await nemesis.start()

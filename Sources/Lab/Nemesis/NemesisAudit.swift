@@ -7,7 +7,7 @@ extension NemesisRunner {
     ) {
         let (lab, deeds) = (nemesis.lab, nemesis.deeds)
         let timeline = lab.witness.timeline
-        let own = Set(lab.nodes.map(\.address))
+        let own = Set(lab.nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
         for address in timeline.addresses.subtracting(own) {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
                 let isPlanned = deeds.terminated.contains { deed in
@@ -60,11 +60,12 @@ extension NemesisRunner {
     func leftovers(_ holder: Int?) -> [String] {
         var findings: [String] = []
         for node in nemesis.lab.nodes {
-            let expected = node.number == holder ? 2 : 1
-            if let holder, let addresses = try? nemesis.lab.network.addresses(ofNode: node.number),
-                addresses.count != expected
+            let expected = node.number == holder ? [nemesis.lab.vipText] : []
+            if let holder, let addresses = try? nemesis.lab.network.foreignAddresses(ofNode: node.number),
+                addresses != expected
             {
-                findings.append("node \(node.number) has the addresses \(addresses), and node \(holder) the VIP")
+                findings.append(
+                    "node \(node.number) has besides its own the addresses \(addresses), and node \(holder) the VIP")
             }
             let known = Set([node.guardPID, node.daemonPID].compactMap { $0 })
             let strangers = Set(node.namespace.processes()).subtracting(known)

@@ -74,7 +74,13 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     }
 
     /// What the nodes must be started with.
-    public var setup: NemesisSetup {
+    public func setup(_ family: IPAddress.Family = .v4) -> NemesisSetup {
+        var setup = special
+        setup.family = family
+        return setup
+    }
+
+    private var special: NemesisSetup {
         switch self {
         case .fullDisk: NemesisSetup(nodes: nodes, hasSmallDisks: true)
         case .clockForward, .clockBack: NemesisSetup(nodes: nodes, hasWallClocks: true)
@@ -122,6 +128,8 @@ public struct NemesisSetup: Hashable, Sendable {
     public var hasSmallDisks = false
     /// Each node's wall clock can be moved.
     public var hasWallClocks = false
+    /// Of the VIP.
+    public var family = IPAddress.Family.v4
 
     public init(nodes: Int, hasSmallDisks: Bool = false, hasWallClocks: Bool = false) {
         self.nodes = nodes

@@ -22,7 +22,7 @@ public final class NemesisLab: Sendable {
     /// Builds network, disks and clocks; nothing of the product is started.
     public init(_ setup: NemesisSetup, binary: String? = nil) throws {
         self.setup = setup
-        let lab = try LabCluster(nodes: setup.nodes, binary: binary)
+        let lab = try LabCluster(nodes: setup.nodes, binary: binary, family: setup.family)
         do {
             disks = setup.hasSmallDisks ? try lab.nodes.map { try SmallDisk(directory: $0.dataDirectory) } : []
             clocks = setup.hasWallClocks ? try lab.nodes.map { try WallClockShift(directory: $0.directory) } : []

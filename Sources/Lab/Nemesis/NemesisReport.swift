@@ -6,9 +6,12 @@ public struct NemesisReport: Sendable {
     public var seed: UInt64
     public var machine: String
     public var binary: String
+    /// Of the VIP.
+    public var family: IPAddress.Family
     public var rounds: [NemesisRound] = []
 
-    public init(seed: UInt64, binary: String) {
+    public init(seed: UInt64, binary: String, family: IPAddress.Family = .v4) {
+        self.family = family
         self.seed = seed
         self.binary = binary
         var name = utsname()
@@ -25,7 +28,7 @@ public struct NemesisReport: Sendable {
         # Nemesis report
 
         \(rounds.count) rounds of \(cases.count) cases, \(failures.count) with findings. First seed \(seed). \(machine).
-        Program: `\(binary)`.
+        Program: `\(binary)`. The VIP is an \(family == .v4 ? "IPv4" : "IPv6") address.
 
         Nodes are network namespaces of one host on one bridge; the observer is none of them. All times are milliseconds,
         min/median/p99/max over the rounds; p99 of fewer than 100 rounds is the maximum. *Takeover*: from the fault to the
@@ -81,7 +84,8 @@ public struct NemesisReport: Sendable {
                     + "was node \(round.holder): "
                     + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
             for finding in round.findings { lines.append("  - \(finding)") }
-            let command = "nemesis --case \(round.trouble.rawValue) --seed \(round.seed) --rounds 1"
+            let command =
+                "nemesis --case \(round.trouble.rawValue) --seed \(round.seed) --rounds 1\(family == .v6 ? " --ipv6" : "")"
             lines.append("  - again: `dqlite-vip-lab \(command)\(round.withWrites ? " --writes" : "")`")
         }
         return lines.joined(separator: "\n") + "\n"

@@ -71,8 +71,9 @@ public struct NemesisRunner: Sendable {
     /// The laboratory must be whole at its begin. When it is not at the end, `findings` says so, and it is of no more use.
     /// - Throws: `LabError` when the laboratory itself failed.
     public func run(_ trouble: NemesisCase, seed: UInt64, withWrites: Bool = false) async throws -> NemesisRound {
-        guard trouble.setup == nemesis.setup else {
-            throw LabError("\(trouble.rawValue) needs \(trouble.setup), and this laboratory is \(nemesis.setup)")
+        let setup = trouble.setup(nemesis.setup.family)
+        guard setup == nemesis.setup else {
+            throw LabError("\(trouble.rawValue) needs \(setup), and this laboratory is \(nemesis.setup)")
         }
         var round = NemesisRound(trouble, seed: seed, withWrites: withWrites)
         round.holder = try await lab.settled(for: .milliseconds(500))
