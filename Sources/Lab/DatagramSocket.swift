@@ -137,7 +137,7 @@ enum DatagramSocket {
         return result + (family == .v4 ? bytes + four + four : four + bytes + four)
     }
 
-    private static func withSocketAddress<R>(
+    static func withSocketAddress<R>(
         _ address: [UInt8], _ body: (UnsafePointer<sockaddr>, socklen_t) -> R
     ) -> R {
         var storage = sockaddr_storage()

@@ -114,6 +114,7 @@ struct NemesisCommand: AsyncParsableCommand {
                 + words("takeover", round.takeover) + words("outage", round.outage)
                 + words("on healing", round.outageOnHealing) + words("nobody", round.vacancy)
                 + words("two holders", round.overlap)
+                + (round.connectionsLost.map { ", connections lost \($0)" } ?? "")
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
                 + words("well again after", round.recovery)
                 + (round.withWrites ? ", \(round.acknowledged) writes, \(round.unknown) unknown" : "")

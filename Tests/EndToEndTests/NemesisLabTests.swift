@@ -60,6 +60,29 @@ extension EndToEnd {
             return try #require(Int(words[index - 1]))
         }
 
+        @Test("a held connection lives while its address stays, is lost when that moves, and is made anew")
+        func connection() async throws {
+            let nemesis = try NemesisLab(NemesisSetup(nodes: 2), binary: "/bin/true")
+            defer { nemesis.close() }
+            let lab = nemesis.lab
+            func change(_ verb: String, node: Int) throws {
+                try ToolCommand.check([
+                    "ip", "-n", lab[node].namespace.name, "address", verb, lab.vipText, "dev", Network.interface,
+                ])
+            }
+            try change("add", node: 1)
+            let prober = try nemesis.startHolding()
+            try await eventually("connection", within: .seconds(5)) { prober.record.made.count == 1 }
+            try await Task.sleep(for: .milliseconds(300))
+            #expect(prober.record.lost.isEmpty)
+            let time = BootClock.now
+            try change("delete", node: 1)
+            try change("add", node: 2)
+            try lab.network.announce(lab.vip, fromNode: 2)
+            try await eventually("new connection", within: .seconds(5)) { prober.record.made.count == 2 }
+            #expect(prober.record.losses(since: time) == 1)
+        }
+
         @Test("a small disk takes nothing more when it is full, has room again, and is gone with the laboratory")
         func disk() throws {
             let nemesis = try NemesisLab(NemesisSetup(nodes: 1, hasSmallDisks: true), binary: "/bin/true")

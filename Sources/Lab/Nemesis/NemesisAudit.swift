@@ -42,7 +42,8 @@ extension NemesisRunner {
     ) {
         let view = FailoverView(record, fault: start, end: end)
         (round.takeover, round.outage, round.stall) = (view.takeover, view.outage, view.stall)
-        round.outageOnHealing = FailoverView(record, fault: healed, end: end).outage
+        let answers = record.replies.map(\.receivedAt).filter { $0 >= healed && $0 <= end }
+        round.outageOnHealing = zip([healed] + answers, answers + [end]).map { $0.duration(to: $1) }.max()
         let vacancy = timeline.vacancy(of: nemesis.lab.vip, from: start, to: end, absent: deeds.powerless)
         round.vacancy = vacancy
         if round.trouble.keepsMajority && vacancy > bounds.vacancy {

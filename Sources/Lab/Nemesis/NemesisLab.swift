@@ -8,6 +8,8 @@ public final class NemesisLab: Sendable {
     public let setup: NemesisSetup
     let disks: [SmallDisk]
     private let clocks: [WallClockShift]
+    private let echo: TCPResponders
+    private let holder = Mutex<TCPProber?>(nil)
     private let loads = Mutex<[ChildProcess]>([])
 
     /// What audits need to know of a round.
@@ -25,6 +27,7 @@ public final class NemesisLab: Sendable {
         let lab = try LabCluster(nodes: setup.nodes, binary: binary, family: setup.family)
         do {
             disks = setup.hasSmallDisks ? try lab.nodes.map { try SmallDisk(directory: $0.dataDirectory) } : []
+            echo = try TCPResponders(lab.network.servers, family: setup.family)
             clocks = setup.hasWallClocks ? try lab.nodes.map { try WallClockShift(directory: $0.directory) } : []
         } catch {
             lab.close()
@@ -34,7 +37,24 @@ public final class NemesisLab: Sendable {
     }
 
     /// Ends everything and removes it.
-    public func close() { lab.close() }
+    public func close() {
+        holder.withLock { holder in
+            holder?.stop()
+            holder = nil
+        }
+        echo.stop()
+        lab.close()
+    }
+
+    /// The client that holds a connection to the VIP, started by the first call.
+    func startHolding() throws -> TCPProber {
+        try holder.withLock { holder in
+            if let holder { return holder }
+            let made = try TCPProber(lab.network.client, target: lab.vip)
+            holder = made
+            return made
+        }
+    }
 
     deinit { close() }
 

@@ -35,11 +35,12 @@ public struct NemesisReport: Sendable {
         client's first answer of another node (– where the address did not move). *Outage*: the client's longest time
         without an answer, asked every millisecond, until everything was well again; *on healing*: the same from the moment
         at which all was put right. *Nobody*: the longest time in which no kernel had the address. *Two holders*: the
-        longest time in which two had, in brackets for planned hand-overs. Rounds with writes are not measured but audited:
+        longest time in which two had, in brackets for planned hand-overs. *Connections*: how often a client lost the TCP
+        connection to the VIP on which it asks every 20 ms, at most in a round; a move of the address costs one. Rounds with writes are not measured but audited:
         two clients write every 20 ms throughout, and what was acknowledged must be there.
 
-        | case | rounds | failed | takeover | outage | on healing | nobody | two holders | well again after |
-        |---|---|---|---|---|---|---|---|---|
+        | case | rounds | failed | takeover | outage | on healing | nobody | two holders | connections | well again after |
+        |---|---|---|---|---|---|---|---|---|---|
         \(cases.map(row).joined(separator: "\n"))
 
         \(list)
@@ -64,6 +65,7 @@ public struct NemesisReport: Sendable {
             "`\(trouble.rawValue)`: \(trouble.summary)",
             "\(mine.count)" + (disturbed > 0 ? ", \(disturbed) disturbed" : ""), failed == 0 ? "0" : "**\(failed)**",
             column(\.takeover), column(\.outage), column(\.outageOnHealing), column(\.vacancy), holders,
+            mine.compactMap(\.connectionsLost).max().map { "\($0)" } ?? "–",
             column(\.recovery),
         ]
         return "| " + cells.joined(separator: " | ") + " |"

@@ -24,6 +24,8 @@ public struct NemesisRound: Sendable {
     public var plannedOverlap = Duration.zero
     /// From the moment at which everything was put right until all was well.
     public var recovery: Duration?
+    /// How often a client lost the connection that it held to the VIP; nil with writes.
+    public var connectionsLost: Int?
     /// Writes that were acknowledged, and those of which nobody knows.
     public var acknowledged = 0
     public var unknown = 0
@@ -86,6 +88,10 @@ public struct NemesisRunner: Sendable {
         try await eventually("answers of node \(round.holder)", within: .seconds(5)) {
             prober.record.replies.count { $0.node == round.holder } >= 100
         }
+        let connection = try nemesis.startHolding()
+        try await eventually("connection to the VIP", within: .seconds(5)) {
+            connection.record.made.count > connection.record.lost.count
+        }
         let plan = trouble.plan(holder: round.holder, seed: seed)
         round.steps = plan.steps
 
@@ -119,6 +125,13 @@ public struct NemesisRunner: Sendable {
             try await Task.sleep(for: .milliseconds(500))
         } catch { round.findings.append("\(error)") }
         judge(&round, start: start, healed: healed, end: BootClock.now, prober.record)
+        if !withWrites {
+            let losses = connection.record.losses(since: start)
+            round.connectionsLost = losses
+            if trouble.mustStay && losses > 0 {
+                round.findings.append("a client lost its connection \(losses) times, and the address did not move")
+            }
+        }
         round.findings += logs.findings(lab, expected: trouble.expectedLines)
         round.findings += leftovers(round.newHolder)
         return round
