@@ -70,7 +70,9 @@ extension OwnershipCore {
                     // Without the tag and never removed it was changed in place: the refresh gives it back tag and lifetime.
                     entries[index].carried = .ours
                     entries[index].isUncertain = false
+                    entries[index].mayHaveLapsed = false
                 } else {
+                    if entry.mayHaveLapsed { end(index, .leaseEnded) }
                     entries[index].carried = .absent
                     entries[index].displaced()
                 }
@@ -111,6 +113,20 @@ extension OwnershipCore {
             } else if isNow && (!was || old?.hardwareAddress != new?.hardwareAddress) {
                 entries[index].schedule.linkReturned(now: now)
             }
+        }
+    }
+
+    /// Notes until when the guard cannot have removed anything. Who slept past that (SIGSTOP, a machine too busy), or could
+    /// not delete what a lost lease left, looks at the interface before anything else, and tells the guard anew.
+    mutating func cover(_ valid: Lease?, now: BootInstant) {
+        defer { covering = valid }
+        guard let valid else { return }
+        if let covering, covering.term == valid.term, covering.end.advanced(by: .zero - GuardCore.lead) > now { return }
+        for index in entries.indices where entries[index].placed != nil {
+            entries[index].isHoldStale = true
+            entries[index].isUncertain = true
+            entries[index].mayHaveLapsed = true
+            surveyAt = now
         }
     }
 

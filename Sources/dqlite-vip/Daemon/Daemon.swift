@@ -52,7 +52,7 @@ enum Daemon {
         if let notice = settings.discovery.ignoredNotice {
             logger.notice("\(Logger.Message(stringLiteral: notice))")
         }
-        let hub = LeadHub()
+        let hub = LeadHub(cell: guardClient.lease(.lead))
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
             do {
@@ -140,8 +140,8 @@ enum Daemon {
     ) throws -> Ownership {
         do {
             return try Ownership(
-                interface: settings.interface, lease: { hub.lease }, guardChannel: guardClient,
-                addressesFile: data.addressesFile, logger: logger)
+                interface: settings.interface, cell: guardClient.lease(.lead), lease: { hub.lease },
+                guardChannel: guardClient, addressesFile: data.addressesFile, hint: { hub.hint }, logger: logger)
         } catch {
             guard error.errno == EPERM || error.errno == EACCES else { throw error }
             throw StartFault("\(error)", .noPermission)

@@ -10,20 +10,44 @@ final class LeadHub: Sendable {
         var ownership: Ownership?
     }
 
+    /// What the guard follows.
+    private let cell: LeaseCell
     private let parts = Mutex(Parts())
+    private let wasLeading = Atomic<Bool>(false)
+
+    init(cell: LeaseCell) {
+        self.cell = cell
+    }
 
     func connect(cluster: ClusterNode, ownership: Ownership) {
         parts.withLock { $0 = Parts(cluster: cluster, ownership: ownership) }
     }
 
-    /// Called on the thread that watches leadership.
+    /// Called on the cluster's threads whenever the proof of leadership may be another. The cell wakes whoever has to know.
     func leadershipChanged() {
-        parts.withLock { $0.ownership }?.kick()
+        _ = lease
+        let leads = hint.leads
+        // Before there is a lease the LAN can be asked for the addresses already.
+        if leads, !wasLeading.exchange(leads, ordering: .relaxed) {
+            parts.withLock { $0.ownership }?.kick()
+        } else if !leads {
+            wasLeading.store(false, ordering: .relaxed)
+        }
     }
 
-    /// What this node may act on right now.
+    /// What is known of the lead beyond the lease.
+    var hint: LeadHint { LeadHint(leads: parts.withLock { $0.cluster }?.leads == true) }
+
+    /// What this node may act on right now; the cell is told of it. It is written here only, one thread at a time.
     var lease: Lease? {
-        parts.withLock { $0.cluster }?.leadershipProof.map { Lease(term: $0.term, end: $0.end) }
+        parts.withLock { parts in
+            guard let proof = parts.cluster?.leadershipProof else {
+                cell.revoke()
+                return nil
+            }
+            cell.extend(term: proof.term, until: proof.end)
+            return cell.lease
+        }
     }
 }
 
