@@ -25,11 +25,11 @@ public actor Ownership: Service {
     private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
-    private let announcer: ARPAnnouncer
+    private let announcer: AddressAnnouncer
     private let hint: LeadHintSource
     private var core: OwnershipCore
     /// There while the LAN is asked.
-    private var prober: ARPProber?
+    private var prober: AddressProber?
     private var isRunning = false
     /// The index of the interface for which `keepSecondaries` was done.
     private var knownIndex: UInt32?
@@ -60,7 +60,7 @@ public actor Ownership: Service {
         session = try NetlinkSession()
         // Before the first reading of the state, so that no change is missed.
         monitor = try NetlinkMonitor()
-        announcer = try ARPAnnouncer()
+        announcer = try AddressAnnouncer()
         (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
         core = OwnershipCore(interface: interface, timing: timing, schedule: schedule, now: BootClock.now)
         thread = try OwnershipThread(named: "vip-ownership")
@@ -206,7 +206,7 @@ public actor Ownership: Service {
     private func probe(_ address: VirtualAddress, on link: LinkState) throws(SystemError) {
         if prober?.interface != link.index {
             prober = nil
-            prober = try ARPProber(interface: link.index, own: try session.links())
+            prober = AddressProber(interface: link.index, own: try session.links())
         }
         try prober?.probe(address, on: link)
     }

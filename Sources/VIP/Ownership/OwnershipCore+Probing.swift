@@ -10,7 +10,7 @@ extension OwnershipCore {
     public var isUndecided: Bool { entries.contains { $0.probe.isAllowed && $0.awaited == nil } }
 
     /// Takes what another host said.
-    public mutating func heard(_ sighting: ARPSighting, now: BootInstant) {
+    public mutating func heard(_ sighting: AddressSighting, now: BootInstant) {
         guard sighting.hardwareAddress.bytes != link?.hardwareAddress else { return }
         for index in entries.indices where entries[index].address.address == sighting.address {
             entries[index].probe.heard(sighting.hardwareAddress, as: sighting.claimant, now: now)

@@ -271,7 +271,7 @@ struct OwnershipBench {
     /// Another host says something about an address.
     mutating func hear(_ address: IPAddress, from mac: UInt8, as operation: ARPFrame.Operation = .reply) {
         guard let frame = ARPFrame(announcing: address, at: [2, 0, 0, 0, 0, mac], as: operation),
-            let sighting = ARPSighting(frame)
+            let sighting = AddressSighting(frame)
         else { return }
         core.heard(sighting, now: now)
     }

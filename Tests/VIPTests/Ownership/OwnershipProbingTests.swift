@@ -218,7 +218,7 @@ struct OwnershipProbingTests {
             try await scene.other.run { [vip = scene.vip] in
                 let session = try NetlinkSession()
                 let link = try #require(try session.link(named: "v1"))
-                _ = try ARPAnnouncer().announce(vip, on: link)
+                _ = try AddressAnnouncer().announce(vip, on: link)
             }
             let begin = scene.lead()
             try await Task.sleep(for: .milliseconds(300))

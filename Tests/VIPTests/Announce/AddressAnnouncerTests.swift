@@ -4,8 +4,8 @@ import Testing
 
 @testable import VIP
 
-@Suite("ARPAnnouncer on the real kernel")
-struct ARPAnnouncerTests {
+@Suite("AddressAnnouncer on the real kernel")
+struct AddressAnnouncerTests {
     private let vip: VirtualAddress
     init() throws { vip = try VirtualAddress(parsing: "192.0.2.10/24") }
 
@@ -15,7 +15,7 @@ struct ARPAnnouncerTests {
             try await namespace.script("ip link set v0 address 02:00:5e:10:20:30")
             try await namespace.session { session, _ throws in
                 let capture = try PacketCapture(interface: "v1")
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 let link = try #require(try session.link(named: "v0"))
                 #expect(try announcer.announce(vip, on: link) == .sent)
                 #expect(try capture.next(within: .seconds(2))?.bytes == ARPFrameTests.requestForm)
@@ -37,7 +37,7 @@ struct ARPAnnouncerTests {
         try await withVirtualEthernet { [vip] namespace in
             let times = try await namespace.session { session, _ throws in
                 let capture = try PacketCapture(interface: "v1")
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 let link = try #require(try session.link(named: "v0"))
                 var schedule = AnnounceSchedule()
                 var times: [BootInstant] = []
@@ -83,7 +83,7 @@ struct ARPAnnouncerTests {
                 try await namespace.script("ip link set v0 address 02:00:5e:00:00:02")
                 try await namespace.session { session, _ throws in
                     let link = try #require(try session.link(named: "v0"))
-                    #expect(try ARPAnnouncer().announce(vip, on: link) == .sent)
+                    #expect(try AddressAnnouncer().announce(vip, on: link) == .sent)
                 }
                 let neighbours = try await neighbour.command("ip", "neigh", "show")
                 #expect(neighbours.contains("192.0.2.10 dev v1 lladdr 02:00:5e:00:00:02"), "\(neighbours)")
@@ -96,7 +96,7 @@ struct ARPAnnouncerTests {
         try await withVirtualEthernet { [vip] namespace in
             try await namespace.script("ip link set v0 arp off")
             try await namespace.session { session, _ throws in
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 let loopback = try #require(try session.link(named: "lo"))
                 #expect(try announcer.announce(vip, on: loopback) == .skipped(reason: "lo is a loopback interface"))
                 let silent = try #require(try session.link(named: "v0"))
@@ -115,7 +115,7 @@ struct ARPAnnouncerTests {
     func errors() async throws {
         try await withVirtualEthernet { [vip] namespace in
             try await namespace.session { session, _ throws in
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 let link = try #require(try session.link(named: "v0"))
                 _ = try runCommand(["ip", "link", "set", "v0", "down"])
                 let down = #expect(throws: SystemError.self) { try announcer.announce(vip, on: link) }
@@ -139,7 +139,7 @@ struct ARPAnnouncerTests {
         try await withNetworkNamespace { namespace in
             try await namespace.run { () throws in
                 guard clinux_drop_thread_capabilities() == 0 else { throw SystemError.last("drop capabilities") }
-                let error = #expect(throws: SystemError.self) { try ARPAnnouncer() }
+                let error = #expect(throws: SystemError.self) { try AddressAnnouncer() }
                 #expect(error?.errno == EPERM)
                 #expect(error?.remedy?.contains("it needs CAP_NET_RAW: run as root, or `setcap") == true)
             }

@@ -4,8 +4,8 @@ import Testing
 
 @testable import VIP
 
-@Suite("ARPProber on the real kernel")
-struct ARPProberTests {
+@Suite("AddressProber on the real kernel")
+struct AddressProberTests {
     private let vip: VirtualAddress
     private let stranger: HardwareAddress
 
@@ -15,7 +15,7 @@ struct ARPProberTests {
     }
 
     /// What has come in, after all that was sent arrived: veth delivers within the sender's call, or soon after it.
-    private static func heard(_ prober: ARPProber) -> [ARPSighting] {
+    private static func heard(_ prober: AddressProber) -> [AddressSighting] {
         pause(.milliseconds(20))
         return prober.received()
     }
@@ -35,7 +35,7 @@ struct ARPProberTests {
                 try await ours.session { session, index throws in
                     while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
                     let link = try #require(try session.link(named: "v0"))
-                    let prober = try ARPProber(interface: index, own: [link])
+                    let prober = try AddressProber(interface: index, own: [link])
                     try prober.probe(vip, on: link)
                     let sighting = try #require(Self.heard(prober).first)
                     #expect(sighting.address == vip.address && sighting.claimant == .holder)
@@ -63,7 +63,7 @@ struct ARPProberTests {
                     return link
                 }
                 let ours = try link("v0")
-                let prober = try ARPProber(interface: index, own: try session.links())
+                let prober = try AddressProber(interface: index, own: try session.links())
                 try prober.probe(vip, on: ours)
                 for number in 1..<addresses {
                     try prober.probe(
@@ -71,13 +71,13 @@ struct ARPProberTests {
                 }
                 _ = Self.heard(prober)
 
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 _ = try announcer.announce(vip, on: try link("v1", mac: stranger.bytes))
                 let announced = Self.heard(prober)
                 #expect(announced.map(\.claimant) == [.holder, .holder])
                 #expect(announced.allSatisfy { $0.address == vip.address && $0.hardwareAddress == stranger })
 
-                let rival = try ARPProber(interface: try link("v1").index, own: [])
+                let rival = try AddressProber(interface: try link("v1").index, own: [])
                 try rival.probe(vip, on: try link("v1", mac: stranger.bytes))
                 #expect(Self.heard(prober).map(\.claimant) == [.rival])
 
@@ -98,7 +98,7 @@ struct ARPProberTests {
         try await withVirtualEthernet { [vip] namespace in
             try await namespace.session { session, index throws in
                 let link = try #require(try session.link(named: "v0"))
-                let prober = try ARPProber(interface: index, own: [])
+                let prober = try AddressProber(interface: index, own: [])
                 let six = #expect(throws: SystemError.self) {
                     try prober.probe(try VirtualAddress(parsing: "fd00::10/64"), on: link)
                 }
@@ -114,7 +114,7 @@ struct ARPProberTests {
         try await withNetworkNamespace { namespace in
             try await namespace.run { () throws in
                 guard clinux_drop_thread_capabilities() == 0 else { throw SystemError.last("drop capabilities") }
-                let error = #expect(throws: SystemError.self) { try ARPProber(interface: 1, own: []) }
+                let error = #expect(throws: SystemError.self) { try AddressProber(interface: 1, own: []) }
                 #expect(error?.errno == EPERM)
                 #expect(error?.remedy?.contains("CAP_NET_RAW") == true)
             }
@@ -142,16 +142,16 @@ struct ARPProberTests {
     func sightings() throws {
         let mac: [UInt8] = [2, 0, 0x5E, 0, 0, 9]
         let probe = try #require(ARPFrame(probing: vip.address, from: mac))
-        #expect(ARPSighting(probe)?.claimant == .rival)
+        #expect(AddressSighting(probe)?.claimant == .rival)
         for operation in ARPFrame.Operation.allCases {
             let announcement = try #require(ARPFrame(announcing: vip.address, at: mac, as: operation))
-            #expect(ARPSighting(announcement)?.claimant == .holder)
-            #expect(ARPSighting(announcement)?.hardwareAddress == stranger)
+            #expect(AddressSighting(announcement)?.claimant == .holder)
+            #expect(AddressSighting(announcement)?.hardwareAddress == stranger)
         }
         // A reply without a sender address says nothing.
         var bytes = probe.bytes
         bytes[21] = 2
-        #expect(ARPSighting(try #require(ARPFrame(decoding: bytes))) == nil)
+        #expect(AddressSighting(try #require(ARPFrame(decoding: bytes))) == nil)
         #expect(stranger.description == "02:00:5e:00:00:09")
     }
 }
