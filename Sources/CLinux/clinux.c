@@ -2,6 +2,8 @@
 #include "clinux.h"
 
 #include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
@@ -14,6 +16,21 @@ int clinux_drop_thread_capabilities(void) {
     struct __user_cap_data_struct none[2] = {{0}};
     return (int)syscall(SYS_capset, &header, none);
 }
+
+int clinux_sealed_memory(const char *name, long size) {
+    int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (descriptor < 0) return -1;
+    if (ftruncate(descriptor, size) != 0 ||
+        fcntl(descriptor, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int failure = errno;
+        close(descriptor);
+        errno = failure;
+        return -1;
+    }
+    return descriptor;
+}
+
+int clinux_forbid_system_calls(void) { return prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0); }
 
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
 

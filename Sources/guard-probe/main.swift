@@ -1,15 +1,19 @@
 // A guard and a daemon that only holds addresses, for tests: they kill and stop each of the two and watch the kernel.
 //
-//     guard-probe DIRECTORY INTERFACE MODE ADDRESS/LENGTH...
+//     guard-probe DIRECTORY INTERFACE MODE ARGUMENT...
 //
-// DIRECTORY holds `addresses` and gets `daemon.pid`. Modes of the daemon:
-//     hold        hold the addresses under an endless lease, always 400 ms long; stop when asked to
+// DIRECTORY holds `addresses` and gets `daemon.pid`. Modes of the daemon, with the addresses to hold as arguments:
+//     hold[:MS]   hold the addresses under a lease of MS (400) ms that is extended all the time; stop when asked to
 //     deaf        the same, but do not stop
+//     eager:MS    the same as hold, but refresh and announce each millisecond
+//     spin        the same as hold; as soon as there is a file DIRECTORY/spin, every thread is in a busy loop
+// and with other arguments:
+//     raw         do what the arguments say, see Raw.swift
+//     strict      extend a lease without being allowed a system call
 //     exit:N      exit with status N at once
 import Dispatch
 import FoundationEssentials
 import Glibc
-import Logging
 import Platform
 import VIP
 
@@ -20,12 +24,12 @@ func say(_ line: String) {
 
 let arguments = CommandLine.arguments
 guard arguments.count >= 4 else {
-    say("usage: guard-probe DIRECTORY INTERFACE hold|deaf|exit:N ADDRESS/LENGTH...")
+    say("usage: guard-probe DIRECTORY INTERFACE MODE ARGUMENT...")
     exit(64)
 }
 let directory = arguments[1]
 let interface = arguments[2]
-let mode = arguments[3]
+let mode = arguments[3].split(separator: ":")
 let environment = ProcessInfo.processInfo.environment
 
 if environment[GuardEnvironment.channel] == nil {
@@ -39,23 +43,22 @@ if environment[GuardEnvironment.channel] == nil {
 
 do {
     try DurableFile.write(Array("\(getpid())\n".utf8), to: directory + "/daemon.pid")
+    let page = try? RawPage(environment)
     guard let client = try GuardClient(environment: environment, onGuardLost: { say("daemon: the guard is gone") })
     else {
         exit(70)
     }
-    if mode.hasPrefix("exit:") { exit(Int32(mode.dropFirst(5)) ?? 70) }
-    let addresses = try arguments.dropFirst(4).map { try VirtualAddress(parsing: $0) }
-    let ownership = try Ownership(
-        interface: interface, lease: { Lease(term: 1, end: BootClock.now.advanced(by: .milliseconds(400))) },
-        guardChannel: client, addressesFile: directory + "/addresses", logger: Logger(label: "daemon"))
-    try client.reportReady()
-    Task {
-        let running = Task { try await ownership.run() }
-        await ownership.setDesired(addresses)
-        for await _ in client.stopRequests where mode != "deaf" { break }
-        running.cancel()
-        _ = await running.result
-        exit(0)
+    switch mode[0] {
+    case "exit": exit(mode.last.flatMap { Int32($0) } ?? 70)
+    case "strict": extendWithoutSystemCalls(client)
+    case "raw":
+        guard let page else { exit(70) }
+        try client.reportReady()
+        try RawDaemon(client: client, page: page, interface: interface).run(arguments.dropFirst(4))
+    default:
+        let addresses = try arguments.dropFirst(4).map { try VirtualAddress(parsing: $0) }
+        try Holder(client: client, directory: directory, interface: interface, mode: mode.map(String.init))
+            .run(addresses)
     }
 } catch {
     say("daemon: \(error)")

@@ -68,6 +68,35 @@ extension EndToEnd {
             }
         }
 
+        @Test(
+            "SIGSTOP of the leader's daemon: gone when its proof is over, the next one takes it, and SIGCONT changes nothing"
+        )
+        func leaderStopped() async throws {
+            try await withCluster { lab, _ in
+                let old = try await lab.settled(for: .milliseconds(500))
+                let time = try lab.inject(.stopDaemon, onNode: old)
+                let next = try await lab.holder(otherThan: old)
+                let lost = try #require(lab.witness.timeline.loss(of: lab.vip, by: old, after: time))
+                // An answer proves the lead for 300 ms. The kernel would take 750 ms at least.
+                #expect(time.duration(to: lost) < .milliseconds(360))
+                try await eventually("a second", within: .seconds(2)) { time.duration(to: BootClock.now) > .seconds(1) }
+
+                let resumed = BootClock.now
+                lab[old].signalAll(SIGCONT)
+                _ = try await lab.formation(within: .seconds(20))
+                try await eventually("two seconds", within: .seconds(4)) {
+                    resumed.duration(to: BootClock.now) > .seconds(2)
+                }
+                let timeline = lab.witness.timeline
+                #expect(timeline.overlap(of: lab.vip, from: time, to: BootClock.now) < .milliseconds(1))
+                #expect(timeline.gain(of: lab.vip, by: old, after: lost) == nil)
+                #expect(lab.witness.holders(of: lab.vip) == [next])
+                let hardware = try lab.network.hardwareAddress(ofNode: old)
+                #expect(
+                    !lab.arp.announcements(of: lab.vip, since: lost).contains { $0.frame.senderHardware == hardware })
+            }
+        }
+
         @Test("when the guard dies the daemon lets go and ends")
         func guardKilled() async throws {
             try await withOneNode { lab in

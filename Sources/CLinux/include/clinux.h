@@ -43,6 +43,15 @@ int clinux_unshare_network(void);
 /// 0, or -1 with errno.
 int clinux_drop_thread_capabilities(void);
 
+/// Memory of `size` bytes, all zero, behind a descriptor to be mapped (memfd_create(2)), closed on exec. It is sealed: nobody
+/// who gets the descriptor can change its size, which would end a process that reads the mapping (SIGBUS). A descriptor, or
+/// -1 with errno.
+int clinux_sealed_memory(const char *name, long size);
+
+/// Has the kernel end the calling thread with SIGKILL at its next system call, but for read, write and its own end
+/// (PR_SET_SECCOMP with SECCOMP_MODE_STRICT, see seccomp(2)): for tests that something makes none. 0, or -1 with errno.
+int clinux_forbid_system_calls(void);
+
 /// Gives the calling thread a descriptor table of its own, a copy of the process's (unshare(2), CLONE_FILES). 0, or -1 with
 /// errno.
 int clinux_unshare_files(void);

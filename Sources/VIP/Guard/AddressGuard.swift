@@ -7,13 +7,14 @@ public protocol AddressGuard: Sendable {
     /// False once the guard is gone. Nothing may be set any more then; see `GuardClient`.
     var isPresent: Bool { get }
 
-    /// Lets the guard remove the address at `end`, unless a later call moves that. To be called before the address is set.
+    /// Lets the guard remove the address whenever the lease in `slot` is over. To be called each time before the address is
+    /// set, while the lease is valid: see `LeaseCell`.
     ///
     /// - Throws: `SystemError` when the guard did not get it: the address is not guarded, and must not be held.
-    func hold(_ address: VirtualAddress, interface: UInt32, until end: BootInstant) throws(SystemError)
+    func hold(_ address: VirtualAddress, interface: UInt32, slot: LeaseSlot) throws(SystemError)
 
     /// The address is deleted: the guard may forget it.
     ///
-    /// - Throws: `SystemError` when the guard did not get it; it then removes at the deadline what is not there.
+    /// - Throws: `SystemError` when the guard did not get it; it then looks in vain for what is not there.
     func release(_ address: VirtualAddress, interface: UInt32) throws(SystemError)
 }

@@ -17,6 +17,8 @@ public final class GuardClient: AddressGuard, Sendable {
     public let stopRequests: AsyncStream<Void>
 
     private let channel: Int32
+    private let page: LeasePage
+    private let cells = Mutex<[LeaseSlot: LeaseCell]>([:])
     private let netlink: Int32
     private let present = Atomic<Bool>(true)
     private let held = Mutex<[GuardedAddress: PreparedDeletion]>([:])
@@ -39,6 +41,7 @@ public final class GuardClient: AddressGuard, Sendable {
         Self.takeName()
         unsetenv(GuardEnvironment.channel)
         unsetenv(GuardEnvironment.lifeline)
+        unsetenv(GuardEnvironment.leases)
         unsetenv(GuardEnvironment.inherited)
         for descriptor in GuardEnvironment.inheritedDescriptors(environment) {
             try retryingOnInterrupt("take over the descriptor", "\(descriptor)") {
@@ -54,14 +57,29 @@ public final class GuardClient: AddressGuard, Sendable {
                 "use the channel to the guard", "\(GuardEnvironment.channel)=\(text)", errno: EBADF,
                 remedy: "remove this variable from the environment; only the guard sets it")
         }
+        let page = try Self.takePage(environment)
         if let lifeline = environment[GuardEnvironment.lifeline].flatMap({ Int32($0) }) {
             try GuardLifeline.hang(on: lifeline)
         }
-        try self.init(channel: channel) {
+        try self.init(channel: channel, page: page) {
             onGuardLost()
             // A set that was under way when the guard died may have come after the deletion: this one comes after it.
             usleep(10_000)
             return .end
+        }
+    }
+
+    private static func takePage(_ environment: [String: String]) throws(SystemError) -> LeasePage {
+        let text = environment[GuardEnvironment.leases] ?? ""
+        do {
+            let descriptor = Int32(text) ?? -1
+            let page = try LeasePage(descriptor: descriptor, isWritable: true)
+            close(descriptor)
+            return page
+        } catch {
+            throw SystemError(
+                "use the memory shared with the guard", "\(GuardEnvironment.leases)=\(text)", errno: error.errno,
+                remedy: "remove this variable from the environment; only the guard sets it")
         }
     }
 
@@ -82,8 +100,9 @@ public final class GuardClient: AddressGuard, Sendable {
         case stay
     }
 
-    init(channel: Int32, onGuardLost: @escaping @Sendable () -> Consequence) throws(SystemError) {
+    init(channel: Int32, page: LeasePage, onGuardLost: @escaping @Sendable () -> Consequence) throws(SystemError) {
         self.channel = channel
+        self.page = page
         try retryingOnInterrupt("take over the channel to the guard") { fcntl(channel, F_SETFD, FD_CLOEXEC) }
         netlink = try PreparedDeletion.openSocket()
         (stopRequests, stops) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(8))
@@ -99,7 +118,21 @@ public final class GuardClient: AddressGuard, Sendable {
 
     public var isPresent: Bool { present.load(ordering: .sequentiallyConsistent) }
 
-    public func hold(_ address: VirtualAddress, interface: UInt32, until end: BootInstant) throws(SystemError) {
+    /// The cell of a lease that the guard watches; the same one each time.
+    public func lease(_ slot: LeaseSlot) -> LeaseCell {
+        cells.withLock { cells in
+            if let cell = cells[slot] { return cell }
+            let cell = LeaseCell(page: page, slot: slot) { [weak self] in
+                // When the guard does not take it, it is stopped or gone. A guard that goes on looks by itself, at the
+                // latest when the end has come that it read last.
+                try? self?.send(.look)
+            }
+            cells[slot] = cell
+            return cell
+        }
+    }
+
+    public func hold(_ address: VirtualAddress, interface: UInt32, slot: LeaseSlot) throws(SystemError) {
         let guarded = GuardedAddress(address, interfaceIndex: interface)
         let isFull = held.withLock { held in
             if held[guarded] == nil {
@@ -113,7 +146,7 @@ public final class GuardClient: AddressGuard, Sendable {
                 "have the guard watch", "\(address)", errno: ENOSPC,
                 remedy: "a node can hold at most \(GuardCore.capacity) addresses")
         }
-        try send(.hold(guarded, until: end))
+        try send(.hold(guarded, slot: slot))
     }
 
     public func release(_ address: VirtualAddress, interface: UInt32) throws(SystemError) {

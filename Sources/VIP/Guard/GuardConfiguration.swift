@@ -31,6 +31,8 @@ public enum GuardEnvironment {
     public static let channel = "DQLITE_VIP_GUARD_FD"
     /// The number of the lifeline's descriptor; see `GuardLifeline`.
     public static let lifeline = "DQLITE_VIP_LIFELINE_FD"
+    /// The number of the descriptor of the `LeasePage`.
+    public static let leases = "DQLITE_VIP_LEASES_FD"
     /// The numbers of the inherited descriptors, in the order of the configuration, with commas between.
     public static let inherited = "DQLITE_VIP_LOCK_FD"
 
@@ -38,8 +40,9 @@ public enum GuardEnvironment {
     /// this one before every socket to a peer: so the guard learns of the death first.
     public static let channelDescriptor: Int32 = 3
     static let lifelineDescriptor: Int32 = 4
+    static let leasesDescriptor: Int32 = 5
 
-    /// The descriptors that this process inherited beside the channel; empty in a process without a guard.
+    /// The descriptors of the configuration that this process inherited; empty in a process without a guard.
     public static func inheritedDescriptors(_ environment: [String: String]) -> [Int32] {
         (environment[inherited] ?? "").split(separator: ",").compactMap { Int32($0) }
     }

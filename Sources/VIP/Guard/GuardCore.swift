@@ -1,14 +1,27 @@
 import Platform
 
-/// The guard's table of addresses with their deadlines. A value without clock and I/O.
+/// The guard's table of addresses, each with the lease that it follows. A value without clock and I/O.
 ///
-/// It allocates in `init`, and when an address comes that it does not know; never to extend or to give out one.
+/// An address stays in the table until the daemon releases it, and whenever its lease is over it is given out to be removed.
+/// The guard looks at a lease when the end has come that it read last, and not before: extensions cost it nothing.
+///
+/// It allocates in `init`, and when an address comes that it does not know; never to watch or to give out one.
 public struct GuardCore: Sendable {
     /// A watched address, with its deletion ready to be sent.
     public struct Entry: Sendable {
         public let address: GuardedAddress
         public let deletion: PreparedDeletion
-        fileprivate var deadline: BootInstant
+        /// nil when the daemon that held it is dead.
+        fileprivate var slot: LeaseSlot?
+        /// As the page said last.
+        fileprivate var end = BootInstant.noLease
+        fileprivate var lookAt: BootInstant
+        /// `end` was read in this round, and nothing was made of it yet.
+        fileprivate var isRead = false
+        /// It was removed since the daemon last said that it holds it: what is there now may be somebody else's.
+        public fileprivate(set) var isRemoved = false
+        /// It was the guard that removed it, and the operator does not know it yet.
+        public fileprivate(set) var isUnreported = false
     }
 
     public enum HoldOutcome: Hashable, Sendable {
@@ -21,13 +34,17 @@ public struct GuardCore: Sendable {
 
     /// How many addresses the guard can watch.
     public static let capacity = 1024
-    /// How far ahead a deadline may be. A later one is cut to this, so that no mistake of the daemon makes it unguarded.
-    public static let longestHold: Duration = .seconds(10)
+    /// How long before the end of its lease an address is removed, so that it is gone by then. Shorter than the ownership's
+    /// (`OwnershipTiming.lead`), which comes first when it works.
+    public static let lead: Duration = .milliseconds(1)
+    /// How soon an address whose lease is over is looked for again, as long as the daemon does not release it: a call of the
+    /// daemon that was under way may have set it after it was removed.
+    public static let again: Duration = .milliseconds(50)
 
     private let capacity: Int
     private var entries: [Entry] = []
-    /// Where the search begins. The daemon extends its addresses in the same order each time, so the next one is mostly
-    /// the one that is asked for.
+    /// Where the search begins. The daemon names its addresses in the same order each time, so the next one is mostly the
+    /// one that is asked for.
     private var cursor = 0
 
     public init(capacity: Int = Self.capacity) {
@@ -38,17 +55,21 @@ public struct GuardCore: Sendable {
     /// How many addresses are watched.
     public var count: Int { entries.count }
 
-    /// Watches an address, or gives it a new deadline, also an earlier one.
-    public mutating func hold(_ address: GuardedAddress, until end: BootInstant, now: BootInstant) -> HoldOutcome {
-        let deadline = min(end, now.advanced(by: Self.longestHold))
+    // MARK: What the daemon says
+
+    /// Watches an address under a lease, from now on.
+    public mutating func hold(_ address: GuardedAddress, slot: LeaseSlot, now: BootInstant) -> HoldOutcome {
         if let index = find(address) {
-            entries[index].deadline = deadline
+            entries[index].slot = slot
+            entries[index].lookAt = now
+            entries[index].isRemoved = false
+            entries[index].isUnreported = false
             return .held
         }
         guard entries.count < capacity else { return .full }
         guard let virtual = address.virtualAddress else { return .notVirtual }
         let deletion = PreparedDeletion(virtual, interface: address.interfaceIndex)
-        entries.append(Entry(address: address, deletion: deletion, deadline: deadline))
+        entries.append(Entry(address: address, deletion: deletion, slot: slot, lookAt: now))
         return .held
     }
 
@@ -63,35 +84,93 @@ public struct GuardCore: Sendable {
         cursor = 0
     }
 
-    /// Lets all deadlines end now: the daemon is gone.
-    public mutating func expireAll(now: BootInstant) {
-        for index in entries.indices { entries[index].deadline = min(entries[index].deadline, now) }
+    /// Has all leases read now: one of them ends sooner than the page said before.
+    public mutating func lookAtAll(now: BootInstant) {
+        for index in entries.indices { entries[index].lookAt = min(entries[index].lookAt, now) }
     }
 
-    /// When the next address has to go; nil when none is watched.
-    public var nextDeadline: BootInstant? {
+    /// The daemon is dead: no lease holds any of its addresses, whatever the page of a next daemon says.
+    public mutating func abandon(now: BootInstant) {
+        for index in entries.indices {
+            entries[index].slot = nil
+            entries[index].lookAt = now
+        }
+    }
+
+    // MARK: What has to be done
+
+    /// When a lease has to be read next; nil when no address is watched.
+    public var nextLook: BootInstant? {
         var next: BootInstant?
-        for entry in entries { next = min(next ?? entry.deadline, entry.deadline) }
+        for entry in entries { next = min(next ?? entry.lookAt, entry.lookAt) }
         return next
     }
 
-    /// Visits every watched address, which stays watched.
+    /// Reads the leases whose time has come. To be followed by `nextExpired`, with a time that is read after this.
+    public mutating func look(now: BootInstant, end: (LeaseSlot) -> BootInstant) {
+        for index in entries.indices where entries[index].lookAt <= now {
+            entries[index].end = entries[index].slot.map(end) ?? .noLease
+            entries[index].isRead = true
+        }
+    }
+
+    /// Gives out the next address that was looked at and whose lease is over; nil at the end of the round.
+    ///
+    /// It stays watched, unless its daemon is dead.
+    ///
+    /// - Parameters:
+    ///   - position: 0 at the beginning of the round.
+    ///   - now: read after `look`.
+    public mutating func nextExpired(from position: inout Int, now: BootInstant) -> Entry? {
+        while position < entries.count {
+            let entry = entries[position]
+            guard entry.isRead else {
+                position += 1
+                continue
+            }
+            entries[position].isRead = false
+            // Judged first: what no sound daemon writes may be too far off to be reckoned with.
+            if entry.end.isLeaseEnd(at: now), now.duration(to: entry.end) > Self.lead {
+                entries[position].lookAt = entry.end.advanced(by: .zero - Self.lead)
+                position += 1
+            } else if entry.slot == nil {
+                remove(at: position)
+                return entry
+            } else {
+                entries[position].lookAt = now.advanced(by: Self.again)
+                entries[position].isRemoved = true
+                entries[position].isUnreported = false
+                position += 1
+                return entry
+            }
+        }
+        return nil
+    }
+
+    /// The address was there and is removed. When the daemon has not released it by the time it is given out again, it hangs,
+    /// and the operator has to know; otherwise the guard was only the quicker of the two.
+    public mutating func owesReport(of address: GuardedAddress) {
+        if let index = find(address) { entries[index].isUnreported = true }
+    }
+
+    /// What was given out could not be removed: its lease is looked at again at `time`.
+    public mutating func failed(_ entry: Entry, again time: BootInstant) {
+        var entry = entry
+        entry.lookAt = time
+        entry.isRead = false
+        if let index = find(entry.address) {
+            entries[index] = entry
+        } else if entries.count < capacity {
+            entries.append(entry)
+        }
+    }
+
+    /// Visits every watched address that was not removed yet, and which stays watched.
     public func forEach(_ body: (Entry) -> Void) {
-        for entry in entries { body(entry) }
+        for entry in entries where !entry.isRemoved { body(entry) }
     }
 
-    /// Takes out an address whose deadline has come; nil when there is none.
-    public mutating func takeExpired(now: BootInstant) -> Entry? {
-        guard let index = entries.lastIndex(where: { $0.deadline <= now }) else { return nil }
-        return remove(at: index)
-    }
-
-    /// Puts back an address that was taken out and could not be removed, to be tried again.
-    public mutating func putBack(_ entry: Entry, until deadline: BootInstant) {
-        guard entries.count < capacity else { return }
-        entries.append(entry)
-        entries[entries.count - 1].deadline = deadline
-    }
+    // MARK: -
 
     private mutating func find(_ address: GuardedAddress) -> Int? {
         for step in 0..<entries.count {
@@ -104,9 +183,8 @@ public struct GuardCore: Sendable {
         return nil
     }
 
-    @discardableResult
-    private mutating func remove(at index: Int) -> Entry {
+    private mutating func remove(at index: Int) {
         entries.swapAt(index, entries.count - 1)
-        return entries.removeLast()
+        entries.removeLast()
     }
 }

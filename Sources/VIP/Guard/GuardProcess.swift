@@ -2,11 +2,12 @@ import CLinux
 import Glibc
 import Platform
 
-/// The guard: the parent process of the daemon. It removes every address that the daemon does not extend in time, also
-/// when the daemon is killed, hangs or is stopped, and starts it again.
+/// The guard: the parent process of the daemon. It removes every address at the end of its lease, also when the daemon is
+/// killed, hangs or is stopped, and starts it again.
 ///
-/// It has one thread and opens no socket but netlink and the channel. Once the daemon runs and the addresses are known it
-/// allocates no memory, unless something goes wrong.
+/// It has one thread and opens no socket but netlink and the channel. It reads the ends of the leases in memory that it shares
+/// with the daemon (`LeasePage`), and sleeps until the first of them that it knows. Once the daemon runs and the addresses
+/// are known it allocates no memory, unless something goes wrong.
 public enum GuardProcess {
     /// Guards until the daemon is stopped or will not be started again; returns the status to exit with.
     ///
@@ -46,6 +47,8 @@ private struct GuardLoop {
     private let configuration: GuardConfiguration
     private let spawn: GuardSpawn
     private let netlink: Int32
+    /// For questions to the kernel; made when the first one has to be asked.
+    private var session: NetlinkSession?
     private let signals: Int32
     private let timer: Int32
     private var table = GuardCore()
@@ -54,11 +57,13 @@ private struct GuardLoop {
     private var channel: Int32 = -1
     /// The guard's end of the lifeline; −1 while there is none.
     private var lifeline: Int32 = -1
+    /// What the present daemon says of its leases; nil while there is none.
+    private var page: LeasePage?
     private var pid: pid_t = 0
     private var exitStatus: Int32?
     private var armed: BootInstant?
     private var reportedFailure = false
-    /// What was just removed because its deadline had come; logged when all removals are done.
+    /// What was just removed because its lease was over; logged when all removals are done.
     private var late: [GuardedAddress] = []
 
     init(_ configuration: GuardConfiguration) throws(SystemError) {
@@ -89,8 +94,7 @@ private struct GuardLoop {
         while exitStatus == nil {
             arm()
             waitForEvents()
-            // Signals first, so that a daemon that obeyed the same one counts as stopped. What it said before its deadline
-            // counts, also when the guard itself was late to read it.
+            // Signals first, so that a daemon that obeyed the same one counts as stopped.
             readSignals()
             readChannel()
             removeExpired()
@@ -103,7 +107,7 @@ private struct GuardLoop {
     // MARK: Waiting
 
     private mutating func arm() {
-        var next = table.nextDeadline
+        var next = table.nextLook
         if let wake = supervisor.nextWake { next = min(next ?? wake, wake) }
         guard next != armed else { return }
         armed = next
@@ -133,7 +137,7 @@ private struct GuardLoop {
         close(lifeline)
         lifeline = -1
         // What it said before counts.
-        readChannel()
+        readChannel(limit: .max)
         perform(.channelClosed)
     }
 
@@ -146,9 +150,10 @@ private struct GuardLoop {
         }
     }
 
-    private mutating func readChannel() {
+    /// - Parameter limit: of records, so that a daemon that never stops talking does not keep the guard from its work.
+    private mutating func readChannel(limit: Int = 2 * GuardCore.capacity) {
         guard channel >= 0 else { return }
-        while true {
+        for _ in 0..<limit {
             // One byte more than a record, so that a longer packet is seen as such.
             let capacity = GuardRecord.size + 1
             let (count, record) = withUnsafeTemporaryAllocation(byteCount: capacity, alignment: 8) { buffer in
@@ -168,14 +173,15 @@ private struct GuardLoop {
                 return
             }
             switch record {
-            case .hold(let address, let deadline):
-                switch table.hold(address, until: deadline, now: BootClock.now) {
+            case .hold(let address, let slot):
+                switch table.hold(address, slot: slot, now: BootClock.now) {
                 case .held: break
                 case .full: perform(.unguardable("it holds more than \(GuardCore.capacity) addresses"))
                 case .notVirtual: perform(.unguardable("it holds \(address), which no host can own"))
                 }
             case .release(let address): table.release(address)
             case .releaseAll: table.releaseAll()
+            case .look: table.lookAtAll(now: BootClock.now)
             case .ready: perform(.ready)
             case .stop, nil: perform(.unguardable("it sent a record that the guard does not know"))
             }
@@ -189,7 +195,7 @@ private struct GuardLoop {
         // What it sent last counts, and the end of the channel was perhaps not read yet.
         readChannel()
         for descriptor in [channel, lifeline] where descriptor >= 0 { close(descriptor) }
-        (pid, channel, lifeline) = (0, -1, -1)
+        (pid, channel, lifeline, page) = (0, -1, -1, nil)
         // WIFEXITED, WEXITSTATUS and WTERMSIG of wait(2), which are macros.
         let signal = status & 0x7F
         if signal == 0 {
@@ -208,7 +214,7 @@ private struct GuardLoop {
             case .sendStop: sendStop()
             case .removeAll: table.forEach { _ = $0.deletion.send(on: netlink) }
             case .clear:
-                table.expireAll(now: BootClock.now)
+                table.abandon(now: BootClock.now)
                 removeExpired(announcing: false)
             case .kill: if pid > 0 { kill(pid, SIGKILL) }
             case .log(let line): log(line)
@@ -219,7 +225,8 @@ private struct GuardLoop {
 
     private mutating func start() {
         do {
-            (pid, channel, lifeline) = try spawn.start()
+            let daemon = try spawn.start()
+            (pid, channel, lifeline, page) = (daemon.pid, daemon.channel, daemon.lifeline, daemon.page)
             perform(.started(pid: pid))
         } catch {
             perform(.startFailed(error.description))
@@ -236,24 +243,48 @@ private struct GuardLoop {
     }
 
     private mutating func removeExpired(announcing: Bool = true) {
+        let page = page
+        table.look(now: BootClock.now) { page?.end($0) ?? .noLease }
         let now = BootClock.now
         var failure: SystemError?
-        while let entry = table.takeExpired(now: now) {
-            let code = entry.deletion.send(on: netlink)
-            switch code {
-            case 0: if announcing { late.append(entry.address) }
-            case EADDRNOTAVAIL, ENODEV: break
-            default:
-                table.putBack(entry, until: now.advanced(by: Self.retry))
-                failure = SystemError("remove", entry.address.description, errno: code)
+        var position = 0
+        while let entry = table.nextExpired(from: &position, now: now) {
+            do throws(SystemError) {
+                let wasThere = try remove(entry)
+                if entry.isUnreported || wasThere && entry.isRemoved {
+                    late.append(entry.address)
+                } else if wasThere && announcing {
+                    table.owesReport(of: entry.address)
+                }
+            } catch {
+                table.failed(entry, again: now.advanced(by: Self.retry))
+                failure = error
             }
         }
-        for address in late { log("\(address) was not extended by the daemon in time: the guard has removed it") }
+        for address in late { log("\(address): the daemon did not remove it when its lease was over: the guard has") }
         late.removeAll(keepingCapacity: true)
         if let failure, !reportedFailure {
             reportedFailure = true
             log("\(failure); it is tried again")
         }
+    }
+
+    /// Removes an address; returns whether it was there.
+    private mutating func remove(_ entry: GuardCore.Entry) throws(SystemError) -> Bool {
+        // Where it was removed once, somebody else may have set it by now: only what carries our tag is ours.
+        if entry.isRemoved, try !isTagged(entry.address) { return false }
+        switch entry.deletion.send(on: netlink) {
+        case 0: return true
+        case EADDRNOTAVAIL, ENODEV: return false
+        case let code: throw SystemError("remove", entry.address.description, errno: code)
+        }
+    }
+
+    private mutating func isTagged(_ address: GuardedAddress) throws(SystemError) -> Bool {
+        guard let virtual = address.virtualAddress else { return false }
+        if session == nil { session = try NetlinkSession() }
+        let found = try session?.addresses(interface: address.interfaceIndex)
+        return found?.contains { $0.isTagged && $0.matches(virtual) } ?? false
     }
 
     private func removeLeftOvers() {

@@ -54,18 +54,21 @@ public struct GuardedAddress: Hashable, Sendable, CustomStringConvertible {
 
 /// What the daemon and its guard tell each other, one record in each packet of a SOCK_SEQPACKET pair (unix(7)).
 ///
+/// Which addresses there are is said here; until when they may stay, on the `LeasePage`.
+///
 /// A record is 32 bytes, integers little endian:
 ///
-///     0  u8   version, 1
-///     1  u8   kind: 1 hold, 2 release, 3 release all, 4 ready, 5 stop
+///     0  u8   version, 2
+///     1  u8   kind: 1 hold, 2 release, 3 release all, 4 ready, 5 stop, 6 look
 ///     2  u8   family: 4 or 6             hold and release only; zero in the others
 ///     3  u8   prefix length              〃
 ///     4  u32  interface index            〃
 ///     8  16   address, network order     〃
-///     24 i64  deadline, CLOCK_BOOTTIME nanoseconds; hold only
+///     24 u16  slot of its lease          hold only
+///     26 6    zero
 public enum GuardRecord: Hashable, Sendable {
-    /// To the guard: remove this address at the deadline, unless a later record says otherwise. Sent before it is set.
-    case hold(GuardedAddress, until: BootInstant)
+    /// To the guard: remove this address whenever its lease is over. Sent before it is set, each time.
+    case hold(GuardedAddress, slot: LeaseSlot)
     /// To the guard: the address is deleted, forget it.
     case release(GuardedAddress)
     /// To the guard: forget all addresses.
@@ -74,9 +77,11 @@ public enum GuardRecord: Hashable, Sendable {
     case ready
     /// To the daemon: the operator asked for a stop.
     case stop
+    /// To the guard: a lease ends sooner than the page said before; read them all again.
+    case look
 
     public static let size = 32
-    public static let version: UInt8 = 1
+    public static let version: UInt8 = 2
 
     /// Reads a record. Total: nil for everything that `encode` does not make.
     public init?(decoding bytes: UnsafeRawBufferPointer) {
@@ -84,17 +89,18 @@ public enum GuardRecord: Hashable, Sendable {
         let index = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
         let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
-        let deadline = Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: 24, as: Int64.self))
+        let last = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self))
         let address = GuardedAddress(
             family: bytes[2], prefixLength: bytes[3], interfaceIndex: index, high: high, low: low)
-        let isBare = bytes[2] == 0 && bytes[3] == 0 && index == 0 && high == 0 && low == 0 && deadline == 0
-        switch (bytes[1], address) {
-        case (1, let address?) where deadline >= 0:
-            self = .hold(address, until: BootInstant(nanoseconds: deadline))
-        case (2, let address?) where deadline == 0: self = .release(address)
-        case (3, nil) where isBare: self = .releaseAll
-        case (4, nil) where isBare: self = .ready
-        case (5, nil) where isBare: self = .stop
+        let slot = UInt16(exactly: last).flatMap { LeaseSlot($0) }
+        let isBare = bytes[2] == 0 && bytes[3] == 0 && index == 0 && high == 0 && low == 0 && last == 0
+        switch (bytes[1], address, slot) {
+        case (1, let address?, let slot?): self = .hold(address, slot: slot)
+        case (2, let address?, _) where last == 0: self = .release(address)
+        case (3, nil, _) where isBare: self = .releaseAll
+        case (4, nil, _) where isBare: self = .ready
+        case (5, nil, _) where isBare: self = .stop
+        case (6, nil, _) where isBare: self = .look
         default: return nil
         }
     }
@@ -103,13 +109,14 @@ public enum GuardRecord: Hashable, Sendable {
     public func encode(into bytes: UnsafeMutableRawBufferPointer) {
         var kind: UInt8
         var address: GuardedAddress?
-        var deadline: Int64 = 0
+        var last: UInt64 = 0
         switch self {
-        case .hold(let held, let until): (kind, address, deadline) = (1, held, max(0, until.nanoseconds))
+        case .hold(let held, let slot): (kind, address, last) = (1, held, UInt64(slot.number))
         case .release(let released): (kind, address) = (2, released)
         case .releaseAll: kind = 3
         case .ready: kind = 4
         case .stop: kind = 5
+        case .look: kind = 6
         }
         bytes[0] = Self.version
         bytes[1] = kind
@@ -118,6 +125,6 @@ public enum GuardRecord: Hashable, Sendable {
         bytes.storeBytes(of: (address?.interfaceIndex ?? 0).littleEndian, toByteOffset: 4, as: UInt32.self)
         bytes.storeBytes(of: (address?.high ?? 0).bigEndian, toByteOffset: 8, as: UInt64.self)
         bytes.storeBytes(of: (address?.low ?? 0).bigEndian, toByteOffset: 16, as: UInt64.self)
-        bytes.storeBytes(of: deadline.littleEndian, toByteOffset: 24, as: Int64.self)
+        bytes.storeBytes(of: last.littleEndian, toByteOffset: 24, as: UInt64.self)
     }
 }

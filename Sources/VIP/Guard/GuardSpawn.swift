@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Platform
 
-/// Starts the daemon with its end of the channel: posix_spawn(3) and unix(7).
+/// Starts the daemon with its ends of what it shares with the guard: posix_spawn(3), unix(7) and memfd_create(2).
 struct GuardSpawn {
     private let configuration: GuardConfiguration
     /// Copies far above the numbers that the daemon's descriptors get, so that none is overwritten by another.
@@ -23,10 +23,15 @@ struct GuardSpawn {
         inherited = copies
     }
 
-    /// Starts the daemon.
-    ///
-    /// - Returns: its process id, and the guard's ends of the channel and of the lifeline.
-    func start() throws(SystemError) -> (pid: pid_t, channel: Int32, lifeline: Int32) {
+    /// A daemon that was started, with the guard's ends of what the two share.
+    struct Daemon {
+        var pid: pid_t
+        var channel: Int32
+        var lifeline: Int32
+        var page: LeasePage
+    }
+
+    func start() throws(SystemError) -> Daemon {
         var opened: [Int32] = []
         var kept: [Int32] = []
         defer { for descriptor in opened where !kept.contains(descriptor) { close(descriptor) } }
@@ -34,14 +39,17 @@ struct GuardSpawn {
         opened += [channel.guardEnd, channel.daemonEnd]
         let lifeline = try Self.openLifeline()
         opened += [lifeline.guardEnd, lifeline.daemonEnd]
+        let memory = try LeasePage.makeMemory()
+        opened.append(memory)
+        let page = try LeasePage(descriptor: memory, isWritable: false)
         var ends: [Int32] = []
-        for end in [channel.daemonEnd, lifeline.daemonEnd] {
+        for end in [channel.daemonEnd, lifeline.daemonEnd, memory] {
             ends.append(try Self.copy(end))
             opened += ends.suffix(1)
         }
         let pid = try spawn(ends)
         kept = [channel.guardEnd, lifeline.guardEnd]
-        return (pid, channel.guardEnd, lifeline.guardEnd)
+        return Daemon(pid: pid, channel: channel.guardEnd, lifeline: lifeline.guardEnd, page: page)
     }
 
     /// The two ends of a lifeline: nothing is ever sent over it.
@@ -117,7 +125,8 @@ struct GuardSpawn {
         var environment = configuration.environment
         environment[GuardEnvironment.channel] = "\(GuardEnvironment.channelDescriptor)"
         environment[GuardEnvironment.lifeline] = "\(GuardEnvironment.lifelineDescriptor)"
-        let first = Int(GuardEnvironment.lifelineDescriptor) + 1
+        environment[GuardEnvironment.leases] = "\(GuardEnvironment.leasesDescriptor)"
+        let first = Int(GuardEnvironment.leasesDescriptor) + 1
         environment[GuardEnvironment.inherited] = nil
         if !inherited.isEmpty {
             let numbers = inherited.indices.map { "\(first + $0)" }

@@ -13,8 +13,9 @@ public struct Lease: Sendable, Hashable {
     }
 }
 
-/// Gives the lease of this moment; nil when this node does not lead.
+/// Gives the lease on which the ownership may act at this moment; nil when there is none. In the simplest case it is that of
+/// the `LeaseCell`; where more is needed to act than to lead, it says nil until that is so.
 ///
 /// It is asked right before every system call that sets or announces an address, many times a second and from a thread
-/// that must not wait: it reads, and does nothing else.
+/// that must not wait: it reads, and may tell the cell what it read.
 public typealias LeaseSource = @Sendable () -> Lease?

@@ -23,9 +23,13 @@ struct OwnedAddress {
     var isUncertain = false
     /// A set failed in a way that does not tell whether it was done: it is deleted, to be sure.
     var isDoubtful = false
-    /// What the guard was told.
-    var guarded: (interface: UInt32, until: BootInstant)?
-    /// The guard did not take the deadline.
+    /// The lease may have lapsed and come back unseen: the guard may have removed it.
+    var mayHaveLapsed = false
+    /// The interface on which the guard watches it.
+    var guarded: UInt32?
+    /// The guard is not told before this that it may forget it.
+    var guardRetryAt: BootInstant?
+    /// The guard did not take it.
     var isUnguarded = false
     /// Why its deletion was ordered.
     var leaving: ReleaseReason?
@@ -78,6 +82,7 @@ struct OwnedAddress {
         placed = nil
         isDoubtful = false
         isUncertain = false
+        mayHaveLapsed = false
         deleteRetryAt = nil
         schedule.released()
     }

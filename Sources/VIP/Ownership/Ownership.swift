@@ -18,6 +18,7 @@ public actor Ownership: Service {
     private nonisolated let thread: OwnershipThread
     private nonisolated let kickedAt = Atomic<Int64>(0)
     private nonisolated let fileQueue = DispatchQueue(label: "vip.addresses")
+    private let cell: LeaseCell
     private let lease: LeaseSource
     private let guardChannel: any AddressGuard
     private let addressesFile: String?
@@ -36,8 +37,9 @@ public actor Ownership: Service {
 
     /// - Parameters:
     ///   - interface: the name of the interface that carries the addresses; it need not be there yet.
-    ///   - lease: see `LeaseSource`.
-    ///   - guardChannel: gets the deadline of each address before it is set.
+    ///   - cell: what the guard follows. Nothing is held longer than it says, or in another term.
+    ///   - lease: see `LeaseSource`; nil for what the cell says.
+    ///   - guardChannel: is told of each address before it is set.
     ///   - addressesFile: `<data-dir>/addresses`, where the addresses are listed before they are set; nil for no list.
     ///   - timing: the times; the defaults are those of production.
     ///   - schedule: when a held address is announced.
@@ -45,15 +47,16 @@ public actor Ownership: Service {
     ///   - logger: for state changes at notice and worse; gets the interface as metadata.
     /// - Throws: `SystemError` when a socket or the thread cannot be had; EPERM without CAP_NET_RAW.
     public init(
-        interface: String, lease: @escaping LeaseSource, guardChannel: any AddressGuard, addressesFile: String?,
-        timing: OwnershipTiming = OwnershipTiming(), schedule: AnnounceSchedule = AnnounceSchedule(),
-        hint: @escaping LeadHintSource = { LeadHint() }, logger: Logger
+        interface: String, cell: LeaseCell, lease: LeaseSource? = nil, guardChannel: any AddressGuard,
+        addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(),
+        schedule: AnnounceSchedule = AnnounceSchedule(), hint: @escaping LeadHintSource = { LeadHint() }, logger: Logger
     ) throws(SystemError) {
         var logger = logger
         logger[metadataKey: "vip.interface"] = "\(interface)"
         self.logger = logger
         self.interface = interface
-        self.lease = lease
+        self.cell = cell
+        self.lease = lease ?? { cell.lease }
         self.hint = hint
         self.guardChannel = guardChannel
         self.addressesFile = addressesFile
@@ -65,6 +68,7 @@ public actor Ownership: Service {
         core = OwnershipCore(interface: interface, timing: timing, schedule: schedule, now: BootClock.now)
         thread = try OwnershipThread(named: "vip-ownership")
         thread.onWake { [weak self] in self?.assumeIsolated { $0.wake() } }
+        cell.onChange { [weak self] in self?.kick() }
     }
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -164,9 +168,12 @@ public actor Ownership: Service {
         react(kicked == 0 ? .wake : .kicked(at: BootInstant(nanoseconds: kicked)))
     }
 
-    /// The lease of this moment; none without a guard, for then nothing may be held.
+    /// The lease of this moment; none without a guard, for then nothing may be held, and none that the guard does not see.
     private func currentLease() -> Lease? {
-        guardChannel.isPresent ? lease() : nil
+        guard guardChannel.isPresent, let granted = lease(), let told = cell.lease, told.term == granted.term,
+            told.end <= BootClock.now.advanced(by: LeasePage.horizon)
+        else { return nil }
+        return Lease(term: told.term, end: min(told.end, granted.end))
     }
 
     private func react(_ input: OwnershipCore.Input) {
@@ -179,6 +186,9 @@ public actor Ownership: Service {
             return
         }
         var input = input
+        var told: [OwnershipEvent] = []
+        // Whoever takes the log or the events in is not waited for before everything else is done.
+        defer { for event in told { tell(event) } }
         // Each round does what the one before made possible; a few are enough, and the rest waits for other work's sake.
         for _ in 0..<16 {
             core.hint = hint()
@@ -192,7 +202,13 @@ public actor Ownership: Service {
                 thread.arm(at: core.nextWake(lease: lease, now: now))
                 return
             }
-            for directive in directives { perform(directive) }
+            told += directives.compactMap { if case .event(let event) = $0 { event } else { nil } }
+            for directive in directives {
+                perform(directive)
+                // A call may take long: this process may be stopped in the middle of it. When the lease has ended meanwhile,
+                // what was set is deleted before anything else.
+                if case .set = directive, !core.isCovered(currentLease(), BootClock.now) { break }
+            }
         }
         thread.wake()
     }
@@ -212,35 +228,42 @@ public actor Ownership: Service {
     }
 
     private func perform(_ directive: OwnershipDirective) {
+        // Told later.
+        if case .event = directive { return }
         if case .set = directive { listen() }
-        guard core.permits(directive, lease: currentLease(), now: BootClock.now) else { return }
         var wasSent = true
         do {
+            let link = if case .announce = directive { try session.link(named: interface) } else { LinkState?.none }
+            // Immediately before the call that acts.
+            guard core.permits(directive, lease: currentLease(), now: BootClock.now) else { return }
             switch directive {
             case .survey:
                 let link = try session.link(named: interface)
                 if let link, link.index != knownIndex { keepSecondaries(of: link) }
                 core.observe(link: link, addresses: try session.addresses(), now: BootClock.now)
-            case .guardHold(let address, let interface, let until):
-                try guardChannel.hold(address, interface: interface, until: until)
+            case .guardHold(let address, let interface):
+                try guardChannel.hold(address, interface: interface, slot: cell.slot)
             case .set(let address, let interface, let setting):
                 try set(address, interface, setting)
             case .probe(let address, let link):
                 try probe(address, on: link)
             case .announce(let address):
-                wasSent = try announce(address)
+                wasSent = try announce(address, on: link)
             case .delete(let address, let interface):
                 try session.delete(address, interface: interface)
             case .guardRelease(let address, let interface):
                 try guardChannel.release(address, interface: interface)
-            case .event(let event):
-                log(event)
-                eventsContinuation.yield(event)
+            case .event: break
             }
             core.completed(directive, wasSent: wasSent, now: BootClock.now)
         } catch {
             core.failed(directive, error, now: BootClock.now)
         }
+    }
+
+    private func tell(_ event: OwnershipEvent) {
+        log(event)
+        eventsContinuation.yield(event)
     }
 
     private func set(_ address: VirtualAddress, _ index: UInt32, _ setting: OwnershipSetting) throws(SystemError) {
@@ -270,8 +293,8 @@ public actor Ownership: Service {
         }
     }
 
-    private func announce(_ address: VirtualAddress) throws(SystemError) -> Bool {
-        guard let link = try session.link(named: interface) else {
+    private func announce(_ address: VirtualAddress, on link: LinkState?) throws(SystemError) -> Bool {
+        guard let link else {
             throw SystemError("announce", "\(address) on \(interface)", errno: ENODEV)
         }
         switch try announcer.announce(address, on: link) {
@@ -291,7 +314,7 @@ public actor Ownership: Service {
         } catch {
             // Service goes before the list: the tag and the kernel's lifetime are there all the same.
             let text = "\(error): what a crash may leave is removed by the kernel only, after a second"
-            thread.submit { self.assumeIsolated { $0.perform(.event(.failed(nil, text))) } }
+            thread.submit { self.assumeIsolated { $0.tell(.failed(nil, text)) } }
         }
     }
 

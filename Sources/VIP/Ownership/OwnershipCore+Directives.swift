@@ -32,29 +32,15 @@ extension OwnershipCore {
         return lease == nil ? .leadershipLost : .leaseEnded
     }
 
-    /// Moves the guard's deadlines and refreshes the kernel's lifetimes.
-    mutating func upkeep(_ lease: Lease, now: BootInstant, into directives: inout [OwnershipDirective]) {
-        let isTick = guardTickAt <= now
-        if isTick { setGuardTick(lease, now: now) }
-        for entry in entries where isKept(entry) {
+    /// Refreshes the kernel's lifetimes.
+    func refreshes(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        for entry in entries where isKept(entry) && entry.refreshAt <= now {
             guard let place = entry.placed else { continue }
-            let isOver = entry.guarded.map { $0.until <= now } ?? true
-            if isTick || isOver, entry.guarded?.until != lease.end {
-                directives.append(.guardHold(entry.address, interface: place, until: lease.end))
-            }
-            if entry.refreshAt <= now {
-                directives.append(.set(entry.address, interface: place, .refreshed))
-            }
+            directives.append(.set(entry.address, interface: place, .refreshed))
         }
     }
 
-    mutating func setGuardTick(_ lease: Lease, now: BootInstant) {
-        // A quarter of what is left of a short lease, so that the guard's deadline is moved in time.
-        let quarter = max(now.duration(to: lease.end) / 4, .milliseconds(1))
-        guardTickAt = now.advanced(by: min(timing.guardTick, quarter))
-    }
-
-    mutating func claims(_ lease: Lease, now: BootInstant, into directives: inout [OwnershipDirective]) {
+    mutating func claims(now: BootInstant, into directives: inout [OwnershipDirective]) {
         guard let link, hasSurveyed else { return }
         for index in entries.indices {
             let entry = entries[index]
@@ -67,9 +53,14 @@ extension OwnershipCore {
             case .absent: setting = .new(prefixRoute: entry.needsRoute)
             case .ours: setting = .takenOver
             }
+            if let guarded = entry.guarded, guarded != link.index {
+                // The guard knows each address on one interface at a time.
+                guard isDue(entry.guardRetryAt, now) else { continue }
+                directives.append(.guardRelease(entry.address, interface: guarded))
+            }
             entries[index].retryAt = nil
             entries[index].isUnguarded = false
-            directives.append(.guardHold(entry.address, interface: link.index, until: lease.end))
+            directives.append(.guardHold(entry.address, interface: link.index))
             directives.append(.set(entry.address, interface: link.index, setting))
             if link.canSend { directives.append(.announce(entry.address)) }
         }
@@ -97,14 +88,15 @@ extension OwnershipCore {
     }
 
     /// The guard forgets what is deleted and is not about to be set.
-    mutating func guardReleases(valid: Lease?, into directives: inout [OwnershipDirective]) {
+    mutating func guardReleases(now: BootInstant, into directives: inout [OwnershipDirective]) {
         for index in entries.indices where entries[index].placed == nil {
             let entry = entries[index]
             if !entry.isDesired { end(index, .notDesired) }
-            guard let guarded = entry.guarded else { continue }
-            let isClaiming = directives.contains(
-                .guardHold(entry.address, interface: guarded.interface, until: valid?.end ?? guarded.until))
-            if !isClaiming { directives.append(.guardRelease(entry.address, interface: guarded.interface)) }
+            guard let guarded = entry.guarded, isDue(entry.guardRetryAt, now) else { continue }
+            let isClaimed = directives.contains { directive in
+                if case .guardHold(entry.address, _) = directive { true } else { false }
+            }
+            if !isClaimed { directives.append(.guardRelease(entry.address, interface: guarded)) }
         }
     }
 

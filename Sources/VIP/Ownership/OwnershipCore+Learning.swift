@@ -70,7 +70,9 @@ extension OwnershipCore {
                     // Without the tag and never removed it was changed in place: the refresh gives it back tag and lifetime.
                     entries[index].carried = .ours
                     entries[index].isUncertain = false
+                    entries[index].mayHaveLapsed = false
                 } else {
+                    if entry.mayHaveLapsed { end(index, .leaseEnded) }
                     entries[index].carried = .absent
                     entries[index].displaced()
                 }
@@ -111,6 +113,18 @@ extension OwnershipCore {
             } else if isNow && (!was || old?.hardwareAddress != new?.hardwareAddress) {
                 entries[index].schedule.linkReturned(now: now)
             }
+        }
+    }
+
+    /// Notes until when the guard cannot have removed anything. Who slept past that (SIGSTOP, a machine too busy) looks at
+    /// the interface before anything else: the lease may have lapsed and come back meanwhile.
+    mutating func cover(_ valid: Lease?, now: BootInstant) {
+        defer { coveredUntil = valid?.end }
+        guard valid != nil, let coveredUntil, coveredUntil.advanced(by: .zero - GuardCore.lead) <= now else { return }
+        for index in entries.indices where entries[index].placed != nil {
+            entries[index].isUncertain = true
+            entries[index].mayHaveLapsed = true
+            surveyAt = now
         }
     }
 

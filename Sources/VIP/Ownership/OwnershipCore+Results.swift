@@ -8,9 +8,10 @@ extension OwnershipCore {
     public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
         switch directive {
         case .survey, .event: break
-        case .guardHold(let address, let interface, let until):
+        case .guardHold(let address, let interface):
             guard let index = index(of: address) else { return }
-            entries[index].guarded = (interface, until)
+            entries[index].guarded = interface
+            entries[index].guardRetryAt = nil
             entries[index].isUnguarded = false
         case .set(let address, let interface, _):
             guard let index = index(of: address) else { return }
@@ -40,8 +41,9 @@ extension OwnershipCore {
             if let reason = entries[index].leaving { end(index, reason) }
             entries[index].leaving = nil
         case .guardRelease(let address, let interface):
-            guard let index = index(of: address), entries[index].guarded?.interface == interface else { return }
+            guard let index = index(of: address), entries[index].guarded == interface else { return }
             entries[index].guarded = nil
+            entries[index].guardRetryAt = nil
         }
     }
 
@@ -54,10 +56,12 @@ extension OwnershipCore {
         case .survey:
             counters.kernelErrors += 1
             surveyAt = entries.contains(where: \.isUncertain) ? now.advanced(by: timing.deleteRetry) : again
-        case .guardHold(let address, _, _):
+        case .guardHold(let address, let interface):
             counters.guardErrors += 1
             subject = index(of: address)
             if let subject {
+                // It may have heard of it all the same: then it has to hear that it may forget it.
+                entries[subject].guarded = interface
                 entries[subject].isUnguarded = true
                 entries[subject].retryAt = again
             }
@@ -78,10 +82,10 @@ extension OwnershipCore {
             counters.kernelErrors += 1
             subject = index(of: address)
             if let subject { entries[subject].deleteRetryAt = now.advanced(by: timing.deleteRetry) }
-        case .guardRelease(let address, let interface):
-            // The guard removes at the deadline what is not there: no harm.
+        case .guardRelease(let address, _):
+            // Until it hears of it the guard looks for what is not there.
             counters.guardErrors += 1
-            completed(.guardRelease(address, interface: interface), now: now)
+            if let index = index(of: address) { entries[index].guardRetryAt = again }
             return
         }
         let text = error.description

@@ -5,9 +5,9 @@ import Platform
 /// The shell calls `step`, carries out what it says, and after each directive tells `completed` or `failed`; it steps again
 /// until nothing is left to do. Right before a directive it asks `permits` with a lease and a time read at that moment.
 ///
-/// What always holds, whatever fails: an address is set only under a valid lease, and after the guard took its deadline; no
-/// later than the lease ends the deletion is ordered; and nothing is deleted but what we set, or what carries our tag and is
-/// on our list.
+/// What always holds, whatever fails: an address is set only under a valid lease, and after the guard was told of it; no later
+/// than the lease ends the deletion is ordered; and nothing is deleted but what we set, or what carries our tag and is on our
+/// list. What was decided under a lease is carried out before the end that the lease had then, or decided anew.
 public struct OwnershipCore: Sendable {
     /// What the shell learned.
     public enum Input: Sendable, Hashable {
@@ -35,7 +35,8 @@ public struct OwnershipCore: Sendable {
     var hasSurveyed = false
     var surveyAt: BootInstant
     var surveyedAt: BootInstant?
-    var guardTickAt = BootInstant(nanoseconds: 0)
+    /// The end of the lease at the last step; nil when there was none. Until then the guard has removed nothing.
+    var coveredUntil: BootInstant?
     var kickedAt: BootInstant?
     var isStopped = false
     /// What the shell knows of the lead beyond the lease; to be set before each step.
@@ -59,18 +60,19 @@ public struct OwnershipCore: Sendable {
         take(input, now: now)
         let valid = isValid(lease, now) ? lease : nil
         var directives: [OwnershipDirective] = []
+        cover(valid, now: now)
         note(valid, now: now)
 
-        if surveyAt <= now { directives.append(.survey) }
         releases(lease: lease, valid: valid, now: now, into: &directives)
+        if surveyAt <= now { directives.append(.survey) }
         probes(valid, now: now, into: &directives)
-        if let valid {
-            upkeep(valid, now: now, into: &directives)
-            claims(valid, now: now, into: &directives)
+        if valid != nil {
+            refreshes(now: now, into: &directives)
+            claims(now: now, into: &directives)
             retirements(now: now, into: &directives)
             announcements(now: now, into: &directives)
         }
-        guardReleases(valid: valid, into: &directives)
+        guardReleases(now: now, into: &directives)
 
         directives += events.map(OwnershipDirective.event)
         events.removeAll(keepingCapacity: true)
@@ -83,26 +85,27 @@ public struct OwnershipCore: Sendable {
         switch directive {
         case .survey, .event:
             return true
-        case .guardHold(let address, _, _):
-            return isValid(lease, now) && entry(address)?.isDesired == true
+        case .guardHold(let address, let interface):
+            guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }
+            return entry.guarded.map { $0 == interface } ?? true
         case .set(let address, let interface, let setting):
-            guard isValid(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
-                !entry.isUncertain, let guarded = entry.guarded
+            guard isCovered(lease, now), let entry = entry(address), entry.isDesired, !entry.isUnguarded,
+                !entry.isUncertain
             else { return false }
             if case .foreign = entry.carried { return false }
             if setting != .refreshed && !isFree(entry, now: now) { return false }
-            return guarded.interface == interface && guarded.until > now
+            return entry.guarded == interface
         case .probe(let address, _):
             return entry(address)?.probe.isActive == true
         case .announce(let address):
             guard let entry = entry(address) else { return false }
-            return isValid(lease, now) && isKept(entry)
+            return isCovered(lease, now) && isKept(entry)
         case .delete(let address, _):
             guard let entry = entry(address), !entry.isUncertain else { return false }
             if case .foreign = entry.carried { return false }
             return true
-        case .guardRelease(let address, _):
-            return entry(address) != nil
+        case .guardRelease(let address, let interface):
+            return entry(address)?.guarded == interface
         }
     }
 
@@ -113,16 +116,20 @@ public struct OwnershipCore: Sendable {
         if let probeWake { next = min(next, probeWake) }
         next = min(next, now.advanced(by: timing.poll))
         let valid = isValid(lease, now) ? lease : nil
-        if let valid { next = min(next, releaseTime(valid)) }
+        if let valid {
+            next = min(next, releaseTime(valid.end))
+            if let poll = timing.pollLeading { next = min(next, now.advanced(by: poll)) }
+        }
         for entry in entries {
             if entry.placed != nil {
                 if let again = entry.deleteRetryAt { next = min(next, again) }
                 if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
-                next = min(next, entry.refreshAt, guardTickAt)
+                next = min(next, entry.refreshAt)
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
-            } else if valid != nil, entry.isDesired, let again = entry.retryAt {
-                next = min(next, again)
+            } else {
+                if valid != nil, entry.isDesired, let again = entry.retryAt { next = min(next, again) }
+                if entry.guarded != nil, let again = entry.guardRetryAt { next = min(next, again) }
             }
         }
         return max(next, now)
@@ -154,11 +161,18 @@ public struct OwnershipCore: Sendable {
 
     func isValid(_ lease: Lease?, _ now: BootInstant) -> Bool {
         guard let lease, !isStopped else { return false }
-        return now < releaseTime(lease)
+        return now < releaseTime(lease.end)
     }
 
-    func releaseTime(_ lease: Lease) -> BootInstant {
-        lease.end.advanced(by: .zero - timing.lead)
+    /// Whether the lease is valid, and was so from the last step on without a gap in which the guard may have acted. When it
+    /// is not so after a directive, step at once.
+    public func isCovered(_ lease: Lease?, _ now: BootInstant) -> Bool {
+        guard let coveredUntil, isValid(lease, now) else { return false }
+        return now < releaseTime(coveredUntil)
+    }
+
+    func releaseTime(_ end: BootInstant) -> BootInstant {
+        end.advanced(by: .zero - timing.lead)
     }
 
     func entry(_ address: VirtualAddress) -> OwnedAddress? {

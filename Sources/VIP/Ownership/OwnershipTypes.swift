@@ -10,7 +10,7 @@ public enum ReleaseReason: String, Sendable, Hashable, CaseIterable, Codable {
     case notDesired = "not-desired"
     /// `Ownership.releaseAll()`.
     case shutdown
-    /// The guard process did not take the deadline, so nobody guards the address.
+    /// The guard process could not be told, so nobody guards the address.
     case guardFailed = "guard-failed"
     /// The interface is gone.
     case interfaceGone = "interface-gone"
@@ -46,8 +46,8 @@ public enum OwnershipDirective: Sendable, Hashable {
     case survey
     /// Ask the LAN for it, by one ARP probe.
     case probe(VirtualAddress, on: LinkState)
-    /// Tell the guard when to remove it.
-    case guardHold(VirtualAddress, interface: UInt32, until: BootInstant)
+    /// Let the guard remove it whenever the lease is over.
+    case guardHold(VirtualAddress, interface: UInt32)
     /// Set it with the kernel lifetime.
     case set(VirtualAddress, interface: UInt32, OwnershipSetting)
     case announce(VirtualAddress)
@@ -71,8 +71,6 @@ public enum OwnershipSetting: Sendable, Hashable {
 public struct OwnershipTiming: Sendable, Hashable {
     /// How long before the end of the lease the deletion begins, so that it is done by then.
     public var lead: Duration = .milliseconds(2)
-    /// How often the guard's deadline is moved to the lease's end; sooner when the lease is short.
-    public var guardTick: Duration = .milliseconds(50)
     /// How often the kernel lifetime is refreshed, a quarter of it.
     public var refresh: Duration = .milliseconds(250)
     /// The lifetime given to the kernel, in whole seconds: the shortest that there is.
@@ -83,6 +81,9 @@ public struct OwnershipTiming: Sendable, Hashable {
     public var deleteRetry: Duration = .milliseconds(20)
     /// How often the lease is looked at although nobody kicked.
     public var poll: Duration = .milliseconds(250)
+    /// The same while there is a lease: for a `LeaseSource` that only extends the lease when it is asked. nil when the lease
+    /// is extended by whoever proves it; then it is looked at when the end has come that was read last.
+    public var pollLeading: Duration?
     /// How often the interface is read although no change was reported.
     public var survey: Duration = .seconds(10)
     /// How long after one reading the next one waits, when changes are reported.

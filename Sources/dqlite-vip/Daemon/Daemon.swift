@@ -52,7 +52,7 @@ enum Daemon {
         if let notice = settings.discovery.ignoredNotice {
             logger.notice("\(Logger.Message(stringLiteral: notice))")
         }
-        let hub = LeadHub()
+        let hub = LeadHub(cell: guardClient.lease(.lead))
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
             do {
@@ -138,10 +138,12 @@ enum Daemon {
     private static func makeOwnership(
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger, hub: LeadHub
     ) throws -> Ownership {
+        var timing = OwnershipTiming()
+        timing.pollLeading = .milliseconds(50)
         do {
             return try Ownership(
-                interface: settings.interface, lease: { hub.lease }, guardChannel: guardClient,
-                addressesFile: data.addressesFile, logger: logger)
+                interface: settings.interface, cell: guardClient.lease(.lead), lease: { hub.lease },
+                guardChannel: guardClient, addressesFile: data.addressesFile, timing: timing, logger: logger)
         } catch {
             guard error.errno == EPERM || error.errno == EACCES else { throw error }
             throw StartFault("\(error)", .noPermission)

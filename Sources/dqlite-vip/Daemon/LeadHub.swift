@@ -10,7 +10,13 @@ final class LeadHub: Sendable {
         var ownership: Ownership?
     }
 
+    /// What the guard follows.
+    private let cell: LeaseCell
     private let parts = Mutex(Parts())
+
+    init(cell: LeaseCell) {
+        self.cell = cell
+    }
 
     func connect(cluster: ClusterNode, ownership: Ownership) {
         parts.withLock { $0 = Parts(cluster: cluster, ownership: ownership) }
@@ -18,12 +24,21 @@ final class LeadHub: Sendable {
 
     /// Called on the thread that watches leadership.
     func leadershipChanged() {
+        _ = lease
         parts.withLock { $0.ownership }?.kick()
     }
 
-    /// What this node may act on right now.
+    /// What this node may act on right now. The cell is told of it, which the cluster does not do by itself: so it has to be
+    /// asked for well before the last answer is over.
     var lease: Lease? {
-        parts.withLock { $0.cluster }?.leadershipProof.map { Lease(term: $0.term, end: $0.end) }
+        parts.withLock { parts in
+            guard let proof = parts.cluster?.leadershipProof else {
+                cell.revoke()
+                return nil
+            }
+            cell.extend(term: proof.term, until: proof.end)
+            return cell.lease
+        }
     }
 }
 

@@ -9,14 +9,12 @@ import Testing
 @Suite("guard: the daemon's end of the channel")
 struct GuardClientTests {
     private let vip = "192.0.2.10/24"
-    private var later: BootInstant { BootClock.now.advanced(by: .seconds(1)) }
-
     /// A client whose process survives the loss of the guard, and the guard's end.
     private func makeClient(
         onGuardLost: @escaping @Sendable () -> Void = {}
     ) throws -> (client: GuardClient, guardEnd: Int32) {
         let (guardEnd, daemonEnd) = try GuardSpawn.openChannel()
-        let client = try GuardClient(channel: daemonEnd) {
+        let client = try GuardClient(channel: daemonEnd, page: try LeasePage()) {
             onGuardLost()
             return .stay
         }
@@ -35,11 +33,11 @@ struct GuardClientTests {
         defer { close(end) }
         let address = try VirtualAddress(parsing: vip)
         let guarded = GuardedAddress(address, interfaceIndex: 3)
-        let deadline = later
-        try client.hold(address, interface: 3, until: deadline)
+        let slot = try #require(LeaseSlot(7))
+        try client.hold(address, interface: 3, slot: slot)
         try client.release(address, interface: 3)
         try client.reportReady()
-        #expect(receive(end) == .hold(guarded, until: deadline))
+        #expect(receive(end) == .hold(guarded, slot: slot))
         #expect(receive(end) == .release(guarded))
         #expect(receive(end) == .ready)
         #expect(receive(end) == nil)
@@ -49,13 +47,12 @@ struct GuardClientTests {
     func burst() throws {
         let (client, end) = try makeClient()
         defer { close(end) }
-        let deadline = later
         for number in 0..<GuardCore.capacity {
             let address = try VirtualAddress(parsing: "10.1.\(number / 250).\(number % 250 + 1)/32")
-            try client.hold(address, interface: 2, until: deadline)
+            try client.hold(address, interface: 2, slot: .lead)
         }
         let error = #expect(throws: SystemError.self) {
-            try client.hold(try VirtualAddress(parsing: vip), interface: 2, until: deadline)
+            try client.hold(try VirtualAddress(parsing: vip), interface: 2, slot: .lead)
         }
         #expect(error?.errno == ENOSPC && error?.description.contains("at most 1024 addresses") == true)
         var count = 0
@@ -70,10 +67,27 @@ struct GuardClientTests {
         let address = try VirtualAddress(parsing: vip)
         var failure: SystemError?
         for _ in 0..<100_000 where failure == nil {
-            do { try client.hold(address, interface: 2, until: later) } catch { failure = error }
+            do { try client.hold(address, interface: 2, slot: .lead) } catch { failure = error }
         }
         #expect(failure?.errno == EAGAIN)
         #expect(client.isPresent)
+    }
+
+    @Test("the guard is woken when a lease ends sooner than was said, and not when it is extended")
+    func look() throws {
+        let (client, end) = try makeClient()
+        defer { close(end) }
+        let cell = client.lease(.lead)
+        #expect(client.lease(.lead) === cell, "there is one cell for each slot")
+        cell.extend(term: 1, until: BootClock.now.advanced(by: .seconds(1)))
+        cell.extend(term: 1, until: BootClock.now.advanced(by: .milliseconds(1500)))
+        #expect(receive(end) == nil)
+        cell.extend(term: 1, until: BootClock.now.advanced(by: .seconds(1)))
+        #expect(receive(end) == .look)
+        cell.revoke()
+        #expect(receive(end) == .look)
+        cell.revoke()
+        #expect(receive(end) == nil)
     }
 
     @Test("each stop record is one element of the stop requests")
@@ -98,7 +112,7 @@ struct GuardClientTests {
             let (lost, report) = AsyncStream.makeStream(of: BootInstant.self)
             let (client, end, index) = try await namespace.session { session, index in
                 let (client, end) = try makeClient { report.yield(BootClock.now) }
-                try client.hold(address, interface: index, until: BootClock.now.advanced(by: .seconds(5)))
+                try client.hold(address, interface: index, slot: .lead)
                 try session.set(address, interface: index, validLifetime: 60)
                 return (client, end, index)
             }
@@ -109,7 +123,7 @@ struct GuardClientTests {
             #expect(begin.duration(to: end1) < .milliseconds(100))
             #expect(try await namespace.session { try $0.v4($1) } == ["192.0.2.1/24"])
             #expect(!client.isPresent)
-            let error = #expect(throws: SystemError.self) { try client.hold(address, interface: index, until: later) }
+            let error = #expect(throws: SystemError.self) { try client.hold(address, interface: index, slot: .lead) }
             #expect(error?.errno == EPIPE)
         }
     }
@@ -122,6 +136,17 @@ struct GuardClientTests {
                 _ = try GuardClient(environment: [GuardEnvironment.channel: wrong], onGuardLost: {})
             }
             #expect(error?.description.contains("DQLITE_VIP_GUARD_FD=\(wrong)") == true)
+        }
+        // A channel, but memory of another kind.
+        let (guardEnd, daemonEnd) = try GuardSpawn.openChannel()
+        defer { for end in [guardEnd, daemonEnd] { close(end) } }
+        for wrong in ["999", "x", "\(guardEnd)"] {
+            let error = #expect(throws: SystemError.self) {
+                _ = try GuardClient(
+                    environment: [GuardEnvironment.channel: "\(daemonEnd)", GuardEnvironment.leases: wrong],
+                    onGuardLost: {})
+            }
+            #expect(error?.description.contains("DQLITE_VIP_LEASES_FD=\(wrong)") == true)
         }
         #expect(GuardEnvironment.inheritedDescriptors([GuardEnvironment.inherited: "4,5"]) == [4, 5])
         #expect(GuardEnvironment.inheritedDescriptors([:]) == [])

@@ -3,7 +3,7 @@ import Testing
 
 @testable import VIP
 
-@Suite("guard: table of deadlines")
+@Suite("guard: table of addresses and leases")
 struct GuardCoreTests {
     private let start = BootInstant(nanoseconds: 1_000_000_000_000)
 
@@ -14,113 +14,303 @@ struct GuardCoreTests {
         return GuardedAddress(try VirtualAddress(parsing: text), interfaceIndex: 2)
     }
 
-    private func expired(_ core: inout GuardCore, _ now: BootInstant) -> [GuardedAddress] {
-        var taken: [GuardedAddress] = []
-        while let entry = core.takeExpired(now: now) { taken.append(entry.address) }
-        return taken
+    /// A guard's table and the page it reads, without a guard.
+    private struct Scene {
+        var core: GuardCore
+        var page: [LeaseSlot: BootInstant] = [:]
+
+        init(capacity: Int = GuardCore.capacity) { core = GuardCore(capacity: capacity) }
+
+        /// One round of the guard: what it would remove now.
+        mutating func entries(_ now: BootInstant) -> [GuardCore.Entry] {
+            let page = page
+            core.look(now: now) { page[$0] ?? .noLease }
+            var taken: [GuardCore.Entry] = []
+            var position = 0
+            while let entry = core.nextExpired(from: &position, now: now) { taken.append(entry) }
+            return taken
+        }
+
+        mutating func round(_ now: BootInstant) -> [GuardedAddress] { entries(now).map(\.address) }
     }
 
-    @Test("an address is given out at its deadline, not before, and only once")
+    @Test("an address is given out a millisecond before its lease is over, not sooner; until then nobody wakes")
     func deadline() throws {
-        var core = GuardCore()
+        var scene = Scene()
         let one = try address(1)
-        #expect(core.hold(one, until: at(400), now: at(0)) == .held)
-        #expect(core.nextDeadline == at(400))
-        #expect(expired(&core, at(399)) == [])
-        #expect(expired(&core, at(400)) == [one])
-        #expect(expired(&core, at(401)) == [])
-        #expect(core.nextDeadline == nil)
+        scene.page[.lead] = at(400)
+        #expect(scene.core.hold(one, slot: .lead, now: at(0)) == .held)
+        #expect(scene.core.nextLook == at(0), "the lease is read at once")
+        #expect(scene.round(at(0)) == [])
+        #expect(scene.core.nextLook == at(399))
+        #expect(scene.round(at(398)) == [])
+        #expect(scene.round(at(399)) == [one])
     }
 
-    @Test("the newest deadline counts, an earlier one too")
-    func moved() throws {
-        var core = GuardCore()
-        let one = try address(1)
-        _ = core.hold(one, until: at(400), now: at(0))
-        _ = core.hold(one, until: at(800), now: at(300))
-        #expect(expired(&core, at(400)) == [])
-        _ = core.hold(one, until: at(500), now: at(450))
-        #expect(core.count == 1)
-        #expect(expired(&core, at(500)) == [one])
+    @Test("a lease that was extended meanwhile is read when the old end comes, and only then")
+    func extended() throws {
+        var scene = Scene()
+        scene.page[.lead] = at(150)
+        _ = scene.core.hold(try address(1), slot: .lead, now: at(0))
+        _ = scene.round(at(0))
+        var wakes = 0
+        // Extended every 40 ms, to 150 ms.
+        for millisecond in 1...10_000 {
+            scene.page[.lead] = at(millisecond - millisecond % 40 + 150)
+            if let look = scene.core.nextLook, look <= at(millisecond) { wakes += 1 }
+            #expect(scene.round(at(millisecond)) == [])
+        }
+        #expect(wakes < 10_000 / 109, "a lease has 110 to 150 ms to go when it is read")
     }
 
-    @Test("a deadline beyond ten seconds is cut, so that no mistake leaves an address unguarded")
-    func cut() throws {
-        var core = GuardCore()
-        _ = core.hold(try address(1), until: BootInstant(nanoseconds: .max), now: at(0))
-        #expect(core.nextDeadline == at(10_000))
+    @Test("a lease that ends sooner than was read is seen at once when all are looked at, otherwise at the old end")
+    func backwards() throws {
+        for isTold in [true, false] {
+            var scene = Scene()
+            let one = try address(1)
+            scene.page[.lead] = at(1000)
+            _ = scene.core.hold(one, slot: .lead, now: at(0))
+            _ = scene.round(at(0))
+            scene.page[.lead] = at(200)
+            if isTold { scene.core.lookAtAll(now: at(100)) }
+            #expect(scene.round(at(100)) == [])
+            #expect(scene.core.nextLook == (isTold ? at(199) : at(999)))
+            #expect(scene.round(at(999)) == [one])
+        }
+    }
+
+    @Test(
+        "what no sound daemon writes is no lease: nothing, the past, far ahead, before the boot",
+        arguments: [0, 999_999_999_999, 1_000_000_000_000, 1_002_000_000_001, Int64.max, -1, Int64.min])
+    func absurd(nanoseconds: Int64) throws {
+        var scene = Scene()
+        scene.page[.lead] = BootInstant(nanoseconds: nanoseconds)
+        _ = scene.core.hold(try address(1), slot: .lead, now: at(0))
+        #expect(scene.round(at(0)) == [try address(1)])
+    }
+
+    @Test(
+        "an address whose lease is over is looked for again every 50 ms until it is released, marked as removed before")
+    func again() throws {
+        var scene = Scene()
+        let one = try address(1)
+        scene.page[.lead] = at(100)
+        _ = scene.core.hold(one, slot: .lead, now: at(0))
+        _ = scene.round(at(0))
+        #expect(scene.entries(at(99)).map(\.isRemoved) == [false])
+        #expect(scene.core.nextLook == at(149))
+        #expect(scene.round(at(148)) == [])
+        #expect(scene.entries(at(149)).map(\.isRemoved) == [true])
+        // Back, and held anew: what is removed next is the daemon's own again.
+        scene.page[.lead] = at(500)
+        _ = scene.core.hold(one, slot: .lead, now: at(160))
+        #expect(scene.round(at(160)) == [])
+        #expect(scene.entries(at(499)).map(\.isRemoved) == [false])
+        scene.core.release(one)
+        #expect(scene.core.nextLook == nil)
+        #expect(scene.round(at(1000)) == [])
+    }
+
+    @Test("a lease that comes back after the removal is followed although the daemon did not say that it holds again")
+    func followed() throws {
+        var scene = Scene()
+        scene.page[.lead] = at(100)
+        _ = scene.core.hold(try address(1), slot: .lead, now: at(0))
+        _ = scene.round(at(0))
+        _ = scene.round(at(99))
+        scene.page[.lead] = at(300)
+        #expect(scene.round(at(149)) == [])
+        #expect(scene.core.nextLook == at(299))
+        #expect(scene.entries(at(299)).map(\.isRemoved) == [true])
+    }
+
+    @Test("a removal is reported once, and only when the daemon has not released the address by the next look")
+    func report() throws {
+        var scene = Scene()
+        let one = try address(1)
+        scene.page[.lead] = at(100)
+        _ = scene.core.hold(one, slot: .lead, now: at(0))
+        #expect(scene.entries(at(100)).map(\.isUnreported) == [false])
+        scene.core.owesReport(of: one)
+        #expect(scene.entries(at(150)).map(\.isUnreported) == [true])
+        #expect(scene.entries(at(200)).map(\.isUnreported) == [false])
+    }
+
+    @Test("two addresses under different leases go at different times; two under one lease go together")
+    func leases() throws {
+        var scene = Scene()
+        let other = try #require(LeaseSlot(511))
+        scene.page = [.lead: at(100), other: at(200)]
+        let (one, two, three) = (try address(1), try address(2), try address(3))
+        _ = scene.core.hold(one, slot: other, now: at(0))
+        _ = scene.core.hold(two, slot: .lead, now: at(0))
+        _ = scene.core.hold(three, slot: .lead, now: at(0))
+        #expect(scene.round(at(0)) == [])
+        #expect(scene.core.nextLook == at(99))
+        #expect(Set(scene.round(at(99))) == [two, three])
+        scene.core.release(two)
+        scene.core.release(three)
+        #expect(scene.core.nextLook == at(199))
+        #expect(scene.round(at(199)) == [one])
     }
 
     @Test("the same address on two interfaces is two addresses")
     func interfaces() throws {
-        var core = GuardCore()
+        var scene = Scene()
         let address = try VirtualAddress(parsing: "192.0.2.10/24")
-        _ = core.hold(GuardedAddress(address, interfaceIndex: 2), until: at(100), now: at(0))
-        _ = core.hold(GuardedAddress(address, interfaceIndex: 3), until: at(200), now: at(0))
-        core.release(GuardedAddress(address, interfaceIndex: 3))
-        #expect(expired(&core, at(300)).map(\.interfaceIndex) == [2])
+        _ = scene.core.hold(GuardedAddress(address, interfaceIndex: 2), slot: .lead, now: at(0))
+        _ = scene.core.hold(GuardedAddress(address, interfaceIndex: 3), slot: .lead, now: at(0))
+        scene.core.release(GuardedAddress(address, interfaceIndex: 3))
+        #expect(scene.entries(at(300)).map(\.address.interfaceIndex) == [2])
     }
 
-    @Test("what could not be removed is given out again")
-    func putBack() throws {
-        var core = GuardCore()
-        _ = core.hold(try address(1), until: at(100), now: at(0))
-        let taken = core.takeExpired(now: at(100))
-        let entry = try #require(taken)
-        core.putBack(entry, until: at(120))
-        #expect(core.nextDeadline == at(120))
-        #expect(expired(&core, at(120)) == [entry.address])
+    @Test("what could not be removed is given out again, as it was, in the next round and not in this one")
+    func failed() throws {
+        var scene = Scene()
+        scene.page[.lead] = at(100)
+        _ = scene.core.hold(try address(1), slot: .lead, now: at(0))
+        let entry = try #require(scene.entries(at(100)).first)
+        scene.core.failed(entry, again: at(120))
+        #expect(scene.core.nextLook == at(120))
+        #expect(scene.entries(at(120)).map(\.isRemoved) == [false])
+
+        // Also after the end of its daemon.
+        scene.core.abandon(now: at(130))
+        var position = 0
+        scene.core.look(now: at(130)) { _ in .noLease }
+        let taken = scene.core.nextExpired(from: &position, now: at(130))
+        scene.core.failed(try #require(taken), again: at(150))
+        #expect(scene.core.nextExpired(from: &position, now: at(130))?.address == nil)
+        #expect(scene.core.nextLook == at(150))
+        #expect(scene.round(at(150)) == [try address(1)])
+        #expect(scene.core.count == 0)
     }
 
-    @Test("a full table refuses a new address, and still extends the others")
+    @Test("a full table refuses a new address, and still takes the others")
     func full() throws {
-        var core = GuardCore(capacity: 2)
-        #expect(core.hold(try address(1), until: at(100), now: at(0)) == .held)
-        #expect(core.hold(try address(2), until: at(100), now: at(0)) == .held)
-        #expect(core.hold(try address(3), until: at(100), now: at(0)) == .full)
-        #expect(core.hold(try address(1), until: at(200), now: at(0)) == .held)
-        #expect(expired(&core, at(150)) == [try address(2)])
+        var scene = Scene(capacity: 2)
+        scene.page[.lead] = at(100)
+        #expect(scene.core.hold(try address(1), slot: .lead, now: at(0)) == .held)
+        #expect(scene.core.hold(try address(2), slot: .lead, now: at(0)) == .held)
+        #expect(scene.core.hold(try address(3), slot: .lead, now: at(0)) == .full)
+        #expect(scene.core.hold(try address(1), slot: .lead, now: at(0)) == .held)
+        #expect(scene.round(at(150)).count == 2)
     }
 
-    @Test("after the end of the daemon all addresses are given out at once")
-    func expireAll() throws {
-        var core = GuardCore()
-        for number in 0..<GuardCore.capacity { _ = core.hold(try address(number), until: at(1000), now: at(0)) }
-        core.expireAll(now: at(1))
-        #expect(Set(expired(&core, at(1))).count == GuardCore.capacity)
+    @Test("after the end of the daemon all addresses are given out at once and forgotten, whatever a next page says")
+    func abandoned() throws {
+        var scene = Scene()
+        scene.page[.lead] = at(1000)
+        for number in 0..<GuardCore.capacity {
+            _ = scene.core.hold(try address(number), slot: .lead, now: at(0))
+        }
+        _ = scene.round(at(0))
+        scene.core.abandon(now: at(1))
+        #expect(Set(scene.round(at(1))).count == GuardCore.capacity)
+        #expect(scene.core.count == 0 && scene.core.nextLook == nil)
+    }
+}
+
+@Suite("guard: deadlines under random trouble")
+struct GuardCorePropertyTests {
+    /// What the page said of a lease since the guard was last told to look.
+    private struct History {
+        var ends: [BootInstant] = []
+
+        /// Whether a guard that read the page at any time since may still sleep at `now`.
+        func reaches(_ now: BootInstant) -> Bool {
+            ends.contains { $0 > now.advanced(by: GuardCore.lead) && $0 < now.advanced(by: LeasePage.horizon) }
+        }
     }
 
-    @Test("with random records it gives out just what a plain dictionary of deadlines would", arguments: 1...20)
-    func model(seed: UInt64) throws {
+    private struct Watched {
+        var slot: LeaseSlot
+        var isGone = false
+    }
+
+    /// A daemon that says and writes anything, sound and absurd, and a guard that wakes when its table says so, at times late.
+    ///
+    /// Never is an address removed whose lease is good. Never does one stay beyond the latest end that the page said, or, when
+    /// the guard was told of a shorter one, beyond that.
+    @Test("an address goes when its lease is over, neither sooner nor later, whatever is written", arguments: 1...200)
+    func deadlines(seed: UInt64) throws {
         var generator = SeededGenerator(state: seed)
+        func pick(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
         var core = GuardCore(capacity: 12)
-        var model: [GuardedAddress: BootInstant] = [:]
-        let addresses = try (0..<16).map { try address($0) }
-        var now = start
-        for round in 0..<4000 {
-            now = now.advanced(by: .milliseconds(Int.random(in: 0...40, using: &generator)))
-            let due = Set(model.filter { $0.value <= now }.keys)
-            #expect(Set(expired(&core, now)) == due, "seed \(seed), round \(round)")
-            for key in due { model[key] = nil }
+        var now = BootInstant(nanoseconds: 1_000_000_000_000)
+        let slots = try (0..<4).map { try #require(LeaseSlot(UInt16($0) * 170)) }
+        var histories = [LeaseSlot: History](uniqueKeysWithValues: slots.map { ($0, History()) })
+        var model: [GuardedAddress: Watched] = [:]
+        let addresses = try (1...16).map {
+            GuardedAddress(try VirtualAddress(parsing: "10.0.0.\($0)/32"), interfaceIndex: 2)
+        }
+        func page(_ slot: LeaseSlot) -> BootInstant { histories[slot]?.ends.last ?? .noLease }
+        func tell() {
+            core.lookAtAll(now: now)
+            for slot in slots { histories[slot] = History(ends: [page(slot)]) }
+        }
 
-            let chosen = addresses[Int.random(in: 0..<16, using: &generator)]
-            switch Int.random(in: 0..<10, using: &generator) {
-            case 0..<7:
-                let deadline = now.advanced(by: .milliseconds(Int.random(in: -50...400, using: &generator)))
-                let fits = model[chosen] != nil || model.count < 12
-                #expect(core.hold(chosen, until: deadline, now: now) == (fits ? .held : .full))
-                if fits { model[chosen] = deadline }
-            case 7, 8:
-                core.release(chosen)
-                model[chosen] = nil
+        func turn() {
+            core.look(now: now) { page($0) }
+            var position = 0
+            while let entry = core.nextExpired(from: &position, now: now) {
+                guard var known = model[entry.address] else {
+                    Issue.record("seed \(seed): \(entry.address) is given out, which is not watched")
+                    return
+                }
+                let end = page(known.slot)
+                #expect(
+                    !end.isLeaseEnd(at: now) || end <= now.advanced(by: GuardCore.lead),
+                    "seed \(seed): \(entry.address) is removed under a good lease")
+                #expect(entry.isRemoved == known.isGone, "seed \(seed)")
+                known.isGone = true
+                model[entry.address] = known
+            }
+            // What is left has a good lease, or one that was shortened in silence.
+            for (address, known) in model where !known.isGone {
+                #expect(histories[known.slot]?.reaches(now) == true, "seed \(seed): \(address) is left without a lease")
+            }
+            #expect(core.count == model.count, "seed \(seed)")
+            if let look = core.nextLook { #expect(look > now, "seed \(seed): no sleep") }
+        }
+
+        for _ in 0..<1500 {
+            let later = now.advanced(by: .microseconds(pick(0..<60_000)))
+            // Up to then the guard wakes when it wants to, sometimes late.
+            while let look = core.nextLook, look <= later {
+                now = max(now, look).advanced(by: .microseconds(pick(0..<8) == 0 ? pick(0..<20_000) : 0))
+                turn()
+            }
+            now = max(now, later)
+            let slot = slots[pick(0..<4)]
+            let address = addresses[pick(0..<16)]
+            switch pick(0..<12) {
+            case 0...4:
+                let end = now.advanced(by: .milliseconds(pick(-20..<200)))
+                let isShorter = end < page(slot)
+                histories[slot]?.ends.append(end)
+                if isShorter, pick(0..<2) == 0 { tell() }
+            case 5:
+                let words: [BootInstant] = [
+                    .noLease, BootInstant(nanoseconds: .max), BootInstant(nanoseconds: .min),
+                    BootInstant(nanoseconds: Int64(bitPattern: generator.next())), now.advanced(by: .seconds(3)),
+                ]
+                histories[slot]?.ends.append(words[pick(0..<5)])
+                tell()
+            case 6...8:
+                let fits = model[address] != nil || model.count < 12
+                #expect(core.hold(address, slot: slot, now: now) == (fits ? .held : .full))
+                if fits { model[address] = Watched(slot: slot) }
+            case 9, 10:
+                core.release(address)
+                model[address] = nil
             default:
-                if Int.random(in: 0..<20, using: &generator) == 0 {
+                if pick(0..<20) == 0 {
                     core.releaseAll()
                     model = [:]
                 }
             }
-            #expect(core.count == model.count)
-            #expect(core.nextDeadline == model.values.min(), "seed \(seed), round \(round)")
+            turn()
         }
     }
 }

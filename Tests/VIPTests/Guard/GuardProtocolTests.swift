@@ -20,20 +20,21 @@ struct GuardProtocolTests {
         let v4 = GuardedAddress(try VirtualAddress(parsing: "192.0.2.10/24"), interfaceIndex: 0x0102)
         let v6 = GuardedAddress(try VirtualAddress(parsing: "2001:db8::17/64"), interfaceIndex: 3)
         #expect(
-            bytes(of: .hold(v4, until: BootInstant(nanoseconds: 0x0102_0304_0506)))
+            bytes(of: .hold(v4, slot: try #require(LeaseSlot(0x01FE))))
                 == hex(
                     """
-                    01 01 04 18  02010000                    // version, hold, IPv4, /24, interface 258
+                    02 01 04 18  02010000                    // version, hold, IPv4, /24, interface 258
                     C000020A 00000000 00000000 00000000      // 192.0.2.10
-                    06050403 02010000                        // deadline
+                    FE010000 00000000                        // slot 510
                     """))
         #expect(
             bytes(of: .release(v6))
-                == hex("01020640 03000000 20010DB8 00000000 00000000 00000017 00000000 00000000"))
+                == hex("02020640 03000000 20010DB8 00000000 00000000 00000017 00000000 00000000"))
         let rest = [UInt8](repeating: 0, count: 30)
-        #expect(bytes(of: .releaseAll) == [1, 3] + rest)
-        #expect(bytes(of: .ready) == [1, 4] + rest)
-        #expect(bytes(of: .stop) == [1, 5] + rest)
+        #expect(bytes(of: .releaseAll) == [2, 3] + rest)
+        #expect(bytes(of: .ready) == [2, 4] + rest)
+        #expect(bytes(of: .stop) == [2, 5] + rest)
+        #expect(bytes(of: .look) == [2, 6] + rest)
     }
 
     @Test("an address comes back as it was")
@@ -49,7 +50,7 @@ struct GuardProtocolTests {
         var generator = SeededGenerator(state: seed)
         let address = GuardedAddress(try VirtualAddress(parsing: "192.0.2.10/24"), interfaceIndex: 2)
         let records: [GuardRecord] = [
-            .hold(address, until: BootInstant(nanoseconds: 5)), .release(address), .releaseAll, .ready, .stop,
+            .hold(address, slot: .lead), .release(address), .releaseAll, .ready, .stop, .look,
         ]
         var accepted = 0
         for round in 0..<20_000 {
@@ -70,17 +71,19 @@ struct GuardProtocolTests {
         "a record that is cut, too long, of another version or with impossible fields is refused",
         arguments: [
             "",
-            "01030000 00000000 00000000 00000000 00000000 00000000 00000000 000000",
-            "01030000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00",
-            "02030000 00000000 00000000 00000000 00000000 00000000 00000000 00000000",  // version 2
-            "01060000 00000000 00000000 00000000 00000000 00000000 00000000 00000000",  // kind 6
-            "01030000 00000000 00000000 00000000 00000000 00000000 00000000 00000001",  // release all, deadline
-            "01010421 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // /33
-            "01010518 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // family 5
-            "01010418 00000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // interface 0
-            "01010418 02000000 C000020A 00000000 00000000 00000001 01000000 00000000",  // 17th byte of an IPv4
-            "01010418 02000000 C000020A 00000000 00000000 00000000 01000000 00000080",  // deadline before boot
-            "01020418 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // release with deadline
+            "02030000 00000000 00000000 00000000 00000000 00000000 00000000 000000",
+            "02030000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00",
+            "01030000 00000000 00000000 00000000 00000000 00000000 00000000 00000000",  // version 1
+            "02070000 00000000 00000000 00000000 00000000 00000000 00000000 00000000",  // kind 7
+            "02030000 00000000 00000000 00000000 00000000 00000000 00000000 00000001",  // release all, not zero
+            "02060000 00000000 00000000 00000000 00000000 00000000 01000000 00000000",  // look with a slot
+            "02010421 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // /33
+            "02010518 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // family 5
+            "02010418 00000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // interface 0
+            "02010418 02000000 C000020A 00000000 00000000 00000001 01000000 00000000",  // 17th byte of an IPv4
+            "02010418 02000000 C000020A 00000000 00000000 00000000 00020000 00000000",  // slot 512
+            "02010418 02000000 C000020A 00000000 00000000 00000000 01000000 00000080",  // slot beyond 16 bits
+            "02020418 02000000 C000020A 00000000 00000000 00000000 01000000 00000000",  // release with a slot
         ])
     func refused(text: String) {
         #expect(decode(hex(text)) == nil)

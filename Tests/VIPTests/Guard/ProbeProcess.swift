@@ -11,7 +11,7 @@ final class ProbeProcess: Sendable {
     private let isReaped = Atomic(false)
 
     /// Starts it; to be called on a namespace's thread.
-    init(_ mode: String, _ addresses: String..., list: [AddressesFile.Entry]? = nil) throws {
+    init(_ mode: String, _ further: [String] = [], list: [AddressesFile.Entry]? = nil) throws {
         var template = Array("/tmp/guard-probe-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError.last("make a directory") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -28,7 +28,7 @@ final class ProbeProcess: Sendable {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 2, directory + "/log", O_WRONLY | O_CREAT | O_APPEND, 0o600)
         var arguments: [UnsafeMutablePointer<CChar>?] =
-            ([probe, directory, "v0", mode] + addresses).map { strdup($0) } + [nil]
+            ([probe, directory, "v0", mode] + further).map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var process = pid_t()
         let code = posix_spawn(&process, probe, &actions, nil, &arguments, environ)
@@ -43,7 +43,7 @@ final class ProbeProcess: Sendable {
             waitpid(guardPID, nil, 0)
         }
         if let daemon = try? daemonPID() { kill(daemon, SIGKILL) }
-        for name in ["addresses", "daemon.pid", "lock", "log"] { unlink(directory + "/" + name) }
+        for name in ["addresses", "daemon.pid", "lock", "log", "spin"] { unlink(directory + "/" + name) }
         rmdir(directory)
     }
 
@@ -52,6 +52,36 @@ final class ProbeProcess: Sendable {
         let text = String(decoding: try DurableFile.read(directory + "/daemon.pid") ?? [], as: UTF8.self)
         guard let pid = pid_t(text.dropLast()) else { throw DidNotHappen(description: "no daemon was started") }
         return pid
+    }
+
+    /// Until when a lease lasts, as it stands in the memory that the guard reads.
+    func leaseEnd(_ slot: Int = 0) throws -> BootInstant {
+        let maps = try runCommand(["cat", "/proc/\(guardPID)/maps"])
+        guard let line = maps.split(separator: "\n").first(where: { $0.contains("dqlite-vip-leases") }),
+            let start = line.split(separator: "-").first.flatMap({ Int($0, radix: 16) })
+        else { throw DidNotHappen(description: "the guard has mapped no leases") }
+        let memory = open("/proc/\(guardPID)/mem", O_RDONLY | O_CLOEXEC)
+        defer { close(memory) }
+        var word: Int64 = 0
+        guard pread(memory, &word, 8, start + 8 * slot) == 8 else { throw SystemError.last("read the guard's memory") }
+        return BootInstant(nanoseconds: word)
+    }
+
+    /// How often the guard has gone to sleep: see voluntary_ctxt_switches in proc(5).
+    func guardSleeps() throws -> Int {
+        let status = String(decoding: try DurableFile.read("/proc/\(guardPID)/status") ?? [], as: UTF8.self)
+        let line = status.split(separator: "\n").first { $0.hasPrefix("voluntary") }
+        guard let count = line?.split(separator: "\t").last.flatMap({ Int($0) }) else {
+            throw DidNotHappen(description: "the guard is gone")
+        }
+        return count
+    }
+
+    /// Stops the daemon; returns when it stands still.
+    func stopDaemon() async throws {
+        let daemon = try daemonPID()
+        kill(daemon, SIGSTOP)
+        while Self.state(daemon) != "T" { try await Task.sleep(for: .milliseconds(1)) }
     }
 
     /// What guard and daemon wrote to standard error.

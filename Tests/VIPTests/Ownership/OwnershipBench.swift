@@ -28,7 +28,10 @@ struct OwnershipBench {
     var kernel: [Place: Bool] = [:]
     /// When the kernel removes an address of ours.
     var lifetimes: [Place: BootInstant] = [:]
+    /// What the guard watches, and when it looks at the lease next: `lease` is what the page says.
     var watched: [GuardedAddress: BootInstant] = [:]
+    /// What the guard has removed since it was last told of it.
+    var removedByGuard: Set<GuardedAddress> = []
     /// Answers the error with which a directive fails, if it shall, and whether it was carried out all the same.
     var fault: (OwnershipDirective) -> (error: SystemError, isDone: Bool)? = { _ in nil }
     /// The address that a test took from us without a word, so that we may take it back.
@@ -37,6 +40,12 @@ struct OwnershipBench {
     var isPunctual = true
     /// How long the shell needs for a directive.
     var cost: () -> Duration = { .zero }
+    /// How long the process is stopped between the last look at the lease and the system call.
+    var stall: () -> Duration = { .zero }
+    /// The lease as it is after such a stop: nil when nobody has extended it.
+    var leaseAfterStall: (BootInstant) -> Lease? = { _ in nil }
+    /// What was set when the lease was over: before anything else happens it must be deleted.
+    private var overdue: Set<VirtualAddress> = []
     /// The MACs of other hosts that answer for an address, at this time, to a probe.
     var others: (IPAddress, BootInstant) -> [UInt8] = { _, _ in [] }
     /// What was carried out, in words.
@@ -81,6 +90,9 @@ struct OwnershipBench {
 
     private mutating func work(_ input: OwnershipCore.Input) {
         var input = input
+        // Events are told in any case, when all else is done.
+        var told: [OwnershipEvent] = []
+        defer { for event in told { tell(event) } }
         for round in 0... {
             let directives = core.step(input, lease: lease, now: now)
             input = .wake
@@ -89,8 +101,14 @@ struct OwnershipBench {
                 violations.append("no end of directives: \(directives)")
                 break
             }
-            for directive in directives { perform(directive) }
+            told += directives.compactMap { if case .event(let event) = $0 { event } else { nil } }
+            for directive in directives {
+                if case .event = directive { continue }
+                perform(directive)
+                if case .set = directive, !core.isCovered(lease, now) { break }
+            }
         }
+        if !overdue.isEmpty { violations.append("\(overdue) were set when the lease was over, and are left there") }
         let wake = core.nextWake(lease: lease, now: now)
         // A deletion that failed waits for its next attempt.
         let hasFailed = transcript.contains { $0.hasPrefix("delete") && $0.hasSuffix("fails") } || !isPunctual
@@ -114,15 +132,32 @@ struct OwnershipBench {
 
     /// What kernel and guard do by themselves at this time.
     mutating func expire() {
-        for address in watched.filter({ $0.value <= now }).keys.sorted(by: { $0.description < $1.description }) {
-            watched[address] = nil
-            if let virtual = address.virtualAddress {
-                let place = Place(
-                    interface: address.interfaceIndex, address: virtual.address, prefixLength: virtual.prefixLength)
-                if kernel[place] == true { remove(place) }
-            }
-        }
+        runGuard { $0.remove($1) }
         for place in lifetimes.filter({ $0.value <= now }).keys.sorted() { remove(place) }
+    }
+
+    /// Does what `GuardCore` does: reads the lease when the end has come that it read last.
+    private mutating func runGuard(_ remove: (inout Self, Place) -> Void) {
+        guard watched.values.contains(where: { $0 <= now }) else { return }
+        for address in watched.filter({ $0.value <= now }).keys.sorted(by: { $0.description < $1.description }) {
+            if let end = lease?.end, end.advanced(by: .zero - GuardCore.lead) > now {
+                watched[address] = end.advanced(by: .zero - GuardCore.lead)
+                continue
+            }
+            watched[address] = now.advanced(by: GuardCore.again)
+            removedByGuard.insert(address)
+            guard let virtual = address.virtualAddress else { continue }
+            let place = Place(
+                interface: address.interfaceIndex, address: virtual.address, prefixLength: virtual.prefixLength)
+            if kernel[place] == true { remove(&self, place) }
+        }
+    }
+
+    /// The process is stopped: kernel and guard go on, and their reports wait.
+    mutating func stop(for duration: Duration) {
+        now = now.advanced(by: duration)
+        expireSilently()
+        for place in lifetimes.filter({ $0.value <= now }).keys.sorted() { vanish(place) }
     }
 
     /// Removes an address, whoever does it, and reports that as the kernel does.
@@ -184,9 +219,15 @@ struct OwnershipBench {
 
     private mutating func perform(_ directive: OwnershipDirective) {
         now = now.advanced(by: cost())
-        expireGuard()
+        expireSilently()
         guard core.permits(directive, lease: lease, now: now) else { return }
         check(directive)
+        let stalled = stall()
+        if stalled > .zero {
+            now = now.advanced(by: stalled)
+            expireSilently()
+            if let extended = leaseAfterStall(now) { lease = extended }
+        }
         let fault = fault(directive)
         var error = fault?.error
         if fault?.isDone ?? true {
@@ -200,26 +241,45 @@ struct OwnershipBench {
         } else {
             transcript.append(words(directive))
             core.completed(directive, now: now)
+            if case .set(let address, _, _) = directive, lease.map({ $0.end <= now }) ?? true {
+                overdue.insert(address)
+            }
         }
     }
 
-    /// As `expire`, but without a report, which the shell would only see after its present work.
-    private mutating func expireGuard() {
-        for (address, deadline) in watched where deadline <= now { watched[address] = nil }
+    /// As `expire`, but the shell hears of it only after its present work.
+    private mutating func expireSilently() {
+        runGuard { $0.vanish($1) }
+    }
+
+    private mutating func vanish(_ place: Place) {
+        guard let isOurs = kernel.removeValue(forKey: place) else { return }
+        lifetimes[place] = nil
+        echoes.append(.addressRemoved(interfaceAddress(place, isOurs)))
+    }
+
+    private mutating func tell(_ event: OwnershipEvent) {
+        events.append(event)
+        transcript.append(words(.event(event)))
+        history.append(words(.event(event)))
     }
 
     private mutating func check(_ directive: OwnershipDirective) {
+        if case .delete(let address, _) = directive {
+            overdue.remove(address)
+        } else if !overdue.isEmpty {
+            violate("\(words(directive)), when \(overdue) are overdue")
+        }
         switch directive {
         case .set(let address, let interface, _):
             if lease.map({ $0.end <= now }) ?? true { violations.append("set \(address) without a lease") }
-            let guarded = watched[GuardedAddress(address, interfaceIndex: interface)]
-            if guarded.map({ $0 <= now }) ?? true { violations.append("set \(address) unguarded") }
+            let guarded = GuardedAddress(address, interfaceIndex: interface)
+            if watched[guarded] == nil { violations.append("set \(address) unguarded") }
+            if removedByGuard.contains(guarded) { violate("set \(address), which the guard has removed") }
         case .announce(let address):
             if lease.map({ $0.end <= now }) ?? true { violations.append("announced \(address) without a lease") }
-        case .guardHold(let address, _, let until):
-            if lease.map({ $0.end < until }) ?? true {
-                violations.append("guard of \(address) told more than the lease")
-            }
+        case .guardHold(let address, _):
+            if lease.map({ $0.end <= now }) ?? true { violations.append("hold \(address) without a lease") }
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
@@ -233,10 +293,12 @@ struct OwnershipBench {
             core.observe(
                 link: link, addresses: kernel.sorted { $0.key < $1.key }.map { interfaceAddress($0.key, $0.value) },
                 now: now)
-        case .guardHold(let address, let interface, let until):
-            watched[GuardedAddress(address, interfaceIndex: interface)] = until
+        case .guardHold(let address, let interface):
+            watched[GuardedAddress(address, interfaceIndex: interface)] = now
+            removedByGuard.remove(GuardedAddress(address, interfaceIndex: interface))
         case .guardRelease(let address, let interface):
             watched[GuardedAddress(address, interfaceIndex: interface)] = nil
+            removedByGuard.remove(GuardedAddress(address, interfaceIndex: interface))
         case .set(let address, let interface, let setting):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if link?.index != interface { return SystemError("set", errno: ENODEV) }
@@ -255,7 +317,7 @@ struct OwnershipBench {
             lifetimes[place] = nil
         case .probe(let address, _): probed(address)
         case .announce: break
-        case .event(let event): events.append(event)
+        case .event: break
         }
         return nil
     }
@@ -279,8 +341,7 @@ struct OwnershipBench {
     private func words(_ directive: OwnershipDirective) -> String {
         switch directive {
         case .survey: "survey"
-        case .guardHold(let address, let interface, let until):
-            "hold \(address) on \(interface) for \(now.duration(to: until).inMilliseconds) ms"
+        case .guardHold(let address, let interface): "hold \(address) on \(interface)"
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
         case .probe(let address, _): "probe \(address)"

@@ -58,10 +58,11 @@ struct OwnershipProbingTests {
                     ip address add 192.0.2.2/24 dev v1
                     """)
                 let witness = try await AddressWitness(of: vip, in: [ours, other])
-                let surroundings = Surroundings()
+                let surroundings = try Surroundings()
                 let ownership = try await ours.run {
                     try Ownership(
-                        interface: "v0", lease: { surroundings.lease }, guardChannel: surroundings,
+                        interface: "v0", cell: surroundings.cell, lease: { surroundings.lease },
+                        guardChannel: surroundings,
                         addressesFile: nil, hint: { hint },
                         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
                 }
