@@ -192,7 +192,9 @@ public final class NetlinkSession {
     private static func remedy(for code: Int32, explanation: String?) -> String? {
         let advice: String? =
             switch code {
-            case EPERM, EACCES: Remedy.netAdmin
+            case EPERM: Remedy.netAdmin
+            // Of addresses only IPv6 knows it.
+            case EACCES: "IPv6 is off on the interface; turn it on: `sysctl -w net/ipv6/conf/INTERFACE/disable_ipv6=0`"
             case ENODEV: "there is no such interface any more; see `ip link`"
             case EEXIST: "the address is there already, set by somebody else; see `ip address`"
             default: nil

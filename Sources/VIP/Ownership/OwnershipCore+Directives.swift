@@ -40,11 +40,35 @@ extension OwnershipCore {
         }
     }
 
+    /// Sets anew what should bring the connected route of its subnet and does not, or the other way round: the kernel leaves
+    /// that as it was when an address is refreshed.
+    mutating func reseats(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        for index in entries.indices where isKept(entries[index]) {
+            let entry = entries[index]
+            guard let reseatAt = entry.reseatAt, reseatAt <= now, let place = entry.placed, mayReseat(entry),
+                isDue(entry.deleteRetryAt, now)
+            else { continue }
+            entries[index].leaving = nil
+            directives.append(.delete(entry.address, interface: place))
+            directives.append(.set(entry.address, interface: place, .new(prefixRoute: entry.needsRoute)))
+            if link?.canSend == true { directives.append(.announce(entry.address)) }
+        }
+    }
+
+    /// The host's own address may be a secondary of ours, and would go with it.
+    func mayReseat(_ entry: OwnedAddress) -> Bool { entry.address.address.family == .v6 || keepsSecondaries }
+
     mutating func claims(now: BootInstant, into directives: inout [OwnershipDirective]) {
         guard let link, hasSurveyed else { return }
         for index in entries.indices {
             let entry = entries[index]
             guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now), isFree(entry, now: now) else {
+                continue
+            }
+            if entry.isSpoilt {
+                if isDue(entry.deleteRetryAt, now) {
+                    directives.append(.delete(entry.address, interface: link.index))
+                }
                 continue
             }
             let setting: OwnershipSetting

@@ -53,9 +53,7 @@ struct DaemonControl: ControlPlane {
     /// - Throws: `ControlError` that says what is wrong with the text.
     static func checked(_ text: String) throws -> VirtualAddress {
         do {
-            let address = try VirtualAddress(parsing: text)
-            try address.requireSupported()
-            return address
+            return try VirtualAddress(parsing: text)
         } catch {
             throw ControlError(.invalid, "\(error)")
         }

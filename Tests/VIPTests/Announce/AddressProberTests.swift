@@ -35,7 +35,7 @@ struct AddressProberTests {
                 try await ours.session { session, index throws in
                     while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
                     let link = try #require(try session.link(named: "v0"))
-                    let prober = try AddressProber(interface: index, own: [link])
+                    let prober = AddressProber(interface: index, own: [link])
                     try prober.probe(vip, on: link)
                     let sighting = try #require(Self.heard(prober).first)
                     #expect(sighting.address == vip.address && sighting.claimant == .holder)
@@ -63,7 +63,7 @@ struct AddressProberTests {
                     return link
                 }
                 let ours = try link("v0")
-                let prober = try AddressProber(interface: index, own: try session.links())
+                let prober = AddressProber(interface: index, own: try session.links())
                 try prober.probe(vip, on: ours)
                 for number in 1..<addresses {
                     try prober.probe(
@@ -77,7 +77,7 @@ struct AddressProberTests {
                 #expect(announced.map(\.claimant) == [.holder, .holder])
                 #expect(announced.allSatisfy { $0.address == vip.address && $0.hardwareAddress == stranger })
 
-                let rival = try AddressProber(interface: try link("v1").index, own: [])
+                let rival = AddressProber(interface: try link("v1").index, own: [])
                 try rival.probe(vip, on: try link("v1", mac: stranger.bytes))
                 #expect(Self.heard(prober).map(\.claimant) == [.rival])
 
@@ -93,16 +93,106 @@ struct AddressProberTests {
         }
     }
 
-    @Test("a link that is down, an IPv6 address and missing rights are errors with the remedy")
+    @Test("an IPv6 holder answers to all nodes; another address is not answered for")
+    func answerIPv6() async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [stranger] ours in
+            try await withNetworkNamespace { other in
+                try await ours.command("ip", "link", "set", "v1", "netns", try await other.threadIdentifier())
+                try await other.script(
+                    """
+                    ip link set v1 address 02:00:5e:00:00:09
+                    ip link set v1 up
+                    ip address add 2001:db8::10/64 dev v1 nodad valid_lft 60 preferred_lft 0
+                    """)
+                try await ours.session { session, index throws in
+                    while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
+                    let link = try #require(try session.link(named: "v0"))
+                    let prober = AddressProber(interface: index, own: [link])
+                    try prober.probe(six, on: link)
+                    #expect(
+                        Self.heard(prober) == [
+                            AddressSighting(address: six.address, hardwareAddress: stranger, claimant: .holder)
+                        ])
+                    try prober.probe(try VirtualAddress(parsing: "2001:db8::11/64"), on: link)
+                    #expect(Self.heard(prober).isEmpty)
+                }
+            }
+        }
+    }
+
+    @Test(
+        "IPv6: advertisements, probes and solicitations of others are heard, and what is said of other addresses is not",
+        arguments: [1, 300])
+    func filterIPv6(addresses: Int) async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [stranger] namespace in
+            try await namespace.session { session, index throws in
+                func link(_ name: String, mac: [UInt8]? = nil) throws -> LinkState {
+                    var link = try #require(try session.link(named: name))
+                    if let mac { link.hardwareAddress = mac }
+                    return link
+                }
+                let prober = AddressProber(interface: index, own: try session.links())
+                var listened: Set<IPAddress> = [six.address]
+                for number in 1..<addresses {
+                    listened.insert(try VirtualAddress(parsing: "2001:db8::1:\(number)/64").address)
+                }
+                try prober.listen(for: listened)
+                _ = Self.heard(prober)
+
+                let announcer = try AddressAnnouncer()
+                let elsewhere = try link("v1", mac: stranger.bytes)
+                _ = try announcer.announce(six, on: elsewhere)
+                #expect(Self.heard(prober).map(\.claimant) == [.holder])
+                let rival = AddressProber(interface: elsewhere.index, own: [])
+                try rival.probe(six, on: elsewhere)
+                let asked = Self.heard(prober)
+                #expect(asked.map(\.claimant) == [.rival])
+                #expect(asked.first?.hardwareAddress == stranger)
+
+                _ = try announcer.announce(six, on: try link("v1"))
+                _ = try announcer.announce(VirtualAddress(parsing: "2001:db8::77/64"), on: elsewhere)
+                #expect(Self.heard(prober).isEmpty)
+                // Not listened for any more.
+                try prober.listen(for: [])
+                _ = try announcer.announce(six, on: elsewhere)
+                #expect(Self.heard(prober).isEmpty)
+            }
+        }
+    }
+
+    @Test("what is said on a VLAN for which this host has no interface is not of this LAN")
+    func otherLAN() async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [vip] namespace in
+            try await namespace.script(
+                """
+                ip link add link v1 name v1.5 type vlan id 5
+                ip link set v1.5 address 02:00:5e:00:00:09
+                ip link set v1.5 up
+                """)
+            try await namespace.session { session, index throws in
+                let prober = AddressProber(interface: index, own: [])
+                try prober.listen(for: [vip.address, six.address])
+                let tagged = try #require(try session.link(named: "v1.5"))
+                let announcer = try AddressAnnouncer()
+                for address in [vip, six] { #expect(try announcer.announce(address, on: tagged) == .sent) }
+                #expect(Self.heard(prober).isEmpty)
+                var untagged = tagged
+                untagged.index = try #require(try session.link(named: "v1")).index
+                for address in [vip, six] { #expect(try announcer.announce(address, on: untagged) == .sent) }
+                #expect(Set(Self.heard(prober).map(\.address)) == [vip.address, six.address])
+            }
+        }
+    }
+
+    @Test("a link that is down and missing rights are errors with the remedy")
     func errors() async throws {
         try await withVirtualEthernet { [vip] namespace in
             try await namespace.session { session, index throws in
                 let link = try #require(try session.link(named: "v0"))
-                let prober = try AddressProber(interface: index, own: [])
-                let six = #expect(throws: SystemError.self) {
-                    try prober.probe(try VirtualAddress(parsing: "fd00::10/64"), on: link)
-                }
-                #expect(six?.errno == EAFNOSUPPORT)
+                let prober = AddressProber(interface: index, own: [])
                 try prober.probe(vip, on: link)
                 _ = try runCommand(["ip", "link", "set", "v0", "down"])
                 let down = #expect(throws: SystemError.self) { try prober.probe(vip, on: link) }
@@ -111,10 +201,11 @@ struct AddressProberTests {
                 #expect(prober.received().isEmpty)
             }
         }
-        try await withNetworkNamespace { namespace in
+        try await withNetworkNamespace { [vip] namespace in
             try await namespace.run { () throws in
                 guard clinux_drop_thread_capabilities() == 0 else { throw SystemError.last("drop capabilities") }
-                let error = #expect(throws: SystemError.self) { try AddressProber(interface: 1, own: []) }
+                let prober = AddressProber(interface: 1, own: [])
+                let error = #expect(throws: SystemError.self) { try prober.listen(for: [vip.address]) }
                 #expect(error?.errno == EPERM)
                 #expect(error?.remedy?.contains("CAP_NET_RAW") == true)
             }

@@ -54,6 +54,10 @@ struct OwnershipBench {
     /// What was carried out since the start, with the time.
     var history: [String] = []
     private var echoes: [NetlinkEvent] = []
+    /// For which addresses the shell listens.
+    var heeded: Set<VirtualAddress> = []
+    /// Addresses that the kernel carries but does not serve.
+    var spoilt: Set<Place> = []
     /// When a probe was sent.
     var probes: [BootInstant] = []
     /// Which rules were broken.
@@ -64,6 +68,7 @@ struct OwnershipBench {
         var timing = timing
         if !asks { timing.probe = .none }
         core = OwnershipCore(interface: "eth0", timing: timing, now: Self.start)
+        core.keepsSecondaries = true
         if hasLink { link = Self.link(index: 2) }
     }
 
@@ -212,6 +217,7 @@ struct OwnershipBench {
     private func interfaceAddress(_ place: Place, _ isOurs: Bool) -> InterfaceAddress {
         InterfaceAddress(
             interfaceIndex: place.interface, address: place.address, prefixLength: place.prefixLength,
+            flags: spoilt.contains(place) ? UInt32(IFA_F_DADFAILED) : 0,
             proto: isOurs ? virtualAddressProtocolTag : nil)
     }
 
@@ -235,11 +241,12 @@ struct OwnershipBench {
             error = error ?? refusal
         }
         history.append("\(Self.start.duration(to: now).inMilliseconds) \(words(directive)) \(error?.errno ?? 0)")
+        let isListening = if case .listen = directive { true } else { false }
         if let error {
             transcript.append("\(words(directive)) fails")
             core.failed(directive, error, now: now)
         } else {
-            transcript.append(words(directive))
+            if !isListening { transcript.append(words(directive)) }
             core.completed(directive, now: now)
             if case .set(let address, _, _) = directive, lease.map({ $0.end <= now }) ?? true {
                 overdue.insert(address)
@@ -283,7 +290,7 @@ struct OwnershipBench {
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event, .probe: break
+        case .survey, .guardRelease, .event, .probe, .listen: break
         }
     }
 
@@ -311,11 +318,13 @@ struct OwnershipBench {
             lifetimes[place] = now.advanced(by: .seconds(1))
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+            spoilt.remove(place)
             if let isOurs = kernel.removeValue(forKey: place) {
                 echoes.append(.addressRemoved(interfaceAddress(place, isOurs)))
             }
             lifetimes[place] = nil
         case .probe(let address, _): probed(address)
+        case .listen(let addresses, _): heeded = addresses
         case .announce: break
         case .event: break
         }
@@ -330,12 +339,11 @@ struct OwnershipBench {
         }
     }
 
-    /// Another host says something about an address.
-    mutating func hear(_ address: IPAddress, from mac: UInt8, as operation: ARPFrame.Operation = .reply) {
-        guard let frame = ARPFrame(announcing: address, at: [2, 0, 0, 0, 0, mac], as: operation),
-            let sighting = AddressSighting(frame)
-        else { return }
-        core.heard(sighting, now: now)
+    /// Another host says that it has an address, or asks for it.
+    mutating func hear(_ address: IPAddress, from mac: UInt8, as claimant: ClaimProbe.Claimant = .holder) {
+        guard let hardwareAddress = HardwareAddress([2, 0, 0, 0, 0, mac]) else { return }
+        core.heard(
+            AddressSighting(address: address, hardwareAddress: hardwareAddress, claimant: claimant), now: now)
     }
 
     private func words(_ directive: OwnershipDirective) -> String {
@@ -345,6 +353,7 @@ struct OwnershipBench {
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
         case .probe(let address, _): "probe \(address)"
+        case .listen(let addresses, let interface): "listen for \(addresses.count) on \(interface)"
         case .delete(let address, let interface): "delete \(address) on \(interface)"
         case .guardRelease(let address, let interface): "release \(address) on \(interface)"
         case .event(let event):
@@ -352,6 +361,7 @@ struct OwnershipBench {
             case .claimed(let address, let term, let took): "claimed \(address) in term \(term) within \(took)"
             case .released(let address, let reason): "released \(address): \(reason.rawValue)"
             case .reinstated(let address): "reinstated \(address)"
+            case .reseated(let address, let withRoute): "reseated \(address) \(withRoute ? "with" : "without") route"
             case .conflict(let address, _): "conflict \(address)"
             case .awaited(let address, let holder): "awaited \(address) at \(holder)"
             case .foreignHolder(let address, let holder):

@@ -3,13 +3,13 @@ import Glibc
 import Platform
 import VIP
 
-/// Sees the ARP frames that arrive at an interface: make it in the interface's namespace.
+/// Sees the frames of one Ethernet type, ARP by default, that arrive at an interface: make it in the interface's namespace.
 final class PacketCapture: Sendable {
     private let descriptor: Int32
 
-    init(interface: String) throws {
+    init(interface: String, type: Int32 = ETH_P_ARP) throws {
         let kind = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let type = UInt16(ETH_P_ARP).bigEndian
+        let type = UInt16(type).bigEndian
         descriptor = try retryingOnInterrupt("open a packet socket") { socket(AF_PACKET, kind, Int32(type)) }
         var address = sockaddr_ll()
         address.sll_family = UInt16(AF_PACKET)
@@ -24,6 +24,15 @@ final class PacketCapture: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// The next Neighbour Solicitation or Advertisement, of those that arrive within the limit.
+    func nextNeighbour(within limit: Duration) throws -> NeighbourFrame? {
+        let end = BootClock.now.advanced(by: limit)
+        while BootClock.now < end, let (bytes, _) = try next(within: BootClock.now.duration(to: end)) {
+            if let frame = NeighbourFrame(decoding: bytes) { return frame }
+        }
+        return nil
+    }
 
     /// The next frame and when it was read; nil when none comes in time. It blocks the thread.
     func next(within limit: Duration) throws -> (bytes: [UInt8], time: BootInstant)? {
