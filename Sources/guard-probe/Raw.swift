@@ -61,7 +61,10 @@ struct RawDaemon {
                 var look = [UInt8](repeating: 0, count: GuardRecord.size)
                 look.withUnsafeMutableBytes { GuardRecord.look.encode(into: $0) }
                 while true { send(3, look, look.count, 0) }
-            case ("close", _, _): close(3)
+            case ("close", _, _):
+                // A close alone would wait for the thread that reads.
+                shutdown(3, Int32(SHUT_RDWR))
+                close(3)
             default: throw SystemError("understand the step", step, errno: EINVAL)
             }
         }

@@ -35,6 +35,8 @@ struct OwnedAddress {
     var mayHaveLapsed = false
     /// The interface on which the guard watches it.
     var guarded: UInt32?
+    /// The guard may have removed it since it was told of it, and is told again before it is set.
+    var isHoldStale = false
     /// The guard is not told before this that it may forget it.
     var guardRetryAt: BootInstant?
     /// The guard did not take it.

@@ -34,8 +34,10 @@ extension OwnershipCore {
 
     /// Refreshes the kernel's lifetimes.
     func refreshes(now: BootInstant, into directives: inout [OwnershipDirective]) {
-        for entry in entries where isKept(entry) && entry.refreshAt <= now {
+        for entry in entries where isKept(entry) {
             guard let place = entry.placed else { continue }
+            if entry.isHoldStale { directives.append(.guardHold(entry.address, interface: place)) }
+            guard entry.refreshAt <= now else { continue }
             directives.append(.set(entry.address, interface: place, .refreshed))
         }
     }

@@ -141,12 +141,14 @@ extension OwnershipCore {
         }
     }
 
-    /// Notes until when the guard cannot have removed anything. Who slept past that (SIGSTOP, a machine too busy) looks at
-    /// the interface before anything else: the lease may have lapsed and come back meanwhile.
+    /// Notes until when the guard cannot have removed anything. Who slept past that (SIGSTOP, a machine too busy), or could
+    /// not delete what a lost lease left, looks at the interface before anything else, and tells the guard anew.
     mutating func cover(_ valid: Lease?, now: BootInstant) {
-        defer { coveredUntil = valid?.end }
-        guard valid != nil, let coveredUntil, coveredUntil.advanced(by: .zero - GuardCore.lead) <= now else { return }
+        defer { covering = valid }
+        guard let valid else { return }
+        if let covering, covering.term == valid.term, covering.end.advanced(by: .zero - GuardCore.lead) > now { return }
         for index in entries.indices where entries[index].placed != nil {
+            entries[index].isHoldStale = true
             entries[index].isUncertain = true
             entries[index].mayHaveLapsed = true
             surveyAt = now

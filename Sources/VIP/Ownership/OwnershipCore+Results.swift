@@ -15,6 +15,7 @@ extension OwnershipCore {
         case .guardHold(let address, let interface):
             guard let index = index(of: address) else { return }
             entries[index].guarded = interface
+            entries[index].isHoldStale = false
             entries[index].guardRetryAt = nil
             entries[index].isUnguarded = false
         case .set(let address, let interface, let setting):

@@ -37,8 +37,8 @@ public struct OwnershipCore: Sendable {
     var hasSurveyed = false
     var surveyAt: BootInstant
     var surveyedAt: BootInstant?
-    /// The end of the lease at the last step; nil when there was none. Until then the guard has removed nothing.
-    var coveredUntil: BootInstant?
+    /// The lease at the last step; nil when there was none. Until its end the guard has removed nothing.
+    var covering: Lease?
     var kickedAt: BootInstant?
     var isStopped = false
     /// Which addresses are listened for, and where.
@@ -104,7 +104,7 @@ public struct OwnershipCore: Sendable {
             if case .foreign = entry.carried { return false }
             if case .new = setting, entry.placed != nil { return false }
             if setting != .refreshed && !isFree(entry, now: now) { return false }
-            return entry.guarded == interface
+            return entry.guarded == interface && !entry.isHoldStale
         case .probe(let address, _):
             return entry(address)?.probe.isActive == true
         case .announce(let address):
@@ -124,11 +124,12 @@ public struct OwnershipCore: Sendable {
         var next = surveyAt
         if entries.isEmpty { return next }
         if let probeWake { next = min(next, probeWake) }
-        next = min(next, now.advanced(by: timing.poll))
         let valid = isValid(lease, now) ? lease : nil
+        next = min(next, now.advanced(by: poll(valid)))
         if let valid {
-            next = min(next, releaseTime(valid.end))
-            if let poll = timing.pollLeading { next = min(next, now.advanced(by: poll)) }
+            // The end that it has by then is read well before this one, so that a wake-up may be late.
+            let look = valid.end.advanced(by: .zero - timing.look)
+            next = min(next, look > now ? look : releaseTime(valid.end))
         }
         for entry in entries {
             if entry.placed != nil {
@@ -178,8 +179,14 @@ public struct OwnershipCore: Sendable {
     /// Whether the lease is valid, and was so from the last step on without a gap in which the guard may have acted. When it
     /// is not so after a directive, step at once.
     public func isCovered(_ lease: Lease?, _ now: BootInstant) -> Bool {
-        guard let coveredUntil, isValid(lease, now) else { return false }
-        return now < releaseTime(coveredUntil)
+        guard let covering, isValid(lease, now) else { return false }
+        return now < releaseTime(covering.end)
+    }
+
+    /// How long it sleeps at most, whatever it knows.
+    private func poll(_ valid: Lease?) -> Duration {
+        guard let leading = timing.pollLeading else { return timing.poll }
+        return valid == nil ? leading * 5 : leading
     }
 
     func releaseTime(_ end: BootInstant) -> BootInstant {

@@ -75,6 +75,9 @@ public enum OwnershipSetting: Sendable, Hashable {
 public struct OwnershipTiming: Sendable, Hashable {
     /// How long before the end of the lease the deletion begins, so that it is done by then.
     public var lead: Duration = .milliseconds(2)
+    /// How long before the end that it knows the lease is read again. A wake-up that is later by no more than this less
+    /// `lead` costs nothing; a later one that finds the lease extended, a look at the interface.
+    public var look: Duration = .milliseconds(15)
     /// How often the kernel lifetime is refreshed, a quarter of it.
     public var refresh: Duration = .milliseconds(250)
     /// The lifetime given to the kernel, in whole seconds: the shortest that there is.
@@ -83,10 +86,11 @@ public struct OwnershipTiming: Sendable, Hashable {
     public var retry: Duration = .milliseconds(200)
     /// When a deletion that failed is tried again.
     public var deleteRetry: Duration = .milliseconds(20)
-    /// How often the lease is looked at although nobody kicked.
-    public var poll: Duration = .milliseconds(250)
-    /// The same while there is a lease: for a `LeaseSource` that only extends the lease when it is asked. nil when the lease
-    /// is extended by whoever proves it; then it is looked at when the end has come that was read last.
+    /// How often the lease is looked at although nobody kicked and nothing else has to be done.
+    public var poll: Duration = .seconds(2)
+    /// How often it is asked for while there is one, and five times as rarely while there is none: for a `LeaseSource` that
+    /// only extends the lease when it is asked. nil when the lease is extended by whoever proves it; then it is looked at
+    /// when the end is near that was read last.
     public var pollLeading: Duration?
     /// How often the interface is read although no change was reported.
     public var survey: Duration = .seconds(10)

@@ -67,7 +67,7 @@ struct OwnershipCoreProbingTests {
         let done = bench.run(.kicked(at: bench.now))
         #expect(
             done.prefix(2) == [
-                "hold 192.0.2.10/24 on 2 for 300 ms", "set 192.0.2.10/24 on 2: new(prefixRoute: false)",
+                "hold 192.0.2.10/24 on 2", "set 192.0.2.10/24 on 2: new(prefixRoute: false)",
             ])
     }
 

@@ -162,6 +162,40 @@ struct OwnershipCoreTests {
         #expect(bench.violations == [])
     }
 
+    @Test("a wake-up that is late by 12 ms costs nothing, one that is later a look: the address stays in any case")
+    func late() throws {
+        for (lateness, surveys) in [(12, 0...2), (20, 30...120)] {
+            var bench = try holding()
+            var surveyed = 0
+            bench.fault = { directive in
+                if case .survey = directive { surveyed += 1 }
+                return nil
+            }
+            let first = bench.now
+            let end = first.advanced(by: .seconds(10))
+            while bench.now < end {
+                // As the relay does it: 146 ms, every 30 ms.
+                let past = first.duration(to: bench.now).inMilliseconds
+                bench.lease = Lease(term: 7, end: first.advanced(by: .milliseconds(past - past % 30 + 146)))
+                bench.expire()
+                bench.run()
+                let wake = bench.core.nextWake(lease: bench.lease, now: bench.now)
+                bench.now = max(wake, bench.now).advanced(by: .milliseconds(lateness))
+            }
+            #expect(surveys.contains(surveyed), "\(surveyed)")
+            #expect(try bench.isSet(vip))
+            #expect(bench.events == [] && bench.core.counters.reinstated == 0)
+            #expect(bench.violations == [])
+        }
+    }
+
+    @Test("while there is no lease, and whoever has one says so, it wakes for nothing")
+    func idle() throws {
+        var bench = OwnershipBench()
+        bench.run(.desired(try addresses(vip)))
+        #expect(bench.now.duration(to: bench.core.nextWake(lease: nil, now: bench.now)) == .seconds(2))
+    }
+
     @Test("a lease that has to be asked for is asked for in time")
     func askedFor() throws {
         var timing = OwnershipTiming()
@@ -267,7 +301,9 @@ struct OwnershipCoreTests {
         bench.leaseAfterStall = renewed(300)
         let log = bench.run()
         #expect(try bench.isSet(vip))
-        #expect(log.dropFirst(2).prefix(2) == ["survey", "announce 192.0.2.10/24"], "\(log)")
+        // The guard has removed it, or would have: it is told again.
+        #expect(
+            log.dropFirst(2).prefix(3) == ["survey", "hold 192.0.2.10/24 on 2", "announce 192.0.2.10/24"], "\(log)")
         #expect(bench.violations == [])
     }
 
