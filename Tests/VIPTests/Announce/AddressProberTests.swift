@@ -162,26 +162,28 @@ struct AddressProberTests {
         }
     }
 
-    @Test("what is said on a VLAN for which this host has no interface is not of this LAN")
+    @Test("what is said on a VLAN for which this host has no interface is not of this LAN; a priority alone is no VLAN")
     func otherLAN() async throws {
         let six = try VirtualAddress(parsing: "2001:db8::10/64")
-        try await withVirtualEthernet { [vip] namespace in
-            try await namespace.script(
-                """
-                ip link add link v1 name v1.5 type vlan id 5
-                ip link set v1.5 address 02:00:5e:00:00:09
-                ip link set v1.5 up
-                """)
+        try await withVirtualEthernet { [vip, stranger] namespace in
             try await namespace.session { session, index throws in
                 let prober = AddressProber(interface: index, own: [])
                 try prober.listen(for: [vip.address, six.address])
-                let tagged = try #require(try session.link(named: "v1.5"))
-                let announcer = try AddressAnnouncer()
-                for address in [vip, six] { #expect(try announcer.announce(address, on: tagged) == .sent) }
+                let other = try #require(try session.link(named: "v1"))
+                let socket = try PacketSocket(for: "a test")
+                let frames = [
+                    try #require(ARPFrame(announcing: vip.address, at: stranger.bytes, as: .reply)).bytes,
+                    try #require(NeighbourFrame(announcing: six.address, at: stranger.bytes, isRouter: false)).bytes,
+                ]
+                /// With a tag of IEEE 802.1Q: three bits of priority, then twelve of the VLAN.
+                func send(tag: [UInt8]) throws {
+                    for frame in frames {
+                        try socket.send(frame[..<12] + [0x81, 0] + tag + frame[12...], interface: other.index)
+                    }
+                }
+                try send(tag: [0, 5])
                 #expect(Self.heard(prober).isEmpty)
-                var untagged = tagged
-                untagged.index = try #require(try session.link(named: "v1")).index
-                for address in [vip, six] { #expect(try announcer.announce(address, on: untagged) == .sent) }
+                try send(tag: [0xE0, 0])
                 #expect(Set(Self.heard(prober).map(\.address)) == [vip.address, six.address])
             }
         }

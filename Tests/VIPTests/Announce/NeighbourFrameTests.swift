@@ -85,7 +85,10 @@ struct NeighbourFrameTests {
         #expect(NeighbourFrame(decoding: changed(Self.advertisement) { $0[79] = 2 }) == nil)
         // A probe that does not go to its group; an advertisement from nobody; a probe with a MAC.
         #expect(NeighbourFrame(decoding: changed(Self.probe) { $0[53] = 0x11 }) == nil)
-        #expect(NeighbourFrame(decoding: changed(Self.advertisement) { $0.replaceSubrange(22..<38, with: repeatElement(0, count: 16)) }) == nil)
+        #expect(
+            NeighbourFrame(
+                decoding: changed(Self.advertisement) { $0.replaceSubrange(22..<38, with: repeatElement(0, count: 16)) }
+            ) == nil)
         #expect(
             NeighbourFrame(
                 decoding: changed(Self.probe + [1, 1] + Self.mac) { $0[19] = 32 }) == nil)

@@ -74,7 +74,9 @@ struct OwnershipCoreConflictTests {
         #expect(bench.violations == [])
     }
 
-    @Test("a host that insists is answered once a second, and nothing else suffers", arguments: ["192.0.2.10/24", "2001:db8::10/64"])
+    @Test(
+        "a host that insists is answered once a second, and nothing else suffers",
+        arguments: ["192.0.2.10/24", "2001:db8::10/64"])
     func insistent(text: String) throws {
         var bench = try holding(text)
         let address = try VirtualAddress(parsing: text)

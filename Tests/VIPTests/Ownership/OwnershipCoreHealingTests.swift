@@ -117,7 +117,10 @@ struct OwnershipCoreHealingTests {
         #expect(try bench.isSet("fd00::10/64"))
         let address = try VirtualAddress(parsing: "fd00::10/64")
         #expect(bench.events.contains(.released(address, reason: .failed)))
-        #expect(bench.events.contains { if case .failed(address, let text) = $0 { text.contains("duplicate address detection") } else { false } })
+        #expect(
+            bench.events.contains {
+                if case .failed(address, let text) = $0 { text.contains("duplicate address detection") } else { false }
+            })
         #expect(bench.violations == [])
     }
 
