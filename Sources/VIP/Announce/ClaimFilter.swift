@@ -12,30 +12,29 @@ enum ClaimFilter {
 
     /// ARP whose sender address is one of these or 0.0.0.0.
     static func arp(_ addresses: Set<IPAddress>) -> [sock_filter] {
-        guard addresses.count < most else { return untagged + [accept] }
-        return untagged + [load(BPF_W, 28)] + either([0] + lastWords(addresses)) + [refuse, accept]
+        guard addresses.count < most else { return ours + [accept] }
+        return ours + [load(BPF_W, 28)] + either([0] + lastWords(addresses)) + [refuse, accept]
     }
 
     /// Neighbour Solicitations and Advertisements whose target, or whose source if they solicit, ends as one of these does:
     /// in the last four bytes.
     static func neighbours(_ addresses: Set<IPAddress>) -> [sock_filter] {
         let kind = [load(BPF_B, 20)] + require(58) + [load(BPF_B, 54)] + either([135, 136]) + [refuse]
-        guard addresses.count < most else { return untagged + kind + [accept] }
+        guard addresses.count < most else { return ours + kind + [accept] }
         let words = lastWords(addresses)
         let target = [load(BPF_W, 74)] + either(words) + [skip(1), accept]
         let source = [load(BPF_B, 54)] + require(135) + [load(BPF_W, 34)] + either(words) + [refuse, accept]
-        return untagged + kind + target + source
+        return ours + kind + target + source
     }
 
     private static let accept = statement(BPF_RET | BPF_K, 2048)
     private static let refuse = statement(BPF_RET | BPF_K, 0)
 
-    /// Goes on with frames that carry no VLAN tag, or only a priority.
-    private static let untagged =
-        [
-            statement(BPF_LD | BPF_W | BPF_ABS, UInt32(bitPattern: SKF_AD_OFF + SKF_AD_VLAN_TAG)),
-            statement(BPF_ALU | BPF_AND | BPF_K, 0xFFF),
-        ] + require(0)
+    /// Goes on with frames that are not for somebody else. What comes on a VLAN for which this host has no interface counts as
+    /// that.
+    private static let ours =
+        [statement(BPF_LD | BPF_W | BPF_ABS, UInt32(bitPattern: SKF_AD_OFF + SKF_AD_PKTTYPE))]
+        + either([UInt32(PACKET_OTHERHOST)]) + [skip(1), refuse]
 
     private static func lastWords(_ addresses: Set<IPAddress>) -> [UInt32] {
         Set(addresses.map { $0.bytes.suffix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) } }).sorted()

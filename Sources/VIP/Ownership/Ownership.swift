@@ -297,7 +297,9 @@ public actor Ownership: Service {
             try session.set(
                 address, interface: index, validLifetime: lifetime, exclusive: true, prefixRoute: prefixRoute)
         case .takenOver, .refreshed:
-            try session.set(address, interface: index, validLifetime: lifetime)
+            try session.set(
+                address, interface: index, validLifetime: lifetime,
+                prefixRoute: core.bringsRoute(address, now: BootClock.now))
         }
     }
 

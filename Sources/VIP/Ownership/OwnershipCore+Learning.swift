@@ -137,6 +137,8 @@ extension OwnershipCore {
                 entries[index].retryAt = nil
             } else if isNow && (!was || old?.hardwareAddress != new?.hardwareAddress) {
                 entries[index].schedule.linkReturned(now: now)
+                // What was set on a link that was down has not got the route of its subnet, until it is set over itself.
+                if !was, entries[index].address.address.family == .v6 { entries[index].refreshAt = now }
             }
         }
     }

@@ -21,10 +21,17 @@ extension OwnershipCore {
         case .set(let address, let interface, let setting):
             guard let index = index(of: address) else { return }
             entries[index].refreshAt = now.advanced(by: timing.refresh)
-            guard entries[index].placed == nil else { return }
+            guard entries[index].placed == nil else {
+                noteRefreshedRoute(index, now: now)
+                return
+            }
             entries[index].placed = interface
             entries[index].carried = .ours
-            if case .new(let hasRoute) = setting { entries[index].hasRoute = hasRoute }
+            if case .new(let hasRoute) = setting {
+                entries[index].hasRoute = hasRoute
+            } else if address.address.family == .v6 {
+                entries[index].hasRoute = entries[index].needsRoute
+            }
             entries[index].claimedAt = now
             entries[index].schedule.claimed(now: now)
             entries[index].probe.claimed(now: now)
@@ -110,6 +117,17 @@ extension OwnershipCore {
             if isNew { events.append(.failed(entries[subject].address, text)) }
         } else {
             events.append(.failed(nil, text))
+        }
+    }
+
+    private mutating func noteRefreshedRoute(_ index: Int, now: BootInstant) {
+        let entry = entries[index]
+        guard entry.address.address.family == .v6 else { return }
+        let hasRoute = bringsRoute(entry.address, now: now)
+        entries[index].hasRoute = hasRoute
+        if hasRoute == entry.needsRoute { entries[index].reseatAt = nil }
+        if let before = entry.hasRoute, before != hasRoute {
+            events.append(.reseated(entry.address, withRoute: hasRoute))
         }
     }
 

@@ -86,8 +86,13 @@ struct OwnershipHealingTests {
             try await wait("the route of the subnet") {
                 try await scene.ours.command("ip", "route", "show", "dev", "v0").contains("192.0.2.0/24")
             }
-            // A client of that subnet is answered.
-            try await scene.other.command("ping", "-c", "1", "-W", "2", "192.0.2.10")
+            // Clients of both subnets are answered, also after some refreshes.
+            try await scene.other.script("ip address add 2001:db8::2/64 dev v1 nodad")
+            for _ in 0..<2 {
+                try await scene.other.command("ping", "-c", "1", "-W", "2", "192.0.2.10")
+                try await scene.other.command("ping", "-6", "-c", "1", "-W", "5", "2001:db8::10")
+                try await Task.sleep(for: .milliseconds(600))
+            }
         }
     }
 
@@ -160,6 +165,7 @@ struct OwnershipHealingTests {
                 let carried = try #require(try await scene.carried(address))
                 #expect(!carried.isUnusable)
             }
+            // It serves a client at once.
             try await scene.other.script("ip address add 2001:db8::2/64 dev v1 nodad")
             try await scene.other.command("ping", "-6", "-c", "1", "-W", "5", "2001:db8::10")
         }
@@ -244,6 +250,8 @@ struct OwnershipHealingTests {
         "an address of ours on which duplicate address detection failed is removed, and claimed when the other is gone")
     func detectionFailed() async throws {
         try await withTwoHosts("2001:db8::10/64") { scene async throws in
+            // Not wanted yet, so that it is left alone until the detection has failed.
+            await scene.ownership.setDesired([])
             try await scene.otherHolds()
             try await setWithDetection(scene.vip, in: scene.ours)
             try await wait("the failure of the detection") {
@@ -251,6 +259,7 @@ struct OwnershipHealingTests {
                 return flags & UInt32(IFA_F_DADFAILED) != 0
             }
             let begin = scene.lead()
+            await scene.ownership.setDesired([scene.vip])
             _ = try await scene.witness.next(0, isSet: false, after: begin)
             try await scene.otherLetsGo()
             try await wait("an address that serves") {

@@ -42,7 +42,10 @@ final class PacketCapture: Sendable {
         }
         if ready == 0 { return nil }
         var buffer = [UInt8](repeating: 0, count: 2048)
-        let count = try retryingOnInterrupt("receive a frame") { recv(descriptor, &buffer, buffer.count, 0) }
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        // A link that goes down is told once; what comes when it is up again is received.
+        if count < 0 && errno == ENETDOWN { return try next(within: limit) }
+        guard count >= 0 else { throw SystemError.last("receive a frame") }
         return (Array(buffer[..<count]), BootClock.now)
     }
 }
