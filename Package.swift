@@ -59,7 +59,7 @@ let package = Package(
 
         // The product.
         .target(
-            name: "Cluster", dependencies: ["Dqlite", "Discovery", "Platform", logging, lifecycle] + nio,
+            name: "Cluster", dependencies: ["Dqlite", "Discovery", "Lease", "Platform", logging, lifecycle] + nio,
             swiftSettings: strict),
         .target(name: "VIP", dependencies: ["CLinux", "Platform", logging, lifecycle], swiftSettings: strict),
         .target(
@@ -78,7 +78,8 @@ let package = Package(
             swiftSettings: strict),
 
         // For tests: a guard with a daemon that only holds addresses.
-        .executableTarget(name: "guard-probe", dependencies: ["CLinux", "Platform", "VIP", logging], swiftSettings: strict),
+        .executableTarget(
+            name: "guard-probe", dependencies: ["CLinux", "Platform", "VIP", logging], swiftSettings: strict),
 
         // For developers: the laboratory of network namespaces that tests, demo and benchmark share.
         .target(name: "Lab", dependencies: ["CLinux", "Platform"], swiftSettings: strict),

@@ -43,10 +43,12 @@ public struct LeaseCore: Sendable {
         self.duration = duration
     }
 
-    /// This node sends AppendEntries in `term`: it leads.
+    /// This node sends AppendEntries in `term`: it leads. Its voters have to be told anew: those of an earlier term may
+    /// have changed more than once since.
     public mutating func leads(in term: UInt64) {
         guard term > self.term else { return }
         self.term = term
+        voters = []
         acknowledged = []
         carried = nil
     }

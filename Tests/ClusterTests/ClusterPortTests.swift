@@ -13,20 +13,22 @@ private struct ScriptedDelegate: ClusterPortDelegate {
     var socket: DqliteAddress?
     var answer: @Sendable (PortRequest) async -> PortReply = { _ in .written }
     var refusal: PortFailure?
+    var enter: @Sendable (any Channel, RaftHandshake) -> EventLoopFuture<Void> = { channel, _ in
+        channel.eventLoop.makeSucceededVoidFuture()
+    }
 
     func answer(_ request: PortRequest) async -> PortReply { await answer(request) }
 
     func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission {
         if let refusal { throw refusal }
-        guard let socket else { throw PortFailure(reason: .notReady, text: "not running") }
-        return RaftAdmission(socket: socket, tap: { _ in })
+        return RaftAdmission(acceptance: RaftAcceptance(dqliteID: 3), enter: enter)
     }
 
     var clientSocket: DqliteAddress? { socket }
 }
 
 /// A listener on an abstract unix socket that hands over each connection as a plain descriptor.
-private final class AbstractListener: Sendable {
+final class AbstractListener: Sendable {
     let name: String
     let descriptor: Int32
 
@@ -89,7 +91,7 @@ private final class Connection: Sendable {
     deinit { close(descriptor) }
 }
 
-private func receiveBytes(_ descriptor: Int32, _ count: Int) -> [UInt8] {
+func receiveBytes(_ descriptor: Int32, _ count: Int) -> [UInt8] {
     var received: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 4096)
     while received.count < count {
@@ -118,9 +120,6 @@ private func withPort<Result: Sendable>(
         throw error
     }
 }
-
-private let handshake = RaftHandshake(
-    clusterName: "test", clusterID: "c", dqliteID: 7, address: "127.0.0.1:1", target: nil, electionTimeout: 300)
 
 @Suite("The cluster port")
 struct ClusterPortTests {
@@ -290,83 +289,10 @@ struct ClusterPortTests {
             #expect(String(decoding: answer, as: UTF8.self).contains("malformed"))
         }
     }
-
-    @Test("raft flows both ways through dialler and port, byte for byte, in any sizes")
-    func raft() async throws {
-        let listener = try AbstractListener()
-        let delegate = ScriptedDelegate(socket: .abstractSocket(listener.name))
-        try await withPort(delegate) { address, group in
-            let dialer = RaftDialer(
-                group: group, timeout: .seconds(2), handshake: { _ in handshake }, tap: { { _ in } },
-                logger: Logger(label: "test"))
-            let near = try await blocking { try dialer.dial(address.description).get() }
-            let far = await blockingValue { listener.accept() }
-            defer { close(far) }
-            let preface = try RaftPreface.encode(id: handshake.dqliteID, address: handshake.address)
-            let sent = preface + (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-            let received = await withTaskGroup(of: [UInt8].self) { tasks in
-                tasks.addTask {
-                    await blockingValue {
-                        var offset = 0
-                        while offset < sent.count {
-                            let count = sent.withUnsafeBytes {
-                                send(near, $0.baseAddress?.advanced(by: offset), min(7001, sent.count - offset), 0)
-                            }
-                            if count <= 0 { break }
-                            offset += count
-                        }
-                        return []
-                    }
-                }
-                tasks.addTask { await blockingValue { receiveBytes(far, sent.count) } }
-                var result: [UInt8] = []
-                for await part in tasks where !part.isEmpty { result = part }
-                return result
-            }
-            #expect(received == sent)
-            _ = send(far, [UInt8]([9, 8, 7]), 3, 0)
-            let back = await blockingValue { receiveBytes(near, 3) }
-            #expect(back == [9, 8, 7])
-            close(near)
-            #expect(await blockingValue { receiveBytes(far, 1) }.isEmpty, "the end of one side ends the other")
-        }
-    }
-
-    @Test("a refused handshake reaches the dialler as an error, and nothing reaches the node")
-    func refusal() async throws {
-        let delegate = ScriptedDelegate(refusal: PortFailure(reason: .otherCluster, text: "another cluster"))
-        try await withPort(delegate) { address, group in
-            let dialer = RaftDialer(
-                group: group, timeout: .seconds(2), handshake: { _ in handshake }, tap: { { _ in } },
-                logger: Logger(label: "test"))
-            let result = await blockingValue { dialer.dial(address.description) }
-            #expect(throws: SystemError.self) { try result.get() }
-        }
-    }
-
-    @Test("dialling somebody who accepts and then says nothing ends at the time limit")
-    func silentPeer() async throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let silent = try await ServerBootstrap(group: group).bind(host: "127.0.0.1", port: 0).get()
-        let port = try #require(silent.localAddress?.port)
-        let dialer = RaftDialer(
-            group: group, timeout: .milliseconds(300), handshake: { _ in handshake }, tap: { { _ in } },
-            logger: Logger(label: "test"))
-        let start = BootClock.now
-        let result = await blockingValue { dialer.dial("127.0.0.1:\(port)") }
-        #expect(throws: SystemError.self) { try result.get() }
-        #expect(start.duration(to: BootClock.now) < .seconds(5))
-        try await silent.close()
-        try await group.shutdownGracefully()
-    }
 }
 
-private func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+func blockingValue<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in
         try? BlockingThread.start(named: "test") { continuation.resume(returning: body()) }
     }
-}
-
-private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await BlockingThread.run(named: "test", body)
 }

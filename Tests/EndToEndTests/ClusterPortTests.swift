@@ -181,6 +181,12 @@ extension EndToEnd {
             }
         }
 
+        /// What a relay sends first: the words that open a raft connection of libdqlite.
+        private static func preface(_ bytes: [UInt8]) -> [UInt8] {
+            withUnsafeBytes(of: UInt32(bytes.count).littleEndian) { Array($0) } + [1]
+                + [UInt8](repeating: 0, count: 19) + bytes
+        }
+
         @Test("after a raft handshake nothing but raft gets through")
         func smuggling() async throws {
             try await withCluster { lab, before in
@@ -189,6 +195,14 @@ extension EndToEnd {
                 let status = try await target.status()
                 for bytes in [
                     DqliteWire.version + DqliteWire.message(18, DqliteWire.word(1)),
+                    Self.preface(DqliteWire.version + DqliteWire.message(18, DqliteWire.word(1))),
+                    Self.preface(
+                        DqliteWire.version
+                            + DqliteWire.message(11, DqliteWire.word(78) + DqliteWire.text("10.42.0.78:8800"))),
+                    Self.preface(
+                        DqliteWire.version
+                            + DqliteWire.message(11, DqliteWire.word(77) + DqliteWire.text("10.42.0.77:8800"))
+                            + DqliteWire.message(18, DqliteWire.word(1))),
                     DqliteWire.version + DqliteWire.header(words: 0, type: 0),
                     DqliteWire.version + DqliteWire.message(8, DqliteWire.word(0) + DqliteWire.text("DELETE FROM vip")),
                     DqliteWire.version
@@ -197,7 +211,7 @@ extension EndToEnd {
                 ] {
                     let handshake = """
                         {"raft":{"_0":{"clusterName":"dqlite-vip","clusterID":"\(status.clusterID ?? "")","dqliteID":77,\
-                        "address":"10.42.0.77:8800","electionTimeout":300}}}
+                        "address":"10.42.0.77:8800","electionTimeout":300,"incarnation":1,"relay":1}}}
                         """
                     let frame = Array(handshake.utf8)
                     let length = withUnsafeBytes(of: UInt32(frame.count).bigEndian) { Array($0) }

@@ -47,7 +47,7 @@ extension EndToEnd.DiscoveryTests {
                 #expect(result.status == .exited(1))
                 #expect(
                     result.error.contains(
-                        "cannot resolve \"nodes.lab\" (A): 127.0.0.53 cannot be reached: "
+                        "cannot resolve \"nodes.lab\" (A and AAAA): 127.0.0.53 cannot be reached: "
                             + "correct the name servers in /etc/resolv.conf"), "\(result.text)")
             }
         }

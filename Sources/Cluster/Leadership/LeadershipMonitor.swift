@@ -38,16 +38,19 @@ final class LeadershipMonitor: Sendable {
     private let logger: Logger
     private let wakeUp: Int32
     private let state = Mutex(State())
+    private let onProof: @Sendable () -> Void
     private let onChange: @Sendable (Leadership) -> Void
     private let observedTerm: @Sendable () -> UInt64
 
     /// - Parameters:
     ///   - observedTerm: the highest term seen passing: a node can lose and regain the lead between two questions.
+    ///   - onProof: called on the monitor's thread when `proof` has got a later end.
     ///   - onChange: called on the monitor's thread before the subscribers hear of it; it must not block.
     /// - Throws: `SystemError` when the kernel has no descriptor left.
     init(
         node: DqliteNodeID, socket: DqliteAddress, raftDirectory: String, settings: Settings, logger: Logger,
-        observedTerm: @escaping @Sendable () -> UInt64, onChange: @escaping @Sendable (Leadership) -> Void
+        observedTerm: @escaping @Sendable () -> UInt64, onProof: @escaping @Sendable () -> Void = {},
+        onChange: @escaping @Sendable (Leadership) -> Void
     ) throws(SystemError) {
         self.node = node
         self.socket = socket
@@ -55,6 +58,7 @@ final class LeadershipMonitor: Sendable {
         self.settings = settings
         self.logger = logger
         self.observedTerm = observedTerm
+        self.onProof = onProof
         self.onChange = onChange
         wakeUp = try retryingOnInterrupt("make an event descriptor") {
             eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
@@ -176,7 +180,10 @@ final class LeadershipMonitor: Sendable {
             state.provenUntil = isLeader ? asked.advanced(by: settings.proofTime) : nil
             return after == before ? [] : Array(state.subscribers.values)
         }
-        guard after != before else { return }
+        guard after != before else {
+            if isLeader { onProof() }
+            return
+        }
         onChange(after)
         for subscriber in subscribers { subscriber.yield(after) }
     }

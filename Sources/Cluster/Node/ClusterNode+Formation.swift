@@ -1,5 +1,6 @@
 import Dqlite
 import FoundationEssentials
+import Lease
 import Logging
 import Platform
 
@@ -137,7 +138,13 @@ extension ClusterNode {
     // MARK: - Leading
 
     func leadershipChanged(_ leadership: Leadership) async {
-        await refreshMembers()
+        let local = facts.current.local
+        // Before the members are read: what is read afterwards is of this term or newer.
+        let term = local?.relayFacts.current.lease.term ?? 0
+        if await refreshMembers(), let local {
+            if term > 0 { local.learnt(facts.current.members, in: term) }
+            local.warm(facts.current.members)
+        }
         report(.leaderKnown(leaderAddress))
         if leadership != lastLogged {
             lastLogged = leadership
@@ -250,9 +257,12 @@ extension ClusterNode {
 
     // MARK: - Members
 
-    func refreshMembers() async {
-        guard let members = try? await membership.members() else { return }
+    /// - Returns: whether they could be read.
+    @discardableResult
+    func refreshMembers() async -> Bool {
+        guard let members = try? await membership.members() else { return false }
         facts.update { $0.members = members }
+        return true
     }
 
     /// Who leads, as this node knows.

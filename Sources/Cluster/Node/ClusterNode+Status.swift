@@ -50,10 +50,18 @@ extension ClusterNode {
     /// Callable from any thread, without waiting.
     public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
         let facts = facts.current
-        guard facts.isFormed, let proof = facts.local?.monitor.proof, proof.term == facts.configuredTerm else {
-            return nil
-        }
+        guard facts.isFormed, let local = facts.local, let proof = local.proof(members: facts.members),
+            proof.term == facts.configuredTerm
+        else { return nil }
         return proof
+    }
+
+    /// Whether this node leads a formed cluster as far as it knows, also when it cannot prove it (yet).
+    ///
+    /// Callable from any thread, without waiting.
+    public nonisolated var leads: Bool {
+        let facts = facts.current
+        return facts.isFormed && facts.local?.monitor.current.isLeader == true
     }
 
     /// Says that whoever acts on the configuration has that of the term now, so that the lead of that term counts.

@@ -55,7 +55,8 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
-    ///   - onLeadership: called, on a thread of the node's own, at each change of leadership; it must not block.
+    ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
+    ///     which is many times a second on the leader; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
@@ -278,19 +279,20 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let local = try await LocalNode.start(
             id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
-            group: group,
+            group: group, incarnation: facts.incarnation,
             handshake: { address in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
                     address: settings.advertised.description, target: facts.member(at: address)?.id,
-                    electionTimeout: settings.timing.electionTimeout.inMilliseconds)
+                    electionTimeout: settings.timing.electionTimeout.inMilliseconds,
+                    incarnation: facts.incarnation, relay: RaftRelay.version)
             },
-            logger: logger,
-            onLeadership: { _ in
+            members: { facts.current.members }, logger: logger,
+            onLeadership: {
                 onLeadership()
                 leadershipInput.yield()
-            })
+            }, onLease: onLeadership)
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)

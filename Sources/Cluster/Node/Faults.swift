@@ -13,11 +13,11 @@ extension ClusterNode {
                     note(warning: "\(newer)")
                     if local.monitor.current.isLeader { await leaveLead(to: newer) }
                 }
-                if local.observer.hasUnreadable {
+                if local.relayFacts.current.unreadable > 0 {
                     note(
                         warning:
-                            "raft messages between the nodes cannot be read, so changes of the leader are noticed a "
-                            + "little later: run the same version of dqlite-vip and of libdqlite on all nodes")
+                            "raft messages between the nodes cannot be read, so the address follows raft's own timers: run the same version of dqlite-vip and of libdqlite on all nodes"
+                    )
                 }
             }
             try? await Task.sleep(for: .milliseconds(250))

@@ -1,10 +1,11 @@
 import Dqlite
+import Glibc
+import Lease
 import Logging
 import NIOCore
 import Platform
-import Synchronization
 
-/// The libdqlite node of this process with what belongs to it: its dialler and the watch over its leadership.
+/// The libdqlite node of this process with what belongs to it: the relay to its peers and the watch over its leadership.
 ///
 /// One lives from the moment this node takes part in raft until it stops; after its raft state was thrown away another
 /// may follow, under another id.
@@ -12,32 +13,59 @@ final class LocalNode: Sendable {
     let dqliteID: DqliteNodeID
     let socket: DqliteAddress
     let monitor: LeadershipMonitor
-    private let node: DqliteNode
     let observer: RaftObserver
+    /// What the relay knows of leases.
+    let relayFacts: RelayFacts
+    private let node: DqliteNode
+    private let relay: NIOLoopBound<RaftRelay>
+    private let dialer: RaftDialer
+    private let loop: any EventLoop
 
     private init(
         dqliteID: DqliteNodeID, node: DqliteNode, socket: DqliteAddress, monitor: LeadershipMonitor,
-        observer: RaftObserver
+        observer: RaftObserver, relay: NIOLoopBound<RaftRelay>, relayFacts: RelayFacts, dialer: RaftDialer,
+        loop: any EventLoop
     ) {
         self.dqliteID = dqliteID
         self.node = node
         self.socket = socket
         self.monitor = monitor
         self.observer = observer
+        self.relay = relay
+        self.relayFacts = relayFacts
+        self.dialer = dialer
+        self.loop = loop
     }
 
     /// Starts libdqlite on a directory and begins to watch it.
     ///
+    /// - Parameters:
+    ///   - incarnation: this process.
+    ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
+    ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
         id: DqliteNodeID, address: HostPort, directory: String, timing: Timing, group: any EventLoopGroup,
-        handshake: @escaping @Sendable (_ address: String) -> RaftHandshake?, logger: Logger,
-        onLeadership: @escaping @Sendable (Leadership) -> Void
+        incarnation: UInt64, handshake: @escaping OutboundLink.Handshake,
+        members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
+        onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
     ) async throws -> LocalNode {
         let observer = RaftObserver()
+        let loop = group.next()
+        let facts = RelayFacts(own: id, hold: timing.hold)
+        let term = RaftMetadata.term(inDirectory: directory) ?? 0
+        let relay = try await loop.submit {
+            NIOLoopBound(
+                RaftRelay(
+                    own: id, incarnation: incarnation, term: term, loop: loop,
+                    settings: .init(
+                        hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence),
+                    facts: facts,
+                    observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease),
+                eventLoop: loop)
+        }.get()
         let dialer = RaftDialer(
-            group: group, timeout: timing.electionTimeout, handshake: handshake,
-            tap: { observer.makeTap(direction: .outbound) }, logger: logger)
+            relay: relay, loop: loop, group: group, timeout: timing.electionTimeout, handshake: handshake)
         let node = DqliteNode(
             configuration: .init(
                 id: id, address: address.description, directory: directory, networkLatency: timing.latency,
@@ -50,14 +78,50 @@ final class LocalNode: Sendable {
         let monitor = try LeadershipMonitor(
             node: id, socket: socket, raftDirectory: directory,
             settings: .init(timeout: timing.electionTimeout / 2, proofTime: timing.electionTimeout),
-            logger: logger, observedTerm: { observer.highestTerm }, onChange: onLeadership)
+            logger: logger, observedTerm: { observer.highestTerm }, onProof: onLease, onChange: { _ in onLeadership() })
         observer.follow(monitor)
         try monitor.start()
-        return LocalNode(dqliteID: id, node: node, socket: socket, monitor: monitor, observer: observer)
+        return LocalNode(
+            dqliteID: id, node: node, socket: socket, monitor: monitor, observer: observer, relay: relay,
+            relayFacts: facts, dialer: dialer, loop: loop)
     }
 
     func stop() async throws {
         monitor.stop()
         try await node.stop()
+        try await loop.submit { [relay] in relay.value.close() }.get()
+    }
+
+    // MARK: - The relay
+
+    /// Lets the raft stream of a peer in.
+    var admission: RaftAdmission {
+        RaftEntrance(dqliteID: dqliteID, relay: relay, socket: socket, loop: loop).admission
+    }
+
+    /// The proof that this node leads: its lease.
+    ///
+    /// A sole voter sends nothing that could be acknowledged, and nobody can be elected without it; and where a stream
+    /// cannot be read there are no leases: then it is the answer of the local node itself, which raft's step-down bounds.
+    func proof(members: [DqliteMember]) -> (term: UInt64, end: BootInstant)? {
+        let relay = relayFacts.current
+        if let lease = relayFacts.lease(now: BootClock.now) {
+            // A sole voter's never ends; the guard is told a time that is near.
+            return (lease.term, min(lease.end, BootClock.now.advanced(by: .seconds(1))))
+        }
+        guard let proof = monitor.proof else { return nil }
+        let voters = members.filter { $0.role == .voter }
+        let isSole = voters.map(\.id) == [dqliteID] && relay.lease.term < proof.term
+        return isSole || relay.unreadable > 0 ? proof : nil
+    }
+
+    /// Tells the relay who votes, as read after this node began to lead `term`; and connects to all members.
+    func learnt(_ members: [DqliteMember], in term: UInt64) {
+        let voters = members.filter { $0.role == .voter }.map(\.id)
+        loop.execute { [relay] in relay.value.learnt(voters: voters, in: term) }
+    }
+
+    func warm(_ members: [DqliteMember]) {
+        dialer.warm(members.filter { $0.id != dqliteID })
     }
 }

@@ -15,6 +15,9 @@ final class NodeFacts: Sendable {
         var members: [DqliteMember] = []
     }
 
+    /// This process, told from earlier ones of the same node.
+    let incarnation = UInt64.random(in: 1 ... .max)
+
     private let values = Mutex(Values())
 
     var current: Values { values.withLock { $0 } }

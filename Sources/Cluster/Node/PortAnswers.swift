@@ -46,6 +46,13 @@ struct PortAnswers: ClusterPortDelegate {
                     + "\(handshake.electionTimeout) ms: all members must run the same version of dqlite-vip with the same timers"
             )
         }
-        return RaftAdmission(socket: local.socket, tap: local.observer.makeTap(direction: .inbound))
+        guard handshake.relay == RaftRelay.version else {
+            throw PortFailure(
+                reason: .invalid,
+                text:
+                    "\(settings.advertised) and \(handshake.address) run versions of dqlite-vip that do not go together: "
+                    + "install the same on all members")
+        }
+        return local.admission
     }
 }

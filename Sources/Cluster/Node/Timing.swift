@@ -16,6 +16,11 @@ public struct Timing: Sendable, Equatable {
 
     /// libraft's base election timeout; each follower draws from one to two times this.
     public var electionTimeout: Duration { latency * 15 }
+    /// How long a follower's promise to its leader binds, and so about how long a lease lasts: five heartbeats, half an
+    /// election timeout.
+    public var hold: Duration { electionTimeout / 2 }
+    /// How long nothing may come from the leader before the others ask each other whether it is lost: four heartbeats.
+    public var silence: Duration { latency * 6 }
     /// Between two heartbeats of the leader.
     public var heartbeat: Duration { latency * 3 / 2 }
 }

@@ -19,9 +19,9 @@ protocol ClusterPortDelegate: Sendable {
 
 /// A raft stream that may flow.
 struct RaftAdmission: Sendable {
-    var socket: DqliteAddress
-    /// Sees the bytes of the stream as they pass into the node.
-    var tap: @Sendable (ByteBuffer) -> Void
+    var acceptance: RaftAcceptance
+    /// Takes the connection over. Called on the connection's event loop when the peer has been told.
+    var enter: @Sendable (any Channel, RaftHandshake) -> EventLoopFuture<Void>
 }
 
 /// The one TCP port that nodes and dqlite clients connect to (DESIGN.md section 2).

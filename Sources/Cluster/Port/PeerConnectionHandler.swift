@@ -133,37 +133,13 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
         }
         isBusy = true
         timer?.cancel()
-        let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        let loop = channel.eventLoop
-        LocalSocket.connect(to: admission.socket, on: loop).hop(to: loop).whenComplete { result in
-            switch result {
-            case .success(let inside):
-                bound.value.join(channel, inside, from: handshake.dqliteID, tap: admission.tap)
-            case .failure(let error):
-                let text = "the node is not ready for raft: \(error)"
-                bound.value.reply(.failed(PortFailure(reason: .notReady, text: text)), thenClose: true)
+        reply(.raftAccepted(admission.acceptance), thenClose: false)
+        channel.pipeline.syncOperations.removeHandler(self).assumeIsolated().whenComplete { [isReadWanted] _ in
+            admission.enter(channel, handshake).whenComplete { result in
+                if case .failure = result { return channel.close(promise: nil) }
+                // The read that this handler held back.
+                if isReadWanted { channel.read() }
             }
-        }
-    }
-
-    private func join(
-        _ outside: any Channel, _ inside: any Channel, from peer: DqliteNodeID, tap: @escaping GlueHandler.Tap
-    ) {
-        guard outside.isActive else { return inside.close(promise: nil) }
-        reply(.raftAccepted, thenClose: false)
-        do {
-            let outer = GlueHandler(tap: tap)
-            let inner = GlueHandler()
-            GlueHandler.join(outer, inner)
-            outside.pipeline.syncOperations.removeHandler(self, promise: nil)
-            try outside.pipeline.syncOperations.addHandlers([RaftPrefaceHandler(peer: peer), outer])
-            try inside.pipeline.syncOperations.addHandler(inner)
-            try inside.syncOptions?.setOption(.autoRead, value: true)
-            // The read that this handler held back, or a new one: the pair decides when it may go on.
-            outside.read()
-        } catch {
-            outside.close(promise: nil)
-            inside.close(promise: nil)
         }
     }
 }

@@ -19,7 +19,7 @@ enum PortRequest: Codable, Sendable {
 /// The answer to a `PortRequest`.
 enum PortReply: Codable, Sendable {
     case peer(PeerReply)
-    case raftAccepted
+    case raftAccepted(RaftAcceptance)
     case written
     case configuration(ReplicatedConfiguration)
     case failed(PortFailure)
@@ -58,6 +58,15 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     var target: DqliteNodeID?
     /// The election timeout in milliseconds; members with different timers would depose each other.
     var electionTimeout: Int64
+    /// The process: what it promises and is promised ends with it.
+    var incarnation: UInt64
+    /// `RaftRelay.version` of the dialler.
+    var relay: Int
+}
+
+/// What the node says of itself that lets raft in.
+struct RaftAcceptance: Codable, Sendable, Equatable {
+    var dqliteID: DqliteNodeID
 }
 
 /// The JSON bytes of what peers say to each other, bounded in size; `PeerFrameReader` cuts the frames around them.

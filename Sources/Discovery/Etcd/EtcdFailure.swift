@@ -115,6 +115,10 @@ struct EtcdFailure: Error, Sendable {
                 return "it has no quorum: are most of its members running, and can they reach each other?"
             }
             if message.contains("authentication failed") { return "correct username and password in --disco-config" }
+            if message.hasPrefix("CommonName") {
+                return "etcd's gateway takes no client certificate with a common name (CVE-2018-16886): make one "
+                    + "without for cert_file"
+            }
             if wantsNewToken { return "it wants a user: give username and password in --disco-config" }
             if message.contains("permission denied") {
                 let user = configuration.username.map { "the user \"\($0)\"" } ?? "the user"

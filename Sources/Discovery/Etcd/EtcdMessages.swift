@@ -130,6 +130,11 @@ enum EtcdMessages {
         if let answer: StreamFailure = decode(Array(bytes.prefix { $0 != UInt8(ascii: "\n") })) {
             return Failure(code: answer.error.grpc_code, message: plain(answer.error.message ?? "no reason given"))
         }
+        // What the gateway says itself comes as plain text; other plain text is some other server's.
+        let line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+        if line.starts(with: Array("CommonName".utf8)) {
+            return Failure(code: nil, message: plain(String(decoding: line, as: UTF8.self)))
+        }
         return nil
     }
 

@@ -133,15 +133,15 @@ public struct OwnershipCore: Sendable {
         }
         for entry in entries {
             if entry.placed != nil {
-                if let again = entry.deleteRetryAt { next = min(next, again) }
+                if let again = later(entry.deleteRetryAt, now) { next = min(next, again) }
                 if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt)
                 if let reseat = entry.reseatAt { next = min(next, reseat) }
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
             } else {
-                if valid != nil, entry.isDesired, let again = entry.retryAt { next = min(next, again) }
-                if entry.guarded != nil, let again = entry.guardRetryAt { next = min(next, again) }
+                if valid != nil, entry.isDesired, let again = later(entry.retryAt, now) { next = min(next, again) }
+                if entry.guarded != nil, let again = later(entry.guardRetryAt, now) { next = min(next, again) }
             }
         }
         return max(next, now)
@@ -181,6 +181,11 @@ public struct OwnershipCore: Sendable {
     public func isCovered(_ lease: Lease?, _ now: BootInstant) -> Bool {
         guard let covering, isValid(lease, now) else { return false }
         return now < releaseTime(covering.end)
+    }
+
+    /// The time, when it is still to come. What was due and is left undone waits for something else.
+    private func later(_ time: BootInstant?, _ now: BootInstant) -> BootInstant? {
+        time.flatMap { $0 > now ? $0 : nil }
     }
 
     /// How long it sleeps at most, whatever it knows.

@@ -138,12 +138,10 @@ enum Daemon {
     private static func makeOwnership(
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger, hub: LeadHub
     ) throws -> Ownership {
-        var timing = OwnershipTiming()
-        timing.pollLeading = .milliseconds(50)
         do {
             return try Ownership(
                 interface: settings.interface, cell: guardClient.lease(.lead), lease: { hub.lease },
-                guardChannel: guardClient, addressesFile: data.addressesFile, timing: timing, logger: logger)
+                guardChannel: guardClient, addressesFile: data.addressesFile, hint: { hub.hint }, logger: logger)
         } catch {
             guard error.errno == EPERM || error.errno == EACCES else { throw error }
             throw StartFault("\(error)", .noPermission)

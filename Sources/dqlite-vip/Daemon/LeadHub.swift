@@ -13,6 +13,7 @@ final class LeadHub: Sendable {
     /// What the guard follows.
     private let cell: LeaseCell
     private let parts = Mutex(Parts())
+    private let wasLeading = Atomic<Bool>(false)
 
     init(cell: LeaseCell) {
         self.cell = cell
@@ -22,14 +23,22 @@ final class LeadHub: Sendable {
         parts.withLock { $0 = Parts(cluster: cluster, ownership: ownership) }
     }
 
-    /// Called on the thread that watches leadership.
+    /// Called on the cluster's threads whenever the proof of leadership may be another. The cell wakes whoever has to know.
     func leadershipChanged() {
         _ = lease
-        parts.withLock { $0.ownership }?.kick()
+        let leads = hint.leads
+        // Before there is a lease the LAN can be asked for the addresses already.
+        if leads, !wasLeading.exchange(leads, ordering: .relaxed) {
+            parts.withLock { $0.ownership }?.kick()
+        } else if !leads {
+            wasLeading.store(false, ordering: .relaxed)
+        }
     }
 
-    /// What this node may act on right now. The cell is told of it, which the cluster does not do by itself: so it has to be
-    /// asked for well before the last answer is over.
+    /// What is known of the lead beyond the lease.
+    var hint: LeadHint { LeadHint(leads: parts.withLock { $0.cluster }?.leads == true) }
+
+    /// What this node may act on right now; the cell is told of it. It is written here only, one thread at a time.
     var lease: Lease? {
         parts.withLock { parts in
             guard let proof = parts.cluster?.leadershipProof else {

@@ -144,6 +144,18 @@ import Testing
         #expect(alone.kind == .serverFailure && alone.replies == ["s1 does not know and does not ask others"])
     }
 
+    @Test("an alias that leads nowhere is named, with what it leads to")
+    func looseAlias() {
+        let play = Play("loose.lab", Self.settings()) { ask in
+            let alias = ("loose.lab", UInt16(5), MessageBuilder.name("gone.lab"))
+            return (.message(MessageBuilder.answer(ask.name, type: 1, code: 3, [alias])), .milliseconds(1))
+        }
+        guard case .failure(let failure) = play.outcome else { return #expect(Bool(false), "it failed") }
+        #expect(
+            DiscoveryError([failure]).message.hasPrefix(
+                "\"loose.lab\" is an alias of \"gone.lab\", which does not exist (NXDOMAIN for A from s1)"))
+    }
+
     @Test("NXDOMAIN and a missing record are certain: no other server is asked, but the other names are")
     func certain() {
         let play = Play("x", Self.settings(2, domains: ["a.lab", "b.lab"])) { Self.code(3, $0) }

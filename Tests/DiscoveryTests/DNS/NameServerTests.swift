@@ -56,16 +56,11 @@ import Testing
 
     @Test("a chain of aliases")
     func aliases() async throws {
-        let server = try await NameServer(
-            hosts: Self.three, ["cname=a.lab,b.lab", "cname=b.lab,n.lab", "cname=loose.lab,gone.lab"])
+        let server = try await NameServer(hosts: Self.three, ["cname=a.lab,b.lab", "cname=b.lab,n.lab"])
         defer { server.stop() }
         #expect(try await Self.dns(Self.resolver(server), "a.lab").lookUp().count == 3)
         let answer = try await Self.ask(Self.resolver(server), "a.lab").get()
         #expect(answer.canonicalName.text == "n.lab")
-        let error = await #expect(throws: DiscoveryError.self) {
-            try await Self.dns(Self.resolver(server), "loose.lab").lookUp()
-        }
-        #expect(error?.message.hasPrefix("\"loose.lab\" is an alias of \"gone.lab\", which does not exist") == true)
     }
 
     @Test("the order of the answer goes round, that of the look-up stays")

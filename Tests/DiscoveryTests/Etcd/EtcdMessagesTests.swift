@@ -64,6 +64,9 @@ struct EtcdMessagesTests {
             EtcdMessages.failure(bytes(#"{"error":{"grpc_code":16,"http_code":401,"message":"invalid auth token"}}"#))
                 == EtcdMessages.Failure(code: 16, message: "invalid auth token"))
         #expect(EtcdMessages.failure(bytes("Not Found\n")) == nil)
+        #expect(
+            EtcdMessages.failure(bytes("CommonName of client is not used\n"))
+                == EtcdMessages.Failure(code: nil, message: "CommonName of client is not used"))
         let long = EtcdMessages.plain("a\u{1B}[31m\nb" + String(repeating: "x", count: 1000))
         #expect(long.hasPrefix("a [31m b") && long.count == 201)
     }

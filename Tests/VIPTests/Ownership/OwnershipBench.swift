@@ -56,6 +56,7 @@ struct OwnershipBench {
     /// What was carried out since the start, in words; the newest hundred or more.
     var history: [String] { past.map { "\(Self.start.duration(to: $0.time).inMilliseconds) \(words($0))" } }
     private var past: [Record] = []
+    private var idleTurns = 0
     private var echoes: [NetlinkEvent] = []
     /// For which addresses the shell listens.
     var heeded: Set<VirtualAddress> = []
@@ -151,6 +152,8 @@ struct OwnershipBench {
         while now < end {
             if let renewal { lease = renewal(now) }
             let wake = core.nextWake(lease: lease, now: now)
+            idleTurns = wake <= now && records.isEmpty ? idleTurns + 1 : 0
+            if idleTurns == 20 { violate("it wakes without end, and does nothing") }
             now = min(end, max(wake, now.advanced(by: .microseconds(100))))
             if let renewal { lease = renewal(now) }
             expire()

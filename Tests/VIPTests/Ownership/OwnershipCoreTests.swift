@@ -196,6 +196,20 @@ struct OwnershipCoreTests {
         #expect(bench.now.duration(to: bench.core.nextWake(lease: nil, now: bench.now)) == .seconds(2))
     }
 
+    @Test("a conflict that lasts, after a refusal of the kernel, keeps nobody awake")
+    func conflictIsQuiet() throws {
+        var bench = OwnershipBench()
+        bench.run(.desired(try addresses(vip)))
+        // Set by somebody else, of which no report has come yet: the kernel refuses ours.
+        bench.kernel[try OwnershipBench.place(vip, interface: 2)] = false
+        bench.lease = ends(bench, in: 300)
+        bench.run()
+        bench.pass(.seconds(1), lease: renewed())
+        #expect(bench.core.snapshot.addresses.first?.state == .conflict)
+        #expect(bench.now.duration(to: bench.core.nextWake(lease: bench.lease, now: bench.now)) > .milliseconds(100))
+        #expect(bench.violations == [])
+    }
+
     @Test("a lease that has to be asked for is asked for in time")
     func askedFor() throws {
         var timing = OwnershipTiming()

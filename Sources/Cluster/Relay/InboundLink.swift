@@ -1,0 +1,201 @@
+import Dqlite
+import Lease
+import NIOCore
+import Platform
+
+/// The way from one peer to the local node: the peer's connection, and one to libdqlite, which outlives it.
+///
+/// libdqlite takes a frame for that peer's which comes on a connection that the peer's Connect message has opened. So that
+/// connection is kept when the peer's own ends: a successor is told to stand through it, and when the peer comes back its
+/// frames go on where they ended, since only whole frames are passed.
+///
+/// Confined to the relay's event loop.
+final class InboundLink {
+    private(set) var peer: VoteGate.LeaderProcess
+    /// The peer's cluster port.
+    private(set) var address: HostPort
+    private let relay: RaftRelay
+    private var outside: (any Channel)?
+    private var inside: any Channel
+    private var preface: [UInt8]?
+    private var isReadable = true
+
+    /// The highest term in which AppendEntries came from the peer, and where its log ended by the newest.
+    private(set) var ledTerm: UInt64 = 0
+    private var position: (index: UInt64, term: UInt64)?
+    var hasLed: Bool { ledTerm > 0 }
+
+    init(
+        peer: VoteGate.LeaderProcess, address: HostPort, relay: RaftRelay, inside: any Channel
+    ) throws {
+        self.peer = peer
+        self.address = address
+        self.relay = relay
+        self.inside = inside
+        try inside.pipeline.syncOperations.addHandler(InsideHandler(link: self))
+        try inside.syncOptions?.setOption(.autoRead, value: true)
+    }
+
+    /// Whether libdqlite still holds its side.
+    var isOpen: Bool { inside.isActive }
+    /// Whether the peer is connected.
+    var isConnected: Bool { outside != nil }
+
+    /// Goes on with a new connection of the peer; one that is still there belongs to a process that is gone.
+    func attach(_ channel: any Channel, process: VoteGate.LeaderProcess, address: HostPort) throws {
+        let old = outside
+        outside = nil
+        old?.close(promise: nil)
+        if process != peer {
+            ledTerm = 0
+            position = nil
+        }
+        peer = process
+        self.address = address
+        outside = channel
+        try channel.pipeline.syncOperations.addHandler(OutsideHandler(link: self))
+    }
+
+    fileprivate func take(_ message: RelayMessage, on channel: any Channel) throws {
+        guard channel === outside else { return }
+        switch message {
+        case .preface(let bytes):
+            try open(Array(bytes.readableBytesView))
+        case .raw(let bytes):
+            if isReadable {
+                isReadable = false
+                relay.unreadable(self, "\(address)")
+            }
+            inside.writeAndFlush(bytes, promise: nil)
+        case .frame(let bytes, let sentAt, let wantsPromise):
+            guard preface != nil, let frame = bytes.raftFrame else {
+                throw RelayMessage.Reader.Failure(description: "not one whole raft frame")
+            }
+            let acknowledges = relay.receive(frame, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
+            inside.writeAndFlush(bytes, promise: nil)
+            if acknowledges { answer(.acknowledged(term: frame.term, sentAt: sentAt), on: channel) }
+        case .released(let sentAt):
+            relay.released(by: peer, upTo: sentAt)
+        case .asked(let term):
+            if relay.hearsNoLeader(in: term) { answer(.silent(term: term), on: channel) }
+        case .acknowledged, .silent:
+            throw RelayMessage.Reader.Failure(description: "an answer in the wrong direction")
+        }
+    }
+
+    private func answer(_ message: RelayMessage, on channel: any Channel) {
+        var buffer = channel.allocator.buffer(capacity: 24)
+        message.write(to: &buffer)
+        channel.writeAndFlush(buffer, promise: nil)
+    }
+
+    /// The peer says who it is, as libdqlite wants to hear it. The same words again open nothing anew.
+    private func open(_ bytes: [UInt8]) throws {
+        if let preface {
+            guard preface == bytes else {
+                // Another address, or another node: libdqlite has to hear it on a connection of its own.
+                inside.close(promise: nil)
+                return
+            }
+            return
+        }
+        var parsed = RaftPreface()
+        let used = try bytes.withUnsafeBytes { try parsed.consume($0) }
+        guard used == bytes.count, parsed.peer?.id == peer.voter else {
+            throw RelayMessage.Reader.Failure(description: "a Connect message of another node")
+        }
+        preface = bytes
+        inside.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
+    }
+
+    /// Takes note of an AppendEntries or InstallSnapshot.
+    func leads(_ frame: RaftFrame) {
+        guard frame.term >= ledTerm else { return }
+        ledTerm = frame.term
+        if let end = frame.lastPosition { position = end }
+    }
+
+    /// Tells the local node to stand, in the leader's name.
+    func inject() {
+        guard let position, isReadable else { return }
+        let frame = RaftFrame.timeoutNow(term: ledTerm, lastIndex: position.index, lastTerm: position.term)
+        inside.writeAndFlush(ByteBuffer(bytes: frame), promise: nil)
+    }
+
+    fileprivate func outsideEnded(_ channel: any Channel) {
+        guard channel === outside else { return }
+        outside = nil
+        relay.lost(self)
+    }
+
+    fileprivate func insideEnded() {
+        outside?.close(promise: nil)
+        outside = nil
+        relay.ended(self)
+    }
+
+    fileprivate func insideIsWritable(_ writable: Bool) {
+        try? outside?.syncOptions?.setOption(.autoRead, value: writable)
+    }
+
+    func close() {
+        outside?.close(promise: nil)
+        outside = nil
+        inside.close(promise: nil)
+    }
+}
+
+/// The peer's connection.
+private final class OutsideHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let link: InboundLink
+    private var reader = RelayMessage.Reader()
+
+    init(link: InboundLink) {
+        self.link = link
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        reader.append(unwrapInboundIn(data))
+        do {
+            while let message = try reader.next() { try link.take(message, on: context.channel) }
+        } catch {
+            context.close(promise: nil)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        link.outsideEnded(context.channel)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}
+
+/// The connection to libdqlite, on which nothing ever comes back.
+private final class InsideHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let link: InboundLink
+
+    init(link: InboundLink) {
+        self.link = link
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        link.insideIsWritable(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        link.insideEnded()
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,308 @@
+import Dqlite
+import Lease
+import Logging
+import NIOCore
+import NIOPosix
+import Platform
+
+/// The way from the local node to one peer: a socket pair, of which libdqlite keeps one end for as long as it likes, and a
+/// connection to the peer's cluster port, which is made anew whenever it ends.
+///
+/// libdqlite notices the end of a connection only when it writes, loses that message (a vote, say), and then waits a
+/// second; here it never notices. What it writes while there is no connection is lost, as raft allows.
+///
+/// Confined to the relay's event loop.
+final class OutboundLink {
+    /// What is told to the peer before raft flows; nil while this node belongs to no cluster.
+    typealias Handshake = @Sendable (_ address: String) -> RaftHandshake?
+
+    let address: String
+    /// The node that answered there last.
+    private(set) var peer: DqliteNodeID?
+    private let relay: RaftRelay
+    private let group: any EventLoopGroup
+    private let timeout: Duration
+    private let socketOptions: SocketOptions
+    private let handshake: Handshake
+    private var local: (any Channel)?
+    private var remote: (any Channel)?
+    private var isConnecting = false
+    private var isClosed = false
+    private var retry: Scheduled<Void>?
+    private var failures = 0
+    private var lastFailure: String?
+    private var preface: ByteBuffer?
+    /// What was written before the first connection stood: the first votes of a new candidate, say.
+    private var waiting: [RelayMessage] = []
+
+    init(
+        address: String, relay: RaftRelay, group: any EventLoopGroup, timeout: Duration, socketOptions: SocketOptions,
+        handshake: @escaping Handshake
+    ) {
+        self.address = address
+        self.relay = relay
+        self.group = group
+        self.timeout = timeout
+        self.socketOptions = socketOptions
+        self.handshake = handshake
+    }
+
+    // MARK: - The local node's side
+
+    /// Takes our end of a socket pair whose other end libdqlite has got; it replaces an earlier one.
+    func attach(_ descriptor: Int32) -> EventLoopFuture<Void> {
+        ClientBootstrap(group: relay.loop)
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.autoRead, value: false)
+            .withConnectedSocket(descriptor)
+            .assumeIsolated()
+            .flatMapThrowing { [self] channel in
+                local?.close(promise: nil)
+                local = channel
+                try channel.pipeline.syncOperations.addHandler(LocalStreamHandler(link: self))
+                try channel.syncOptions?.setOption(.autoRead, value: true)
+                connect()
+            }
+            .nonisolated()
+    }
+
+    /// libdqlite has closed its end: the member is gone, or the node stops.
+    fileprivate func localEnded(_ channel: any Channel) {
+        guard local === channel else { return }
+        local = nil
+        waiting = []
+        relay.readable(self)
+    }
+
+    fileprivate func opened(by bytes: ByteBuffer) {
+        preface = bytes
+        write(.preface(bytes))
+    }
+
+    fileprivate func take(_ frame: RaftFrame, _ bytes: ByteBuffer) { relay.send(frame, bytes, on: self) }
+
+    fileprivate func isUnreadable() { relay.unreadable(self, address) }
+
+    /// Whether libdqlite holds its end.
+    var isInUse: Bool { local != nil }
+
+    // MARK: - The peer's side
+
+    /// Passes a message on, or drops it when there is no connection.
+    func write(_ message: RelayMessage) {
+        guard let remote, remote.isActive else {
+            if isConnecting, failures == 0, waiting.count < 16 { waiting.append(message) }
+            return
+        }
+        var buffer = remote.allocator.buffer(capacity: 128)
+        message.write(to: &buffer)
+        remote.writeAndFlush(buffer, promise: nil)
+        // A peer that takes nothing: the connection is given up rather than memory.
+        if let queued = try? remote.syncOptions?.getOption(.bufferedWritableBytes), queued > RelayMessage.bodyLimit {
+            remote.close(promise: nil)
+        }
+    }
+
+    /// Makes the connection, if there is none; also before libdqlite asks for it, so that a first vote need not wait.
+    func connect() {
+        guard !isClosed, remote == nil, !isConnecting, retry == nil else { return }
+        guard let target = try? HostPort(parsing: address), let handshake = handshake(address),
+            let request = try? PortCoding.encode(PortRequest.raft(handshake))
+        else { return retryLater() }
+        isConnecting = true
+        let opening = ByteBuffer(bytes: PeerProtocol.magic + Array(ByteBuffer(peerFrame: request).readableBytesView))
+        let accepted = relay.loop.makePromise(of: RaftAcceptance.self)
+        let limit = TimeAmount.nanoseconds(timeout.inNanoseconds)
+        let expiry = relay.loop.scheduleTask(in: limit) { [address] in
+            accepted.fail(SystemError("connect to", address, errno: ETIMEDOUT))
+        }
+        let connected = socketOptions.apply(to: ClientBootstrap(group: relay.loop))
+            .connectTimeout(limit)
+            .channelOption(.maxMessagesPerRead, value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        RaftOpeningHandler(opening: opening, accepted: accepted))
+                }
+            }
+            .connect(host: target.host, port: Int(target.port))
+        connected.whenFailure { accepted.fail($0) }
+        accepted.futureResult.and(connected).assumeIsolated().whenComplete { [self] result in
+            expiry.cancel()
+            isConnecting = false
+            switch result {
+            case .success((let acceptance, let channel)): established(channel, acceptance)
+            case .failure(let error):
+                connected.whenSuccess { $0.close(promise: nil) }
+                failed(error)
+            }
+        }
+    }
+
+    private func established(_ channel: any Channel, _ acceptance: RaftAcceptance) {
+        guard !isClosed, channel.isActive else {
+            channel.close(promise: nil)
+            return failed(SystemError("connect to", address, errno: ECONNRESET))
+        }
+        peer = acceptance.dqliteID
+        remote = channel
+        do {
+            try channel.pipeline.syncOperations.addHandler(AcknowledgementHandler(link: self))
+        } catch {
+            return remoteEnded(channel)
+        }
+        if lastFailure != nil {
+            relay.logger.info("a peer is reachable again", metadata: ["peer.address": "\(address)"])
+            lastFailure = nil
+        }
+        failures = 0
+        let early = waiting
+        waiting = []
+        if let preface { write(.preface(preface)) }
+        for message in early {
+            if case .preface = message { continue }
+            write(message)
+        }
+    }
+
+    private func failed(_ failure: any Error) {
+        waiting = []
+        let text = "\(ConnectFailure.explain(failure, address))"
+        if lastFailure != text, !isClosed {
+            relay.logger.info("a peer is not reachable", metadata: ["peer.address": "\(address)", "error": "\(text)"])
+        }
+        lastFailure = text
+        failures += 1
+        retryLater()
+    }
+
+    fileprivate func remoteEnded(_ channel: any Channel) {
+        guard remote === channel else { return }
+        remote = nil
+        channel.close(promise: nil)
+        retryLater()
+    }
+
+    /// Quickly at first: a process that was restarted is back within a moment; then twice a second.
+    private func retryLater() {
+        guard !isClosed, retry == nil else { return }
+        let delay: TimeAmount = .milliseconds(min(500, 10 << Int64(min(failures, 6))))
+        retry = relay.loop.assumeIsolated().scheduleTask(in: delay) { [self] in
+            retry = nil
+            connect()
+        }
+    }
+
+    fileprivate func acknowledged(_ term: UInt64, _ sentAt: BootInstant) {
+        guard let peer else { return }
+        relay.acknowledged(by: peer, in: term, sentAt: sentAt)
+    }
+
+    fileprivate func silent(_ term: UInt64) {
+        guard let peer else { return }
+        relay.confirmed(by: peer, in: term)
+    }
+
+    func close() {
+        isClosed = true
+        retry?.cancel()
+        local?.close(promise: nil)
+        remote?.close(promise: nil)
+        local = nil
+        remote = nil
+    }
+}
+
+/// Reads what libdqlite writes: the preface, then whole frames.
+private final class LocalStreamHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let link: OutboundLink
+    private var preface = RaftPreface()
+    private var scanner = RaftFrameScanner()
+    /// The bytes of the frame that is not whole yet.
+    private var pending = ByteBuffer()
+    private var isUnreadable = false
+
+    init(link: OutboundLink) {
+        self.link = link
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        if isUnreadable { return link.write(.raw(bytes)) }
+        if preface.peer == nil {
+            do {
+                let used = try bytes.withUnsafeReadableBytes { try preface.consume($0) }
+                bytes.moveReaderIndex(forwardBy: used)
+                guard preface.peer != nil else { return }
+                link.opened(by: ByteBuffer(bytes: preface.bytes))
+            } catch {
+                return context.close(promise: nil)
+            }
+        }
+        guard bytes.readableBytes > 0 else { return }
+        let before = pending.readableBytes
+        if before == 0 { pending = bytes } else { pending.writeImmutableBuffer(bytes) }
+        var frames: [(RaftFrame, Int)] = []
+        bytes.withUnsafeReadableBytes { raw in scanner.consume(raw) { frames.append(($0, before + $0.end)) } }
+        var start = 0
+        for (frame, end) in frames {
+            guard let whole = pending.readSlice(length: end - start) else { break }
+            start = end
+            link.take(frame, whole)
+        }
+        if pending.readableBytes == 0 { pending = ByteBuffer() } else { pending.discardReadBytes() }
+        if scanner.isLost {
+            isUnreadable = true
+            link.isUnreadable()
+            link.write(.raw(pending))
+            pending = ByteBuffer()
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        link.localEnded(context.channel)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}
+
+/// Reads what the peer's relay says back.
+private final class AcknowledgementHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let link: OutboundLink
+    private var reader = RelayMessage.Reader()
+
+    init(link: OutboundLink) {
+        self.link = link
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        reader.append(unwrapInboundIn(data))
+        do {
+            while let message = try reader.next() {
+                switch message {
+                case .acknowledged(let term, let sentAt): link.acknowledged(term, sentAt)
+                case .silent(let term): link.silent(term)
+                case .preface, .frame, .raw, .released, .asked: return context.close(promise: nil)
+                }
+            }
+        } catch {
+            context.close(promise: nil)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        link.remoteEnded(context.channel)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,305 @@
+import Dqlite
+import Lease
+import Logging
+import NIOCore
+import Platform
+
+/// Everything that passes between the local node and its peers, and what the relays promise each other about it: leases,
+/// gate, and the first vote after a leader's death (DESIGN.md sections 4 and 5).
+///
+/// One per local node, confined to one event loop, so that each frame is judged and passed on in one piece: nothing can
+/// come between a promise and the acknowledgement of it, or between a surrender and the vote that makes it needed.
+final class RaftRelay {
+    struct Settings {
+        /// How long a promise binds; see `VoteGate`.
+        var hold: Duration
+        var electionTimeout: Duration
+        /// How long a leader may be silent; see `SuccessionCore`.
+        var silence: Duration
+    }
+
+    /// What relays understand of each other; different versions do not connect.
+    static let version = 1
+
+    let own: DqliteNodeID
+    /// Told to peers, so that this process is not taken for an earlier one of the same node.
+    let incarnation: UInt64
+    let loop: any EventLoop
+    let logger: Logger
+    let facts: RelayFacts
+    private let settings: Settings
+    private var gate: VoteGate
+    private var outbound: [String: OutboundLink] = [:]
+    private var inbound: [DqliteNodeID: InboundLink] = [:]
+    private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
+    private var heldTimer: Scheduled<Void>?
+    /// The newest voters that a frame named, and in which term.
+    private var voters: (term: UInt64, ids: [DqliteNodeID])?
+    /// Called when this node begins to lead a term.
+    private let onLead: @Sendable () -> Void
+    /// Called when this node's lease has begun, ended or got another end. It must not block.
+    private let onLease: @Sendable () -> Void
+    private let members: @Sendable () -> [DqliteMember]
+    private let observer: RaftObserver
+    /// Links whose stream cannot be read.
+    private var unreadable: Set<ObjectIdentifier> = []
+
+    /// - Parameters:
+    ///   - term: libraft's term on disk.
+    ///   - members: the members as last seen.
+    init(
+        own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
+        facts: RelayFacts,
+        observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
+        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
+    ) {
+        self.own = own
+        self.incarnation = incarnation
+        self.loop = loop
+        self.settings = settings
+        self.facts = facts
+        self.observer = observer
+        self.members = members
+        self.logger = logger
+        self.onLead = onLead
+        self.onLease = onLease
+        gate = VoteGate(
+            now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
+    }
+
+    private lazy var succession = Succession(
+        own: own, settings: .init(silence: settings.silence), loop: loop, members: members, logger: logger,
+        actions: .init(
+            dead: { [weak self] process in
+                guard let self else { return }
+                gate.died(process)
+                if !held.isEmpty { releaseHeld() }
+            },
+            ask: { [weak self] voters, term in
+                for voter in voters { self?.outbound[voter.address]?.write(.asked(term: term)) }
+            },
+            stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
+            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now }))
+
+    // MARK: - Links
+
+    /// The link to the node at an address, made when there is none.
+    func link(to address: String, _ make: () -> OutboundLink) -> OutboundLink {
+        if let link = outbound[address] { return link }
+        let link = make()
+        outbound[address] = link
+        return link
+    }
+
+    func inboundLink(of peer: DqliteNodeID) -> InboundLink? { inbound[peer] }
+
+    func enter(_ link: InboundLink) {
+        let old = inbound.updateValue(link, forKey: link.peer.voter)
+        old?.close()
+    }
+
+    /// libdqlite has closed its side.
+    func ended(_ link: InboundLink) {
+        readable(link)
+        if inbound[link.peer.voter] === link { inbound[link.peer.voter] = nil }
+    }
+
+    /// Lets go of links that neither side uses, of nodes that are no members.
+    func prune(keeping members: [DqliteMember]) {
+        for (address, link) in outbound where !link.isInUse && !members.contains(where: { $0.address == address }) {
+            link.close()
+            outbound[address] = nil
+        }
+        for (peer, link) in inbound where !link.isConnected && !members.contains(where: { $0.id == peer }) {
+            link.close()
+            inbound[peer] = nil
+        }
+        succession.configure()
+    }
+
+    func close() {
+        heldTimer?.cancel()
+        succession.stop()
+        for link in outbound.values { link.close() }
+        for link in inbound.values { link.close() }
+        outbound = [:]
+        inbound = [:]
+        held = []
+    }
+
+    // MARK: - Frames of the local node
+
+    /// Passes a frame on, with what it means for lease and gate; or keeps it back.
+    func send(_ frame: RaftFrame, _ bytes: ByteBuffer, on link: OutboundLink) {
+        let now = BootClock.now
+        observer.sends(frame)
+        switch frame.content {
+        case .appendEntries(_, _, _, let count, _):
+            lead(in: frame.term, now)
+            if count > 0, let configuration = bytes.configuration { configure(configuration.voters, frame.term, now) }
+        case .installSnapshot:
+            lead(in: frame.term, now)
+        case .requestVote(let candidate, _, _, _) where !frame.isPreVote:
+            guard mayLeave(frame, bytes, voteFor: candidate, on: link, now) else { return }
+        case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
+            guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
+        case .timeoutNow:
+            facts.update { $0.lease.transfers(now: now, patience: settings.electionTimeout) }
+            onLease()
+            for other in outbound.values { other.write(.released(upTo: now)) }
+        case .requestVote, .requestVoteResult, .appendEntriesResult: break
+        }
+        let wantsPromise =
+            switch frame.kind {
+            case .appendEntries, .installSnapshot: facts.update { $0.lease.wantsPromise(now: now) }
+            default: false
+            }
+        link.write(.frame(bytes, sentAt: now, wantsPromise: wantsPromise))
+    }
+
+    private func lead(in term: UInt64, _ now: BootInstant) {
+        let isNew = facts.update { values in
+            guard term > values.lease.term else { return false }
+            values.lease.leads(in: term)
+            return true
+        }
+        guard isNew else { return }
+        succession.moved(to: term)
+        onLease()
+        onLead()
+    }
+
+    private func mayLeave(
+        _ frame: RaftFrame, _ bytes: ByteBuffer, voteFor candidate: DqliteNodeID, on link: OutboundLink,
+        _ now: BootInstant
+    ) -> Bool {
+        switch gate.vote(for: candidate, in: frame.term, now: now) {
+        case .hold(let until):
+            held.append((link, bytes))
+            // A stale vote is worth nothing; what is kept back is bounded by the members.
+            if held.count > 32 { held.removeFirst() }
+            recheck(at: until)
+            return false
+        case .pass:
+            facts.update { $0.lease.surrender(upTo: frame.term - 1) }
+            succession.moved(to: frame.term)
+            onLease()
+            return true
+        }
+    }
+
+    private func recheck(at instant: BootInstant) {
+        heldTimer?.cancel()
+        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        heldTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in releaseHeld()
+        }
+    }
+
+    /// Looks again at what is kept back.
+    private func releaseHeld() {
+        let votes = held
+        held = []
+        for (link, bytes) in votes {
+            guard let frame = bytes.raftFrame else { continue }
+            send(frame, bytes, on: link)
+        }
+    }
+
+    // MARK: - Frames of peers
+
+    /// Judges a frame of a peer just before it is written to the local node.
+    ///
+    /// - Returns: whether to acknowledge it.
+    func receive(_ frame: RaftFrame, wantsPromise: Bool, sentAt: BootInstant, from link: InboundLink) -> Bool {
+        let now = BootClock.now
+        observer.receives(frame, from: link.peer.voter, now: now)
+        switch frame.content {
+        case .appendEntries, .installSnapshot:
+            link.leads(frame)
+            succession.heard(of: link.peer, in: frame.term, at: now)
+            guard wantsPromise else { return false }
+            return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
+        case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
+            return false
+        }
+    }
+
+    func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
+        gate.released(by: peer, upTo: sentAt)
+        if !held.isEmpty { releaseHeld() }
+    }
+
+    func acknowledged(by peer: DqliteNodeID, in term: UInt64, sentAt: BootInstant) {
+        let now = BootClock.now
+        let isMoved = facts.update { values in
+            let before = values.lease.end(now: now)
+            values.lease.acknowledge(by: peer, in: term, sentAt: sentAt)
+            return values.lease.end(now: now) != before
+        }
+        if isMoved { onLease() }
+    }
+
+    // MARK: - Voters
+
+    private func configure(_ ids: [DqliteNodeID], _ term: UInt64, _ now: BootInstant) {
+        voters = (term, ids)
+        facts.update { if $0.lease.term == term { $0.lease.configure(voters: ids, now: now) } }
+    }
+
+    /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
+    func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
+        guard voters?.term != term, facts.current.lease.term == term else { return }
+        configure(ids, term, BootClock.now)
+        onLease()
+    }
+
+    // MARK: - A leader's death
+
+    /// A peer's connection has ended. If it led, its process may be dead.
+    func lost(_ link: InboundLink) {
+        succession.ended(link.peer, at: link.address)
+    }
+
+    /// Whether to confirm to a peer that the leader of the term is silent.
+    func hearsNoLeader(in term: UInt64) -> Bool { succession.isSilent(in: term) }
+
+    func confirmed(by peer: DqliteNodeID, in term: UInt64) {
+        succession.confirmed(by: peer, in: term)
+    }
+
+    // MARK: - Unreadable streams
+
+    /// A stream is passed on from now on without being understood. While there is one this node has no lease: what its
+    /// own node votes there cannot be seen.
+    func unreadable(_ link: AnyObject, _ address: String) {
+        guard unreadable.insert(ObjectIdentifier(link)).inserted else { return }
+        facts.update { $0.unreadable = unreadable.count }
+        logger.warning(
+            "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
+            metadata: ["peer.address": "\(address)"])
+        onLease()
+    }
+
+    /// The link begins anew, or is gone.
+    func readable(_ link: AnyObject) {
+        guard unreadable.remove(ObjectIdentifier(link)) != nil else { return }
+        facts.update { $0.unreadable = unreadable.count }
+        onLease()
+    }
+}
+
+extension ByteBuffer {
+    /// The head of the one raft frame that these bytes are.
+    var raftFrame: RaftFrame? {
+        withUnsafeReadableBytes { raw in
+            var scanner = RaftFrameScanner()
+            var found: RaftFrame?
+            scanner.consume(raw) { found = $0 }
+            return found?.end == raw.count ? found : nil
+        }
+    }
+
+    fileprivate var configuration: RaftConfiguration? {
+        withUnsafeReadableBytes { RaftConfiguration(newestInAppendEntries: $0) }
+    }
+}

@@ -1,0 +1,36 @@
+import Dqlite
+import Lease
+import Platform
+import Synchronization
+
+/// What the relay has to tell to other threads, at once and without waiting.
+final class RelayFacts: Sendable {
+    struct Values: Sendable {
+        /// The lease of this node, when it leads: the term, and the core that computes its end.
+        var lease: LeaseCore
+        /// Streams that cannot be read as raft; while there is one, leases prove nothing here.
+        var unreadable = 0
+    }
+
+    private let values: Mutex<Values>
+    let own: VoterID
+
+    init(own: VoterID, hold: Duration) {
+        self.own = own
+        values = Mutex(Values(lease: LeaseCore(own: own, hold: hold)))
+    }
+
+    var current: Values { values.withLock { $0 } }
+
+    func update<Result>(_ change: (inout Values) -> Result) -> Result {
+        values.withLock { change(&$0) }
+    }
+
+    /// The lease of this node; nil while it has none.
+    func lease(now: BootInstant) -> (term: UInt64, end: BootInstant)? {
+        values.withLock { values in
+            guard values.unreadable == 0, let end = values.lease.end(now: now), end > now else { return nil }
+            return (values.lease.term, end)
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import Dqlite
+import Glibc
+import Lease
+import Logging
+import NIOCore
+import NIOPosix
+import Platform
+
+/// Carries out what `SuccessionCore` decides: timer, probe of the leader's port, questions to the other voters.
+///
+/// Confined to the relay's event loop.
+final class Succession {
+    private var core: SuccessionCore
+    private let loop: any EventLoop
+    private let members: @Sendable () -> [DqliteMember]
+    private let logger: Logger
+    private let actions: Actions
+    private var timer: (task: Scheduled<Void>, at: BootInstant)?
+    private var isStopped = false
+    /// Of the leader that is being replaced.
+    private var address: HostPort?
+    private var reported: SuccessionCore.Reason?
+
+    /// What the relay does when it is told to.
+    struct Actions {
+        /// Promises to the process bind no longer.
+        var dead: (VoteGate.LeaderProcess) -> Void
+        /// Asks the voters, the leader excepted, whether they hear the leader of the term.
+        var ask: (_ voters: [DqliteMember], _ term: UInt64) -> Void
+        /// Has the local node stand in the leader's name.
+        var stand: (VoteGate.LeaderProcess) -> Void
+        /// Until when this node's votes are kept back.
+        var promisedUntil: () -> BootInstant
+    }
+
+    init(
+        own: DqliteNodeID, settings: SuccessionCore.Settings, loop: any EventLoop,
+        members: @escaping @Sendable () -> [DqliteMember], logger: Logger, actions: Actions
+    ) {
+        core = SuccessionCore(own: own, settings: settings)
+        self.loop = loop
+        self.members = members
+        self.logger = logger
+        self.actions = actions
+    }
+
+    // MARK: - Events
+
+    func heard(of leader: VoteGate.LeaderProcess, in term: UInt64, at now: BootInstant) {
+        guard core.heard(of: leader, in: term, now: now) else { return }
+        reported = nil
+        configure()
+    }
+
+    func moved(to term: UInt64) {
+        core.moved(to: term)
+        arm()
+    }
+
+    /// The members have changed.
+    func configure() {
+        core.configure(voters: members().filter { $0.role == .voter }.map(\.id))
+        arm()
+    }
+
+    func ended(_ process: VoteGate.LeaderProcess, at address: HostPort) {
+        self.address = address
+        configure()
+        perform(core.ended(process, now: BootClock.now))
+    }
+
+    func confirmed(by voter: DqliteNodeID, in term: UInt64) {
+        core.confirmed(by: voter, in: term, promisedUntil: actions.promisedUntil(), now: BootClock.now)
+        arm()
+    }
+
+    /// Whether to confirm the silence of the leader of the term.
+    func isSilent(in term: UInt64) -> Bool { core.isSilent(in: term, now: BootClock.now) }
+
+    func stop() {
+        isStopped = true
+        timer?.task.cancel()
+        timer = nil
+    }
+
+    // MARK: - Directives
+
+    private func perform(_ directives: [SuccessionCore.Directive]) {
+        for directive in directives {
+            switch directive {
+            case .probe: probe()
+            case .dead(let leader): actions.dead(leader)
+            case .ask(let term):
+                let others = members().filter {
+                    $0.role == .voter && $0.id != core.own && $0.id != core.leader?.voter
+                }
+                actions.ask(others, term)
+            case .stand:
+                if let leader = core.leader { actions.stand(leader) }
+            }
+        }
+        report()
+        arm()
+    }
+
+    private func report() {
+        guard let reason = core.reason, reported != reason else { return }
+        reported = reason
+        logger.notice(
+            reason == .dead
+                ? "the leader's process is dead: this node stands for election"
+                : "the leader is silent, and others say so, too: this node stands for election",
+            metadata: ["raft.leader": "\(core.leader?.voter ?? 0)", "raft.term": "\(core.term)"])
+    }
+
+    private func arm() {
+        guard !isStopped, let at = core.nextWake else {
+            timer?.task.cancel()
+            timer = nil
+            return
+        }
+        // A timer that is early looks again; one for each heartbeat would cost more.
+        if let timer, timer.at <= at { return }
+        timer?.task.cancel()
+        let delay = max(.zero, BootClock.now.duration(to: at))
+        let task = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [weak self] in
+            guard let self else { return }
+            timer = nil
+            perform(core.due(now: BootClock.now))
+        }
+        timer = (task, at)
+    }
+
+    private func probe() {
+        guard let address else { return }
+        let attempt = ClientBootstrap(group: loop).connectTimeout(.milliseconds(50))
+            .connect(host: address.host, port: Int(address.port))
+        attempt.hop(to: loop).assumeIsolated().whenComplete { [weak self] result in
+            if case .success(let channel) = result { channel.close(promise: nil) }
+            guard let self, !isStopped else { return }
+            let directives: [SuccessionCore.Directive]
+            switch result {
+            case .failure(let error) where Self.isRefusal(error):
+                directives = core.probed(isRefused: true, now: BootClock.now)
+            case .success, .failure:
+                directives = core.probed(isRefused: false, now: BootClock.now)
+            }
+            guard directives == [.probe] else { return perform(directives) }
+            loop.assumeIsolated().scheduleTask(
+                in: .nanoseconds(core.settings.repetition.inNanoseconds)
+            ) { [weak self] in
+                guard let self, !isStopped else { return }
+                perform(directives)
+            }
+        }
+    }
+
+    /// Refused, and not merely unanswered: only a kernel without a listener does that.
+    private static func isRefusal(_ error: any Error) -> Bool {
+        if let error = error as? NIOConnectionError {
+            return error.connectionErrors.contains { isRefusal($0.error) }
+        }
+        return (error as? IOError)?.errnoCode == ECONNREFUSED
+    }
+}

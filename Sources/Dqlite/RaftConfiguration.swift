@@ -1,0 +1,66 @@
+/// The members that a raft log entry of a configuration change lists (DQLITE.md part 3).
+public struct RaftConfiguration: Hashable, Sendable {
+    public struct Member: Hashable, Sendable {
+        public var id: DqliteNodeID
+        public var address: String
+        /// Whether it votes.
+        public var isVoter: Bool
+
+        public init(id: DqliteNodeID, address: String, isVoter: Bool) {
+            self.id = id
+            self.address = address
+            self.isVoter = isVoter
+        }
+    }
+
+    public var members: [Member]
+
+    /// The ids of those that vote.
+    public var voters: [DqliteNodeID] { members.filter(\.isVoter).map(\.id) }
+
+    /// The newest configuration in an AppendEntries frame; nil when there is none in it, or the frame is none.
+    public init?(newestInAppendEntries frame: UnsafeRawBufferPointer) {
+        func word(_ offset: Int) -> UInt64? {
+            guard offset >= 0, offset <= frame.count - 8 else { return nil }
+            return UInt64(littleEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+        }
+        guard word(0) == RaftFrame.Kind.appendEntries.rawValue, let header = word(8), let count = word(48),
+            count <= 1 << 24, header == 48 + 16 * count
+        else { return nil }
+        var payload = 16 + Int(header)
+        var newest: RaftConfiguration?
+        for entry in 0..<Int(count) {
+            guard let kind = word(56 + 16 * entry + 8) else { return nil }
+            let length = Int(kind >> 32)
+            guard payload <= frame.count - length else { return nil }
+            if kind & 0xFF == 3 {
+                newest = RaftConfiguration(UnsafeRawBufferPointer(rebasing: frame[payload..<(payload + length)]))
+            }
+            payload += length
+        }
+        guard let newest else { return nil }
+        self = newest
+    }
+
+    /// Decodes raft's own encoding: format 1, the number of members, and for each id, address with a zero byte, role.
+    public init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= 9, bytes[0] == 1 else { return nil }
+        let count = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt64.self))
+        guard count <= UInt64(bytes.count) else { return nil }
+        var position = 9
+        var members: [Member] = []
+        for _ in 0..<count {
+            guard position <= bytes.count - 8 else { return nil }
+            let id = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+            position += 8
+            guard let end = bytes[position...].firstIndex(of: 0), end + 1 < bytes.count else { return nil }
+            let address = String(decoding: bytes[position..<end], as: UTF8.self)
+            // Raft's codes, which differ from those of the client protocol: 0 stand-by, 1 voter, 2 spare.
+            let role = bytes[end + 1]
+            guard role <= 2 else { return nil }
+            members.append(Member(id: id, address: address, isVoter: role == 1))
+            position = end + 2
+        }
+        self.members = members
+    }
+}

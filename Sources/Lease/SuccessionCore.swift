@@ -1,0 +1,199 @@
+public import Platform
+
+/// What a follower does when its leader is lost: it makes sure, waits for its turn, and has its own node stand, long before
+/// raft's timer would (DESIGN.md section 5).
+///
+/// There are two ways to be sure. *Dead*: the leader's connection has ended and its port refuses another; then the promises
+/// to it are void, too. *Silent*: nothing has come from it for `Settings.silence`, and so many other voters say the same that
+/// together they can elect; then everybody's promises run out first, so standing before that would be of no use.
+///
+/// Nothing here bears on safety: raft's own rules and `VoteGate` do. What is wrong here costs an election.
+///
+/// A value type without I/O or clock: it takes events with the present time and returns directives.
+public struct SuccessionCore: Sendable {
+    public struct Settings: Sendable, Equatable {
+        /// How long nothing must have come from the leader, AppendEntries every `heartbeat`.
+        public var silence: Duration
+        /// Between the turns of two survivors: long enough for the first to be elected.
+        public var stagger: Duration = .milliseconds(15)
+        /// A node with writes in flight does not obey, so it is told again and again.
+        public var repetition: Duration = .milliseconds(4)
+        public var mostRepetitions = 100
+        /// For how long a port may go on accepting after its process has died.
+        public var probePatience: Duration = .milliseconds(80)
+        /// Between two questions to the others.
+        public var askInterval: Duration
+        /// Who gets no answer is cut off itself.
+        public var mostQuestions = 40
+
+        public init(silence: Duration) {
+            self.silence = silence
+            askInterval = silence / 4
+        }
+
+        /// How long another must not have heard the leader to confirm its silence: less than who asks, since the last
+        /// heartbeat reached it a little later.
+        var confirmation: Duration { silence * 2 / 3 }
+    }
+
+    public enum Directive: Equatable, Sendable {
+        /// Connect to the leader's port and say by `probed` what came of it.
+        case probe
+        /// The leader's process is dead: promises to it bind no longer.
+        case dead(VoteGate.LeaderProcess)
+        /// Ask the other voters whether they hear the leader of this term.
+        case ask(term: UInt64)
+        /// Tell the local node to stand.
+        case stand
+    }
+
+    /// Why the node was told to stand.
+    public enum Reason: String, Sendable {
+        case dead, silent
+    }
+
+    private enum State: Sendable {
+        case following
+        /// Its connection has ended.
+        case probing(since: BootInstant)
+        case asking(Set<VoterID>, nextAt: BootInstant, count: Int)
+        case standing(Reason, from: BootInstant, count: Int)
+        /// Raft's own timer is left to do it.
+        case givenUp
+    }
+
+    public let own: VoterID
+    public let settings: Settings
+    /// The leader that this node follows, in which term, and when something came from it last.
+    public private(set) var leader: VoteGate.LeaderProcess?
+    public private(set) var term: UInt64 = 0
+    public private(set) var heardAt = BootInstant(nanoseconds: 0)
+    private var state = State.following
+    private var voters: [VoterID] = []
+
+    public init(own: VoterID, settings: Settings) {
+        self.own = own
+        self.settings = settings
+    }
+
+    /// Who is told to stand at present, and why.
+    public var reason: Reason? {
+        if case .standing(let reason, _, _) = state { reason } else { nil }
+    }
+
+    /// The voters as last known.
+    public mutating func configure(voters: [VoterID]) {
+        self.voters = voters.sorted()
+    }
+
+    // MARK: - Events
+
+    /// AppendEntries or a snapshot came in.
+    ///
+    /// - Returns: whether a wait begins, so that `nextWake` has to be asked for.
+    @discardableResult
+    public mutating func heard(of leader: VoteGate.LeaderProcess, in term: UInt64, now: BootInstant) -> Bool {
+        guard term >= self.term else { return false }
+        // A leader that is heard is neither dead nor silent; what was under way is over.
+        let begins = if case .following = state { self.leader == nil } else { true }
+        self.leader = leader
+        self.term = term
+        heardAt = now
+        state = .following
+        return begins
+    }
+
+    /// This node stands, or has voted for another, or leads, in `term`: the leader before is given up.
+    public mutating func moved(to term: UInt64) {
+        guard term > self.term else { return }
+        self.term = term
+        leader = nil
+        state = .following
+    }
+
+    /// The connection from a peer has ended.
+    public mutating func ended(_ process: VoteGate.LeaderProcess, now: BootInstant) -> [Directive] {
+        guard process == leader, voters.contains(own) else { return [] }
+        switch state {
+        case .following, .asking:
+            state = .probing(since: now)
+            return [.probe]
+        case .probing, .standing, .givenUp: return []
+        }
+    }
+
+    /// What came of connecting to the leader's port.
+    public mutating func probed(isRefused: Bool, now: BootInstant) -> [Directive] {
+        guard case .probing(let since) = state, let leader else { return [] }
+        guard isRefused else {
+            guard since.duration(to: now) < settings.probePatience else {
+                // Alive, or out of reach: silence will tell.
+                state = .following
+                return []
+            }
+            return [.probe]
+        }
+        state = .standing(.dead, from: now.advanced(by: turn), count: 0)
+        return [.dead(leader)]
+    }
+
+    /// Another voter says that it does not hear the leader of `term` either.
+    public mutating func confirmed(by voter: VoterID, in term: UInt64, promisedUntil: BootInstant, now: BootInstant) {
+        guard term == self.term, voter != leader?.voter, voters.contains(voter),
+            case .asking(var confirmations, let nextAt, let count) = state
+        else { return }
+        confirmations.insert(voter)
+        state = .asking(confirmations, nextAt: nextAt, count: count)
+        guard confirmations.count + 1 > voters.count / 2 else { return }
+        // Its request for votes would be kept back before; and two that are kept back would be let go together.
+        state = .standing(.silent, from: max(now, promisedUntil).advanced(by: turn), count: 0)
+    }
+
+    /// Whether this node can confirm to another that the leader of `term` is silent.
+    public func isSilent(in term: UInt64, now: BootInstant) -> Bool {
+        term >= self.term && heardAt.duration(to: now) >= settings.confirmation
+    }
+
+    /// What is due.
+    public mutating func due(now: BootInstant) -> [Directive] {
+        switch state {
+        case .following:
+            guard leader != nil, voters.contains(own), heardAt.duration(to: now) >= settings.silence else { return [] }
+            state = .asking([], nextAt: now.advanced(by: settings.askInterval), count: 1)
+            return [.ask(term: term)]
+        case .asking(let confirmations, let nextAt, let count):
+            guard now >= nextAt else { return [] }
+            guard count < settings.mostQuestions else {
+                state = .givenUp
+                return []
+            }
+            state = .asking(confirmations, nextAt: now.advanced(by: settings.askInterval), count: count + 1)
+            return [.ask(term: term)]
+        case .standing(let reason, let from, let count):
+            guard now >= from else { return [] }
+            guard count < settings.mostRepetitions else {
+                state = .givenUp
+                return []
+            }
+            state = .standing(reason, from: now.advanced(by: settings.repetition), count: count + 1)
+            return [.stand]
+        case .probing, .givenUp: return []
+        }
+    }
+
+    /// When `due` has something to do at the earliest; nil while it waits for events only.
+    public var nextWake: BootInstant? {
+        switch state {
+        case .following: leader == nil || !voters.contains(own) ? nil : heardAt.advanced(by: settings.silence)
+        case .asking(_, let nextAt, _): nextAt
+        case .standing(_, let from, _): from
+        case .probing, .givenUp: nil
+        }
+    }
+
+    /// How long this node waits for those before it: the survivors take turns by id.
+    private var turn: Duration {
+        let survivors = voters.filter { $0 != leader?.voter }
+        return settings.stagger * (survivors.firstIndex(of: own) ?? survivors.count)
+    }
+}

@@ -1,0 +1,224 @@
+import Dqlite
+import Glibc
+import Lease
+import Logging
+import NIOCore
+import NIOPosix
+import Platform
+import Testing
+
+@testable import Cluster
+
+/// The relay of one node with its cluster port; what writes and reads in libdqlite's place is the test.
+private final class Side: Sendable {
+    static let hold: Duration = .milliseconds(150)
+
+    let id: DqliteNodeID
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let listener: AbstractListener
+    let facts: RelayFacts
+    let relay: NIOLoopBound<RaftRelay>
+    let dialer: RaftDialer
+    let port: ClusterPort
+    let address: HostPort
+
+    private struct Delegate: ClusterPortDelegate {
+        var admission: RaftAdmission
+        func answer(_ request: PortRequest) async -> PortReply { .written }
+        func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission { admission }
+        var clientSocket: DqliteAddress? { nil }
+    }
+
+    /// A member of a cluster of the nodes 1 to 3.
+    init(_ id: DqliteNodeID) async throws {
+        self.id = id
+        let loop = group.next()
+        let logger = Logger(label: "test")
+        let listener = try AbstractListener()
+        self.listener = listener
+        let facts = RelayFacts(own: id, hold: Self.hold)
+        self.facts = facts
+        let members = (1...3).map { DqliteMember(id: $0, address: "127.0.0.1:\($0)", role: .voter) }
+        let relay = try await loop.submit {
+            NIOLoopBound(
+                RaftRelay(
+                    own: id, incarnation: id * 10, term: 1, loop: loop,
+                    settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
+                    facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
+                    onLease: {}),
+                eventLoop: loop)
+        }.get()
+        self.relay = relay
+        let entrance = RaftEntrance(dqliteID: id, relay: relay, socket: .abstractSocket(listener.name), loop: loop)
+        port = ClusterPort(group: group, delegate: Delegate(admission: entrance.admission), logger: logger)
+        let address = try await port.listen(on: HostPort(host: "127.0.0.1", port: 0))
+        self.address = address
+        dialer = RaftDialer(
+            relay: relay, loop: loop, group: group, timeout: .seconds(2),
+            handshake: { _ in
+                RaftHandshake(
+                    clusterName: "test", clusterID: "c", dqliteID: id, address: address.description, target: nil,
+                    electionTimeout: 300, incarnation: id * 10, relay: RaftRelay.version)
+            })
+    }
+
+    /// As libdqlite does: dials, and says who it is.
+    func open(to other: Side) async throws -> Stream {
+        let address = other.address.description
+        let near = try await BlockingThread.run(named: "test") { [dialer] in try dialer.dial(address).get() }
+        let stream = Stream(near)
+        stream.write(try preface)
+        return stream
+    }
+
+    var preface: [UInt8] { get throws { try RaftPreface.encode(id: id, address: address.description) } }
+
+    /// What a peer has opened to the local node, its preface read.
+    func accept(from other: Side) async throws -> Stream {
+        let listener = listener
+        let stream = Stream(await blockingValue { listener.accept() })
+        #expect(await stream.read(try other.preface.count) == (try other.preface))
+        return stream
+    }
+
+    func end() async throws {
+        await port.close()
+        try await group.next().submit { [relay] in relay.value.close() }.get()
+        try await group.shutdownGracefully()
+    }
+}
+
+/// One end of a stream.
+private final class Stream: Sendable {
+    private let descriptor: Int32
+
+    init(_ descriptor: Int32) {
+        self.descriptor = descriptor
+        var limit = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    func write(_ bytes: [UInt8]) { _ = send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
+
+    func read(_ count: Int) async -> [UInt8] {
+        let descriptor = descriptor
+        return await blockingValue { receiveBytes(descriptor, count) }
+    }
+
+    deinit { close(descriptor) }
+}
+
+private func words(_ words: UInt64...) -> [UInt8] {
+    words.flatMap { word in withUnsafeBytes(of: word.littleEndian) { Array($0) } }
+}
+
+private func heartbeat(_ term: UInt64) -> [UInt8] { words(1, 48, term, 12, term, 12, 0, 0) }
+private func requestVote(_ term: UInt64, _ candidate: UInt64) -> [UInt8] { words(3, 40, term, candidate, 12, 5, 1) }
+
+@Suite("Raft between two nodes")
+struct RelayLinkTests {
+    private static func withSides(_ body: (Side, Side) async throws -> Void) async throws {
+        let (one, two) = (try await Side(1), try await Side(2))
+        do {
+            try await body(one, two)
+        } catch {
+            try await one.end()
+            try await two.end()
+            throw error
+        }
+        try await one.end()
+        try await two.end()
+    }
+
+    private static func eventually(_ what: String, _ condition: () async -> Bool) async throws {
+        let start = BootClock.now
+        while await !condition() {
+            try #require(start.duration(to: BootClock.now) < .seconds(20), "\(what)")
+            try await Task.sleep(for: .milliseconds(1))
+        }
+    }
+
+    private static func learn(_ side: Side, _ term: UInt64) async throws {
+        try await side.group.next().submit { [relay = side.relay] in relay.value.learnt(voters: [1, 2, 3], in: term) }
+            .get()
+    }
+
+    /// Makes a node the leader of term 5, with a lease, by two heartbeats.
+    private static func lead(_ side: Side, _ stream: Stream) async throws {
+        stream.write(heartbeat(5))
+        try await eventually("the lead") { side.facts.current.lease.term == 5 }
+        try await learn(side, 5)
+        stream.write(heartbeat(5))
+        try await eventually("a lease") { side.facts.lease(now: BootClock.now) != nil }
+    }
+
+    @Test("flows whole and untouched, however it is cut, and what a majority acknowledged is a lease")
+    func lease() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let far = try await two.accept(from: one)
+            let frames = heartbeat(5) + heartbeat(5)
+            near.write(Array(frames[..<70]))
+            near.write(Array(frames[70...]))
+            #expect(await far.read(frames.count) == frames)
+            #expect(one.facts.lease(now: BootClock.now) == nil, "whose vote counts is not known yet")
+            try await Self.learn(one, 5)
+            let before = BootClock.now
+            near.write(heartbeat(5))
+            try await Self.eventually("a lease") { one.facts.lease(now: before).map { $0.end > before } ?? false }
+            let lease = try #require(one.facts.lease(now: before))
+            #expect(lease.term == 5 && lease.end <= BootClock.now.advanced(by: Side.hold - .milliseconds(4)))
+            // Its own vote in a higher term ends it, whatever is acknowledged.
+            near.write(words(4, 24, 6, 1, 0))
+            try await Self.eventually("surrender") { one.facts.lease(now: before) == nil }
+        }
+    }
+
+    @Test("a vote against a leader that was acknowledged is kept back, and a pre-vote is not")
+    func gate() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            _ = try await two.accept(from: one)
+            let back = try await two.open(to: one)
+            let arriving = try await one.accept(from: two)
+            // Behind the time after the start in which nothing leaves.
+            try await Task.sleep(for: .milliseconds(320))
+            try await Self.lead(one, near)
+            let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
+            back.write(requestVote(6, 2))
+            back.write(words(3, 40, 7, 2, 12, 5, 2))
+            #expect(await arriving.read(56) == words(3, 40, 7, 2, 12, 5, 2), "the pre-vote overtakes")
+            #expect(await arriving.read(56) == requestVote(6, 2))
+            #expect(BootClock.now > lease.end)
+        }
+    }
+
+    @Test("what cannot be read is passed on as it is, and there is no lease until the stream begins anew")
+    func unreadable() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let far = try await two.accept(from: one)
+            try await Self.lead(one, near)
+            let strange = words(99, 16, 1, 2) + [1, 2, 3]
+            near.write(strange)
+            #expect(await far.read(128 + strange.count) == heartbeat(5) + heartbeat(5) + strange)
+            try await Self.eventually("the lease to be off") { one.facts.current.unreadable == 1 }
+            #expect(one.facts.lease(now: BootClock.now) == nil)
+            let again = try await one.open(to: two)
+            try await Self.eventually("a stream that can be read") { one.facts.current.unreadable == 0 }
+            again.write(heartbeat(5))
+        }
+    }
+
+    @Test("when the leader's connection ends and its port refuses, the node is told to stand: its term, its position")
+    func death() async throws {
+        let (one, two) = (try await Side(1), try await Side(2))
+        let near = try await one.open(to: two)
+        let far = try await two.accept(from: one)
+        near.write(heartbeat(5))
+        #expect(await far.read(64) == heartbeat(5))
+        try await one.end()
+        #expect(await far.read(40) == words(6, 24, 5, 12, 5))
+        try await two.end()
+    }
+}
