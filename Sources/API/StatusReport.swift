@@ -26,9 +26,9 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var waitingFor: String
     /// The raft term as this node knows it; 0 when it knows none.
     public var term: UInt64
-    /// `address/prefix length` of the virtual address; empty while none is set.
+    /// `address/prefix length` of the first virtual address; empty while none is set.
     public var vip: String
-    /// Whether this node has the virtual address on its interface.
+    /// Whether this node has a virtual address on its interface.
     public var holdsVIP: Bool
     /// The virtual addresses as this node sees them.
     public var addresses: [AddressReport]
@@ -220,6 +220,12 @@ public struct DiscoveryReport: Hashable, Sendable, Codable {
         try container.encode(isRegistered, forKey: .isRegistered)
         try container.encode(announceError, forKey: .announceError)
     }
+}
+
+/// What `GET /v1/vip` answers and `PUT /v1/vip` takes: `{"addresses":["192.0.2.10/24","2001:db8::10/64"]}`, with none for none.
+public struct AddressesDocument: Hashable, Sendable, Codable {
+    public var addresses: [String]
+    public init(addresses: [String]) { self.addresses = addresses }
 }
 
 /// What `GET /vip` answers and `PUT /vip` takes: `{"vip":"1.2.3.5/24"}`, with "" for none.

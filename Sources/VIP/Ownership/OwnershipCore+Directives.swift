@@ -42,11 +42,44 @@ extension OwnershipCore {
         }
     }
 
+    /// Sets anew what should bring the connected route of its subnet and does not, or the other way round. An IPv6 address
+    /// need only be refreshed for that; of an IPv4 address the kernel leaves it as it was.
+    mutating func reseats(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        for index in entries.indices where isKept(entries[index]) {
+            let entry = entries[index]
+            guard let reseatAt = entry.reseatAt, reseatAt <= now, let place = entry.placed else { continue }
+            if entry.address.address.family == .v6 {
+                directives.append(.set(entry.address, interface: place, .refreshed))
+                continue
+            }
+            // Else the host's own address may be a secondary of ours, and would go with it.
+            guard keepsSecondaries, isDue(entry.deleteRetryAt, now) else { continue }
+            entries[index].leaving = nil
+            directives.append(.delete(entry.address, interface: place))
+            directives.append(.set(entry.address, interface: place, .new(prefixRoute: entry.needsRoute)))
+            if link?.canSend == true { directives.append(.announce(entry.address)) }
+        }
+    }
+
+    /// Whether setting it over itself shall bring the connected route of its subnet: for IPv6 the kernel adds or takes that
+    /// then, for IPv4 it does not matter.
+    public func bringsRoute(_ address: VirtualAddress, now: BootInstant) -> Bool {
+        guard address.address.family == .v6, let entry = entry(address) else { return false }
+        if let hasRoute = entry.hasRoute, let reseatAt = entry.reseatAt, now < reseatAt { return hasRoute }
+        return entry.needsRoute
+    }
+
     mutating func claims(now: BootInstant, into directives: inout [OwnershipDirective]) {
         guard let link, hasSurveyed else { return }
         for index in entries.indices {
             let entry = entries[index]
             guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now), isFree(entry, now: now) else {
+                continue
+            }
+            if entry.isSpoilt {
+                if isDue(entry.deleteRetryAt, now) {
+                    directives.append(.delete(entry.address, interface: link.index))
+                }
                 continue
             }
             let setting: OwnershipSetting

@@ -72,6 +72,7 @@ struct OwnershipCorePropertyTests {
                 #expect(took >= .zero)
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
+            case .reseated(let address, _): #expect(held.contains(address), "seed \(seed): reseated unheld")
             case .conflict, .awaited, .foreignHolder, .linkDown, .linkUp, .failed: break
             }
         }
