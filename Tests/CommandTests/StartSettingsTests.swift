@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Discovery
 import Logging
 import Platform
@@ -116,6 +117,37 @@ import Testing
         arguments: zip([1, 2, 3, 4, 5, 6, 7, 8, 13], [3, 3, 3, 5, 5, 7, 7, 7, 7]))
     func voters(expect: Int, voters: Int) throws {
         #expect(try settings("-d /d -i e -j a --bootstrap-expect \(expect)").voters == voters)
+    }
+
+    @Test("the timing is lan unless a flag or the variable names another, and the flag wins")
+    func timing() throws {
+        #expect(try settings("-d /d -i e").timing == .lan)
+        #expect(try settings("-d /d -i e --timing wan").timing == .wan)
+        #expect(try settings("-d /d -i e", environment: ["DQLITE_VIP_TIMING": "fast"]).timing == .fast)
+        let given = try settings(
+            "-d /d -i e --timing latency=30ms,lease=200ms,silence=100ms", environment: ["DQLITE_VIP_TIMING": "fast"])
+        #expect(
+            given.timing
+                == Timing(latency: .milliseconds(30), hold: .milliseconds(200), silence: .milliseconds(100)))
+    }
+
+    @Test("all that is wrong with a timing is told at once, with the flag or the variable it came from")
+    func timingFaults() throws {
+        #expect(
+            try faults("-d /d -i e --timing latency=20ms,lease=400ms,silence=30ms")
+                == [
+                    "--timing \"latency=20ms,lease=400ms,silence=30ms\": lease 400ms is longer than the election timeout "
+                        + "(300ms with latency 20ms): nobody could be elected before it is over",
+                    "--timing \"latency=20ms,lease=400ms,silence=30ms\": silence 30ms is shorter than two heartbeats "
+                        + "(60ms with latency 20ms): one that is late would depose the leader",
+                ])
+        #expect(
+            try faults("-d /d -i e", environment: ["DQLITE_VIP_TIMING": "quick"])
+                == [
+                    "DQLITE_VIP_TIMING \"quick\": give fast, lan, wan, or times such as "
+                        + "latency=20ms,lease=150ms,silence=120ms"
+                ])
+        #expect(try faults("-d /d -i e --timing ''").count == 1)
     }
 
     @Test("a cluster of one may be expected without --join, and fewer voters than nodes may be wanted above 7 nodes")

@@ -269,7 +269,6 @@ extension ClusterNode {
         guard leads, isHandedOver, let expected = facts.current.expected, let clusterID = facts.current.clusterID else {
             return
         }
-        facts.update { $0.expected = nil }
         do {
             let address = try HostPort(parsing: expected.from)
             _ = try await peers.ask(

@@ -239,13 +239,14 @@ public actor ClusterNode: Service {
     private func send(_ request: PeerRequest, to target: HostPort, id: PeerRequestID, within: Duration) {
         Task {
             do {
-                let reply = try await peers.ask(.peer(request), of: target, timeout: within)
+                let reply = try await peers.ask(
+                    .peer(request, timing: settings.timingClaim), of: target, timeout: within)
                 guard case .peer(let answer) = reply else {
                     throw PortFailure(reason: .malformed, text: "\(target) answered something else")
                 }
                 report(.reply(id, from: target, answer))
             } catch {
-                if let failure = error as? PortFailure, failure.reason == .wrongNode {
+                if let failure = error as? PortFailure, failure.reason == .wrongNode || failure.reason == .otherTiming {
                     note(warning: failure.text)
                 }
                 report(.failed(id, from: target, reason: "\(error)"))
@@ -279,6 +280,7 @@ public actor ClusterNode: Service {
             if local.dqliteID == id { return }
             await stopLocalNode()
         }
+        try await outlastPromises()
         try data.prepareRaft(dqliteID: id)
         let facts = self.facts
         let settings = self.settings
@@ -292,7 +294,7 @@ public actor ClusterNode: Service {
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
                     address: settings.advertised.description, target: facts.member(at: address)?.id,
-                    electionTimeout: settings.timing.electionTimeout.inMilliseconds,
+                    timing: settings.timingClaim,
                     incarnation: facts.incarnation, relay: RaftRelay.version)
             },
             members: { facts.current.members }, logger: logger,
@@ -317,6 +319,21 @@ public actor ClusterNode: Service {
                     + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
                     + "directory to join under the new address")
         }
+    }
+
+    /// Waits until nothing binds any more that a run with a longer lease has promised: the gate of this one is closed at its
+    /// start for its own time only.
+    private func outlastPromises() async throws {
+        let (data, hold) = (data, settings.timing.hold)
+        let earlier = try await BlockingThread.run(named: "lease") { try data.loadHold() }
+        guard earlier != hold else { return }
+        if let earlier, earlier > hold {
+            logger.notice(
+                "the lease is shorter than before: waiting until earlier promises are over",
+                metadata: ["lease.ms": "\(hold.inMilliseconds)", "lease.before.ms": "\(earlier.inMilliseconds)"])
+            try await BootClock().sleep(until: BootClock.now.advanced(by: earlier))
+        }
+        try await BlockingThread.run(named: "lease") { try data.save(hold: hold) }
     }
 
     private func stopLocalNode() async {
@@ -356,9 +373,13 @@ public actor ClusterNode: Service {
     /// Answers a request that came in on the cluster port.
     func answer(_ request: PortRequest) async -> PortReply {
         switch request {
-        case .peer(.join(let join)) where facts.current.isFormed:
-            return .peer(await admit(join))
-        case .peer(let request):
+        case .peer(let request, let timing):
+            // Giving up an old proposal is harmless, and keeps nobody bound.
+            if let difference = timing.flatMap(settings.timingClaim.difference), !request.isAbort {
+                note(warning: difference.text)
+                return .failed(difference)
+            }
+            if case .join(let join) = request, facts.current.isFormed { return .peer(await admit(join)) }
             guard !isStopping else { return .peer(.error("the node is stopping")) }
             let token = nextToken
             nextToken += 1
@@ -407,6 +428,10 @@ public actor ClusterNode: Service {
             await leadershipChanged(facts.current.local?.monitor.current ?? Leadership())
         }
     }
+}
+
+extension PeerRequest {
+    fileprivate var isAbort: Bool { if case .abort = self { true } else { false } }
 }
 
 /// A reference to the node that does not keep it alive.

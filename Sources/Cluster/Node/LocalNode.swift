@@ -60,8 +60,7 @@ final class LocalNode: Sendable {
             NIOLoopBound(
                 RaftRelay(
                     own: id, incarnation: incarnation, term: term, loop: loop,
-                    settings: .init(
-                        hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence),
+                    settings: .init(timing),
                     facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
                     onTransfer: onTransfer),
@@ -80,7 +79,9 @@ final class LocalNode: Sendable {
         let socket = try node.bindAddress
         let monitor = try LeadershipMonitor(
             node: id, socket: socket, raftDirectory: directory,
-            settings: .init(timeout: timing.electionTimeout / 2, proofTime: timing.electionTimeout),
+            settings: .init(
+                // Not less: on a busy machine the answer takes its time, and a sole voter has no other proof.
+                timeout: max(timing.electionTimeout / 2, .milliseconds(150)), proofTime: timing.electionTimeout),
             logger: logger, observedTerm: { observer.highestTerm }, onProof: onLease, onChange: { _ in onLeadership() })
         observer.follow(monitor)
         try monitor.start()

@@ -5,7 +5,8 @@ import Platform
 /// A request on the cluster port, from one node of ours to another.
 enum PortRequest: Codable, Sendable {
     /// Bootstrap and membership: hello, propose, invite, join and their like.
-    case peer(PeerRequest)
+    /// With the asker's timing, where a different one is to be refused.
+    case peer(PeerRequest, timing: TimingClaim? = nil)
     /// From here on this connection is one direction of raft.
     case raft(RaftHandshake)
     /// A change of the replicated configuration, for the leader to commit.
@@ -54,6 +55,8 @@ struct PortFailure: Error, Codable, Sendable, Equatable, CustomStringConvertible
         case otherCluster
         /// Asker or asked is not what the other takes it for: an address that was given to another machine, perhaps.
         case wrongNode
+        /// The two nodes have different timers.
+        case otherTiming
         case notReady
         case malformed
         case invalid
@@ -74,8 +77,8 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     /// The node that it means to reach, when it knows: an address that now belongs to another node must not take part
     /// in raft under the old node's id.
     var target: DqliteNodeID?
-    /// The election timeout in milliseconds; members with different timers would depose each other.
-    var electionTimeout: Int64
+    /// Members with different timers would depose each other, or trust promises that the other does not keep.
+    var timing: TimingClaim
     /// The process: what it promises and is promised ends with it.
     var incarnation: UInt64
     /// `RaftRelay.version` of the dialler.

@@ -16,6 +16,16 @@ final class RaftRelay {
         var electionTimeout: Duration
         /// How long a leader may be silent; see `SuccessionCore`.
         var silence: Duration
+        /// What a message may take to a peer.
+        var latency: Duration = Timing.lan.latency
+
+        /// Of the succession. What waits for other hosts grows with the latency; what waits for this one does not shrink.
+        var succession: SuccessionCore.Settings {
+            var settings = SuccessionCore.Settings(silence: silence)
+            settings.stagger = max(settings.stagger, latency * 3 / 4)
+            settings.probePatience = max(settings.probePatience, latency * 4)
+            return settings
+        }
     }
 
     /// What relays understand of each other; different versions do not connect.
@@ -72,7 +82,7 @@ final class RaftRelay {
     }
 
     private lazy var succession = Succession(
-        own: own, settings: .init(silence: settings.silence), loop: loop, members: members, logger: logger,
+        own: own, settings: settings.succession, loop: loop, members: members, logger: logger,
         actions: .init(
             dead: { [weak self] process in
                 guard let self else { return }
@@ -296,6 +306,14 @@ final class RaftRelay {
         guard unreadable.remove(ObjectIdentifier(link)) != nil else { return }
         facts.update { $0.unreadable = unreadable.count }
         onLease()
+    }
+}
+
+extension RaftRelay.Settings {
+    init(_ timing: Timing) {
+        self.init(
+            hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence, latency: timing.latency
+        )
     }
 }
 

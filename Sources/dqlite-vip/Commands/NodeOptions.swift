@@ -73,6 +73,12 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "How soon a lost leader is replaced: fast, lan or wan, or times such as latency=20ms,lease=150ms,silence=120ms. "
+                + "The same on all members. Default: lan.", valueName: "profile|times"))
+    var timing: String?
+
+    @Option(
+        help: ArgumentHelp(
             "Name of the cluster; nodes of another name are refused. Default: --disco-key, with dots for slashes.",
             valueName: "name"))
     var clusterName: String?
@@ -100,6 +106,7 @@ struct NodeOptions: ParsableArguments {
         if isNonVoter { input.give(.nonVoter, "true") }
         input.give(.vip, vip)
         input.give(.voters, voters)
+        input.give(.timing, timing)
         input.give(.clusterName, clusterName)
         input.give(.logLevel, logLevel)
         input.give(.logFormat, logFormat)

@@ -123,7 +123,10 @@ enum Daemon {
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
             name: HostName.current,
-            initialAddresses: settings.virtualAddresses)
+            initialAddresses: settings.virtualAddresses, timing: settings.timing)
+        logger.info(
+            "timing",
+            metadata: ["timing": "\(settings.timing)", "timing.profile": "\(settings.timing.profile ?? "none")"])
         do {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,

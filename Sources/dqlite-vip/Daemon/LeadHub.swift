@@ -38,7 +38,8 @@ final class LeadHub: Sendable {
     /// What is known of the lead beyond the lease.
     var hint: LeadHint {
         guard let cluster = parts.withLock({ $0.cluster }) else { return LeadHint() }
-        return LeadHint(leads: cluster.leads, isHandedOver: cluster.isHandedOver)
+        return LeadHint(
+            leads: cluster.leads, isHandedOver: cluster.isHandedOver, handsOver: cluster.handsOver)
     }
 
     /// Why this node should not be given the lead now; nil when it can lead.

@@ -1,3 +1,4 @@
+import Cluster
 import Logging
 import Platform
 
@@ -24,6 +25,7 @@ struct SettingsCheck {
         var clusterName: String
         var logLevel: Logger.Level
         var logFormat: LogFormat
+        var timing: Timing
     }
 
     mutating func everything() -> Outcome {
@@ -43,7 +45,7 @@ struct SettingsCheck {
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
             discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
             voters: voters,
-            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat)
+            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing())
     }
 
     mutating func fault(_ key: StartInput.Key, _ text: String, _ reason: String) {
@@ -210,6 +212,16 @@ struct SettingsCheck {
                 "a name has 1 to \(mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore")
         }
         return text
+    }
+
+    private mutating func timing() -> Timing {
+        guard let text = input.text(.timing) else { return .lan }
+        do throws(TimingFaults) {
+            return try Timing(parsing: text)
+        } catch {
+            for reason in error.reasons { fault(.timing, text, Self.printable(reason, atMost: 400)) }
+            return .lan
+        }
     }
 
     static func isWord(_ text: some StringProtocol) -> Bool {

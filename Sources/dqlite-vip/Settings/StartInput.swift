@@ -14,6 +14,7 @@ struct StartInput: Hashable, Sendable {
         case nonVoter = "non-voter"
         case vip
         case voters
+        case timing
         case clusterName = "cluster-name"
         case logLevel = "log-level"
         case logFormat = "log-format"

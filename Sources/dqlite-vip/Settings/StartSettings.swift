@@ -1,3 +1,4 @@
+import Cluster
 import Logging
 import Platform
 
@@ -25,6 +26,8 @@ struct StartSettings: Hashable, Sendable {
     var clusterName: String
     var logLevel: Logger.Level
     var logFormat: LogFormat
+    /// The same on all members.
+    var timing = Timing.lan
 
     /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
     func apiAddress(of advertised: HostPort) -> HostPort? {

@@ -58,7 +58,7 @@ private final class Side: Sendable {
             handshake: { _ in
                 RaftHandshake(
                     clusterName: "test", clusterID: "c", dqliteID: id, address: address.description, target: nil,
-                    electionTimeout: 300, incarnation: id * 10, relay: RaftRelay.version)
+                    timing: TimingClaim(.lan, of: address), incarnation: id * 10, relay: RaftRelay.version)
             })
     }
 
