@@ -47,18 +47,24 @@ extension OwnershipCore {
     mutating func reseats(now: BootInstant, into directives: inout [OwnershipDirective]) {
         for index in entries.indices where isKept(entries[index]) {
             let entry = entries[index]
-            guard let reseatAt = entry.reseatAt, reseatAt <= now, let place = entry.placed else { continue }
+            guard let time = reseatTime(entry), time <= now, let place = entry.placed else { continue }
             if entry.address.address.family == .v6 {
                 directives.append(.set(entry.address, interface: place, .refreshed))
                 continue
             }
-            // Else the host's own address may be a secondary of ours, and would go with it.
-            guard keepsSecondaries, isDue(entry.deleteRetryAt, now) else { continue }
             entries[index].leaving = nil
             directives.append(.delete(entry.address, interface: place))
             directives.append(.set(entry.address, interface: place, .new(prefixRoute: entry.needsRoute)))
             if link?.canSend == true { directives.append(.announce(entry.address)) }
         }
+    }
+
+    /// When it is to be set anew; nil when it need not be, or must not: without promotion an address of the host may be a
+    /// secondary of ours, and would go with it.
+    func reseatTime(_ entry: OwnedAddress) -> BootInstant? {
+        guard let reseatAt = entry.reseatAt else { return nil }
+        if entry.address.address.family == .v6 { return reseatAt }
+        return keepsSecondaries ? max(reseatAt, entry.deleteRetryAt ?? reseatAt) : nil
     }
 
     /// Whether setting it over itself shall bring the connected route of its subnet: for IPv6 the kernel adds or takes that

@@ -135,6 +135,7 @@ extension OwnershipCore {
         if entries[index].placed != nil {
             // A refresh: the address is still there, for now.
             entries[index].refreshAt = now.advanced(by: min(timing.retry, .milliseconds(50)))
+            if entries[index].reseatAt != nil { entries[index].reseatAt = entries[index].refreshAt }
             if error.errno == ENODEV { surveyAt = now }
             return
         }

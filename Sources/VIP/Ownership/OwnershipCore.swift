@@ -137,7 +137,7 @@ public struct OwnershipCore: Sendable {
                 if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt)
-                if let reseat = entry.reseatAt { next = min(next, reseat) }
+                if let reseat = reseatTime(entry) { next = min(next, reseat) }
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
             } else {
                 if valid != nil, entry.isDesired, let again = later(entry.retryAt, now) { next = min(next, again) }

@@ -25,6 +25,12 @@ struct TwoHosts: Sendable {
             guard let link = try session.link(named: "v1") else { throw DidNotHappen(description: "no v1") }
             try session.set(vip, interface: link.index, validLifetime: seconds)
         }
+        guard vip.address.family == .v6 else { return }
+        // The kernel answers for it when a worker has joined its group, which may be milliseconds later.
+        let group = IPv6Group(soliciting: vip.address).address.description
+        try await wait("the group of \(vip)") {
+            try await other.command("ip", "maddr", "show", "dev", "v1").contains(group)
+        }
     }
 
     func otherLetsGo() async throws {
