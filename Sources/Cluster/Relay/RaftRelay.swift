@@ -43,6 +43,8 @@ final class RaftRelay {
     private var inbound: [DqliteNodeID: InboundLink] = [:]
     private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
     private var heldTimer: Scheduled<Void>?
+    private var heldRaw: [(link: OutboundLink, bytes: ByteBuffer)] = []
+    private var rawTimer: Scheduled<Void>?
     /// The newest voters that a frame named, and in which term.
     private var voters: (term: UInt64, ids: [DqliteNodeID])?
     /// Called when this node begins to lead a term.
@@ -133,6 +135,8 @@ final class RaftRelay {
 
     func close() {
         heldTimer?.cancel()
+        rawTimer?.cancel()
+        heldRaw = []
         succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
@@ -232,7 +236,8 @@ final class RaftRelay {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
             succession.heard(of: link.peer, in: frame.term, at: now)
-            guard wantsPromise else { return false }
+            // Where a stream cannot be read, votes leave unseen: nothing can be promised.
+            guard wantsPromise, unreadable.isEmpty else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
         case .appendEntriesResult(rejected: 0, let lastIndex):
             link.storedIndex = max(link.storedIndex, lastIndex)
@@ -299,6 +304,33 @@ final class RaftRelay {
             "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
             metadata: ["peer.address": "\(address)"])
         onLease()
+    }
+
+    /// Passes on what cannot be read, once no promise binds any more: there may be a vote in it.
+    func sendRaw(_ bytes: ByteBuffer, on link: OutboundLink) {
+        let now = BootClock.now
+        guard heldRaw.isEmpty, now >= gate.closedNow else {
+            heldRaw.append((link, bytes))
+            // More than a stream of raft holds in that time: it is given up rather than memory.
+            if heldRaw.count > 4096 {
+                heldRaw = []
+                link.reset()
+            }
+            return scheduleRaw(at: max(gate.closedNow, now))
+        }
+        link.write(.raw(bytes))
+    }
+
+    private func scheduleRaw(at instant: BootInstant) {
+        guard rawTimer == nil else { return }
+        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        rawTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in
+            rawTimer = nil
+            guard BootClock.now >= gate.closedNow else { return scheduleRaw(at: gate.closedNow) }
+            let passed = heldRaw
+            heldRaw = []
+            for (link, bytes) in passed { link.write(.raw(bytes)) }
+        }
     }
 
     /// The link begins anew, or is gone.
