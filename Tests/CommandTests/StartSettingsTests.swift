@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Discovery
 import Logging
 import Platform
@@ -20,7 +21,7 @@ import Testing
                     clusterBind: .address(try #require(IPAddress("1.2.3.4")), port: 8800),
                     apiBind: HostPort(host: "127.0.0.1", port: 9900), interface: "eth0",
                     discovery: DiscoverySettings(interface: "eth0"), bootstrapExpect: nil, isNonVoter: false,
-                    virtualAddress: nil, voters: 3, clusterName: "dqlite-vip", logLevel: .info,
+                    virtualAddresses: [], voters: 3, clusterName: "dqlite-vip", logLevel: .info,
                     logFormat: .text))
     }
 
@@ -60,8 +61,38 @@ import Testing
             "-d /d -i eth0 --join a,[fd00::1]:1 --join a:8800 --bootstrap-expect 5 --vip 1.2.3.9/24 --voters 7 "
                 + "--cluster-name prod-1 --log-level debug --log-format json")
         #expect(parsed.discovery.join.map(\.description) == ["a:8800", "[fd00::1]:1"])
-        #expect(parsed.bootstrapExpect == 5 && parsed.voters == 7 && parsed.virtualAddress == "1.2.3.9/24")
+        #expect(parsed.bootstrapExpect == 5 && parsed.voters == 7 && parsed.virtualAddresses == ["1.2.3.9/24"])
         #expect(parsed.clusterName == "prod-1" && parsed.logLevel == .debug && parsed.logFormat == .json)
+    }
+
+    @Test(
+        "several virtual addresses: the flag repeated, commas, or the variable",
+        arguments: [
+            ("--vip 1.2.3.9/24 --vip 2001:db8::9/64", ""), ("--vip 1.2.3.9/24,2001:db8::9/64", ""),
+            ("", "1.2.3.9/24,2001:db8::9/64"), ("--vip 1.2.3.9/24 --vip 2001:db8::9/64", "1.2.3.8/24"),
+        ])
+    func virtualAddresses(flags: String, variable: String) throws {
+        let parsed = try settings("-d /d -i eth0 \(flags)", environment: ["DQLITE_VIP_VIP": variable])
+        #expect(parsed.virtualAddresses == ["1.2.3.9/24", "2001:db8::9/64"])
+    }
+
+    @Test(
+        "a list with the same address twice, with an empty one, or with too many is refused",
+        arguments: [
+            ("--vip 1.2.3.9/24 --vip 1.2.3.9/24", "\"1.2.3.9/24\" is given twice: leave one out"),
+            (
+                "--vip 2001:db8::9/64,2001:db8:0::9/65",
+                "\"2001:db8::9/64\" and \"2001:db8:0::9/65\" are the same address: leave one out"
+            ),
+            ("--vip 1.2.3.9/24,", "it is empty: give ADDRESS/PREFIX LENGTH"),
+            (
+                "--vip " + (1...65).map { "1.2.3.\($0)/24" }.joined(separator: ","),
+                "65 virtual addresses are too many: a cluster has at most 64"
+            ),
+        ])
+    func badLists(flags: String, reason: String) throws {
+        let found = try faults("-d /d -i eth0 \(flags)")
+        #expect(found.count == 1 && found.first?.contains(reason) == true, "\(found)")
     }
 
     @Test(
@@ -86,6 +117,37 @@ import Testing
         arguments: zip([1, 2, 3, 4, 5, 6, 7, 8, 13], [3, 3, 3, 5, 5, 7, 7, 7, 7]))
     func voters(expect: Int, voters: Int) throws {
         #expect(try settings("-d /d -i e -j a --bootstrap-expect \(expect)").voters == voters)
+    }
+
+    @Test("the timing is lan unless a flag or the variable names another, and the flag wins")
+    func timing() throws {
+        #expect(try settings("-d /d -i e").timing == .lan)
+        #expect(try settings("-d /d -i e --timing wan").timing == .wan)
+        #expect(try settings("-d /d -i e", environment: ["DQLITE_VIP_TIMING": "fast"]).timing == .fast)
+        let given = try settings(
+            "-d /d -i e --timing latency=30ms,lease=200ms,silence=100ms", environment: ["DQLITE_VIP_TIMING": "fast"])
+        #expect(
+            given.timing
+                == Timing(latency: .milliseconds(30), hold: .milliseconds(200), silence: .milliseconds(100)))
+    }
+
+    @Test("all that is wrong with a timing is told at once, with the flag or the variable it came from")
+    func timingFaults() throws {
+        #expect(
+            try faults("-d /d -i e --timing latency=20ms,lease=400ms,silence=30ms")
+                == [
+                    "--timing \"latency=20ms,lease=400ms,silence=30ms\": lease 400ms is longer than the election timeout "
+                        + "(300ms with latency 20ms): nobody could be elected before it is over",
+                    "--timing \"latency=20ms,lease=400ms,silence=30ms\": silence 30ms is shorter than two heartbeats "
+                        + "(60ms with latency 20ms): one that is late would depose the leader",
+                ])
+        #expect(
+            try faults("-d /d -i e", environment: ["DQLITE_VIP_TIMING": "quick"])
+                == [
+                    "DQLITE_VIP_TIMING \"quick\": give fast, lan, wan, or times such as "
+                        + "latency=20ms,lease=150ms,silence=120ms"
+                ])
+        #expect(try faults("-d /d -i e --timing ''").count == 1)
     }
 
     @Test("a cluster of one may be expected without --join, and fewer voters than nodes may be wanted above 7 nodes")
@@ -302,7 +364,7 @@ import Testing
         let parsed = try settings("-i eth0 --join c", environment: environment)
         #expect(parsed.dataDirectory == "/e" && parsed.interface == "eth0" && parsed.apiBind.port == 1)
         #expect(parsed.discovery.join.map(\.host) == ["c"] && parsed.bootstrapExpect == 2)
-        #expect(parsed.virtualAddress == nil && parsed.logLevel == .warning)
+        #expect(parsed.virtualAddresses.isEmpty && parsed.logLevel == .warning)
         let found = try faults("-d /d -i e", environment: ["DQLITE_VIP_VOTERS": "4"])
         #expect(found.first?.hasPrefix("DQLITE_VIP_VOTERS \"4\": ") == true)
     }

@@ -216,45 +216,6 @@ extension ClusterNode {
         .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
     }
 
-    /// Gives the lead to another voter that answers, so that nobody has to wait for an election.
-    public func handOver() async {
-        guard let local = facts.current.local, local.monitor.current.isLeader else { return }
-        await refreshMembers()
-        let others = facts.current.members.filter { $0.role == .voter && $0.id != local.dqliteID }
-        guard !others.isEmpty else { return }
-        for successor in await reachable(others) {
-            let metadata: Logger.Metadata = ["raft.leader_address": "\(successor.address)"]
-            do {
-                try await membership.transfer(to: successor.id, timeout: .seconds(1))
-                local.monitor.kick()
-                logger.notice("the lead was handed over", metadata: metadata)
-                return
-            } catch {
-                logger.warning(
-                    "the lead could not be handed over", metadata: metadata.merging(["error": "\(error)"]) { $1 })
-                if !local.monitor.current.isLeader { return }
-            }
-        }
-        logger.warning("no other voter took the lead")
-    }
-
-    /// Those of the members that answer as themselves, the quickest first.
-    private func reachable(_ members: [DqliteMember]) async -> [DqliteMember] {
-        await withTaskGroup(of: DqliteMember?.self, returning: [DqliteMember].self) { tasks in
-            for member in members {
-                tasks.addTask { [peers, view] () -> DqliteMember? in
-                    guard let address = try? HostPort(parsing: member.address) else { return nil }
-                    let reply = try? await peers.ask(.peer(.hello(view)), of: address, timeout: .milliseconds(300))
-                    guard case .peer(.view(let theirs)) = reply, theirs.dqliteID == member.id else { return nil }
-                    return member
-                }
-            }
-            var answered: [DqliteMember] = []
-            for await case let member? in tasks { answered.append(member) }
-            return answered
-        }
-    }
-
     // MARK: - Members
 
     /// - Returns: whether they could be read.

@@ -23,7 +23,9 @@ public actor ClusterNode: Service {
     private let data: DataDirectory
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
-    private let onLeadership: @Sendable () -> Void
+    let onLeadership: @Sendable () -> Void
+    /// Why this node should not lead now, in words; nil when it can.
+    let unfit: @Sendable () async -> String?
     private let onListening: @Sendable () -> Void
 
     private var core: BootstrapCore
@@ -47,7 +49,9 @@ public actor ClusterNode: Service {
     var nextWatcher = 0
     /// For those who begin to watch later.
     var lastUpdate: ConfigurationUpdate?
-    private var isStopping = false
+    private(set) var isStopping = false
+    /// Those who wait for the successor to have the addresses.
+    var giving: [AsyncStream<Void>.Continuation] = []
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var hearing: Task<Void, Never>?
@@ -55,12 +59,14 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
+    ///   - unfit: says why this node should not be given the lead now, in words; nil when it can lead.
     ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
     ///     which is many times a second on the leader; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
-        onListening: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
+        onListening: @escaping @Sendable () -> Void = {}, unfit: @escaping @Sendable () async -> String? = { nil },
+        onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings
         self.discovery = discovery
@@ -68,6 +74,7 @@ public actor ClusterNode: Service {
         self.logger = logger
         self.onLeadership = onLeadership
         self.onListening = onListening
+        self.unfit = unfit
         core = try BootstrapCore(
             options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -232,13 +239,14 @@ public actor ClusterNode: Service {
     private func send(_ request: PeerRequest, to target: HostPort, id: PeerRequestID, within: Duration) {
         Task {
             do {
-                let reply = try await peers.ask(.peer(request), of: target, timeout: within)
+                let reply = try await peers.ask(
+                    .peer(request, timing: settings.timingClaim), of: target, timeout: within)
                 guard case .peer(let answer) = reply else {
                     throw PortFailure(reason: .malformed, text: "\(target) answered something else")
                 }
                 report(.reply(id, from: target, answer))
             } catch {
-                if let failure = error as? PortFailure, failure.reason == .wrongNode {
+                if let failure = error as? PortFailure, failure.reason == .wrongNode || failure.reason == .otherTiming {
                     note(warning: failure.text)
                 }
                 report(.failed(id, from: target, reason: "\(error)"))
@@ -272,6 +280,7 @@ public actor ClusterNode: Service {
             if local.dqliteID == id { return }
             await stopLocalNode()
         }
+        try await outlastPromises()
         try data.prepareRaft(dqliteID: id)
         let facts = self.facts
         let settings = self.settings
@@ -285,14 +294,18 @@ public actor ClusterNode: Service {
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
                     address: settings.advertised.description, target: facts.member(at: address)?.id,
-                    electionTimeout: settings.timing.electionTimeout.inMilliseconds,
+                    timing: settings.timingClaim,
                     incarnation: facts.incarnation, relay: RaftRelay.version)
             },
             members: { facts.current.members }, logger: logger,
             onLeadership: {
                 onLeadership()
                 leadershipInput.yield()
-            }, onLease: onLeadership)
+            }, onLease: onLeadership,
+            onTransfer: { successor in
+                let until = BootClock.now.advanced(by: Self.handOverLimit)
+                facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
+            })
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)
@@ -306,6 +319,21 @@ public actor ClusterNode: Service {
                     + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
                     + "directory to join under the new address")
         }
+    }
+
+    /// Waits until nothing binds any more that a run with a longer lease has promised: the gate of this one is closed at its
+    /// start for its own time only.
+    private func outlastPromises() async throws {
+        let (data, hold) = (data, settings.timing.hold)
+        let earlier = try await BlockingThread.run(named: "lease") { try data.loadHold() }
+        guard earlier != hold else { return }
+        if let earlier, earlier > hold {
+            logger.notice(
+                "the lease is shorter than before: waiting until earlier promises are over",
+                metadata: ["lease.ms": "\(hold.inMilliseconds)", "lease.before.ms": "\(earlier.inMilliseconds)"])
+            try await BootClock().sleep(until: BootClock.now.advanced(by: earlier))
+        }
+        try await BlockingThread.run(named: "lease") { try data.save(hold: hold) }
     }
 
     private func stopLocalNode() async {
@@ -345,9 +373,13 @@ public actor ClusterNode: Service {
     /// Answers a request that came in on the cluster port.
     func answer(_ request: PortRequest) async -> PortReply {
         switch request {
-        case .peer(.join(let join)) where facts.current.isFormed:
-            return .peer(await admit(join))
-        case .peer(let request):
+        case .peer(let request, let timing):
+            // Giving up an old proposal is harmless, and keeps nobody bound.
+            if let difference = timing.flatMap(settings.timingClaim.difference), !request.isAbort {
+                note(warning: difference.text)
+                return .failed(difference)
+            }
+            if case .join(let join) = request, facts.current.isFormed { return .peer(await admit(join)) }
             guard !isStopping else { return .peer(.error("the node is stopping")) }
             let token = nextToken
             nextToken += 1
@@ -366,6 +398,12 @@ public actor ClusterNode: Service {
                 await refreshMembers()
                 return .written
             }
+        case .handOver(let offer):
+            return await sameCluster(offer.clusterID) { await answer(offer) }
+        case .tookOver(let term, let clusterID):
+            return await sameCluster(clusterID) { answer(tookOver: term) }
+        case .failOver(let wanted, let clusterID):
+            return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }
@@ -390,6 +428,10 @@ public actor ClusterNode: Service {
             await leadershipChanged(facts.current.local?.monitor.current ?? Leadership())
         }
     }
+}
+
+extension PeerRequest {
+    fileprivate var isAbort: Bool { if case .abort = self { true } else { false } }
 }
 
 /// A reference to the node that does not keep it alive.

@@ -66,5 +66,8 @@ extension ClusterSettings {
             mode: mode, clusterName: clusterName, name: name, address: advertised, nonVoter: nonVoter)
     }
 
+    /// What peers are told of the timing.
+    var timingClaim: TimingClaim { TimingClaim(timing, of: advertised) }
+
     var rolePolicy: RolePolicy { RolePolicy(voters: voters, expect: bootstrapExpect) }
 }

@@ -38,13 +38,9 @@ struct PortAnswers: ClusterPortDelegate {
                 reason: .wrongNode,
                 text: "\(settings.advertised) is node \(local.dqliteID) now, not \(target): its disk was replaced")
         }
-        let timeout = settings.timing.electionTimeout.inMilliseconds
-        guard handshake.electionTimeout == timeout else {
-            throw PortFailure(
-                reason: .invalid,
-                text: "\(settings.advertised) has an election timeout of \(timeout) ms and \(handshake.address) one of "
-                    + "\(handshake.electionTimeout) ms: all members must run the same version of dqlite-vip with the same timers"
-            )
+        if let difference = settings.timingClaim.difference(from: handshake.timing) {
+            Task { [node] in await node.node?.note(warning: difference.text) }
+            throw difference
         }
         guard handshake.relay == RaftRelay.version else {
             throw PortFailure(

@@ -5,7 +5,8 @@ import Platform
 /// A request on the cluster port, from one node of ours to another.
 enum PortRequest: Codable, Sendable {
     /// Bootstrap and membership: hello, propose, invite, join and their like.
-    case peer(PeerRequest)
+    /// With the asker's timing, where a different one is to be refused.
+    case peer(PeerRequest, timing: TimingClaim? = nil)
     /// From here on this connection is one direction of raft.
     case raft(RaftHandshake)
     /// A change of the replicated configuration, for the leader to commit.
@@ -14,6 +15,12 @@ enum PortRequest: Codable, Sendable {
     case read(clusterID: String)
     /// What the leader has just committed, for the others to be prepared.
     case changed(ReplicatedConfiguration, clusterID: String)
+    /// Whether the node is ready to lead; and that it is about to.
+    case handOver(HandOverOffer)
+    /// The node to which the lead of this term was handed over has set and announced the addresses.
+    case tookOver(term: UInt64, clusterID: String)
+    /// For the leader: give the lead to another.
+    case failOver(to: String?, clusterID: String)
 }
 
 /// The answer to a `PortRequest`.
@@ -22,7 +29,19 @@ enum PortReply: Codable, Sendable {
     case raftAccepted(RaftAcceptance)
     case written
     case configuration(ReplicatedConfiguration)
+    case handedOver(HandOver)
     case failed(PortFailure)
+}
+
+/// The leader asks a voter whether it can lead, or tells it that it is about to.
+struct HandOverOffer: Codable, Sendable, Equatable {
+    var clusterID: String
+    /// Of the leader that asks.
+    var term: UInt64
+    /// The leader's cluster port.
+    var address: String
+    /// The voter is chosen.
+    var isMade = false
 }
 
 /// Why a request was refused, for the asker to act on and for a person to read.
@@ -36,6 +55,8 @@ struct PortFailure: Error, Codable, Sendable, Equatable, CustomStringConvertible
         case otherCluster
         /// Asker or asked is not what the other takes it for: an address that was given to another machine, perhaps.
         case wrongNode
+        /// The two nodes have different timers.
+        case otherTiming
         case notReady
         case malformed
         case invalid
@@ -56,8 +77,8 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     /// The node that it means to reach, when it knows: an address that now belongs to another node must not take part
     /// in raft under the old node's id.
     var target: DqliteNodeID?
-    /// The election timeout in milliseconds; members with different timers would depose each other.
-    var electionTimeout: Int64
+    /// Members with different timers would depose each other, or trust promises that the other does not keep.
+    var timing: TimingClaim
     /// The process: what it promises and is promised ends with it.
     var incarnation: UInt64
     /// `RaftRelay.version` of the dialler.

@@ -16,6 +16,16 @@ final class RaftRelay {
         var electionTimeout: Duration
         /// How long a leader may be silent; see `SuccessionCore`.
         var silence: Duration
+        /// What a message may take to a peer.
+        var latency: Duration = Timing.lan.latency
+
+        /// Of the succession. What waits for other hosts grows with the latency; what waits for this one does not shrink.
+        var succession: SuccessionCore.Settings {
+            var settings = SuccessionCore.Settings(silence: silence)
+            settings.stagger = max(settings.stagger, latency * 3 / 4)
+            settings.probePatience = max(settings.probePatience, latency * 4)
+            return settings
+        }
     }
 
     /// What relays understand of each other; different versions do not connect.
@@ -39,6 +49,8 @@ final class RaftRelay {
     private let onLead: @Sendable () -> Void
     /// Called when this node's lease has begun, ended or got another end. It must not block.
     private let onLease: @Sendable () -> Void
+    /// Called before the local node's request to another to stand leaves the host.
+    private let onTransfer: @Sendable (DqliteNodeID?) -> Void
     private let members: @Sendable () -> [DqliteMember]
     private let observer: RaftObserver
     /// Links whose stream cannot be read.
@@ -51,7 +63,8 @@ final class RaftRelay {
         own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
-        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
+        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void
     ) {
         self.own = own
         self.incarnation = incarnation
@@ -63,12 +76,13 @@ final class RaftRelay {
         self.logger = logger
         self.onLead = onLead
         self.onLease = onLease
+        self.onTransfer = onTransfer
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
     }
 
     private lazy var succession = Succession(
-        own: own, settings: .init(silence: settings.silence), loop: loop, members: members, logger: logger,
+        own: own, settings: settings.succession, loop: loop, members: members, logger: logger,
         actions: .init(
             dead: { [weak self] process in
                 guard let self else { return }
@@ -144,6 +158,7 @@ final class RaftRelay {
         case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
             guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
         case .timeoutNow:
+            onTransfer(link.peer)
             facts.update { $0.lease.transfers(now: now, patience: settings.electionTimeout) }
             onLease()
             for other in outbound.values { other.write(.released(upTo: now)) }
@@ -219,10 +234,16 @@ final class RaftRelay {
             succession.heard(of: link.peer, in: frame.term, at: now)
             guard wantsPromise else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
+        case .appendEntriesResult(rejected: 0, let lastIndex):
+            link.storedIndex = max(link.storedIndex, lastIndex)
+            return false
         case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
             return false
         }
     }
+
+    /// How far each peer has stored the log, as it last said.
+    var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
 
     func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
         gate.released(by: peer, upTo: sentAt)
@@ -285,6 +306,14 @@ final class RaftRelay {
         guard unreadable.remove(ObjectIdentifier(link)) != nil else { return }
         facts.update { $0.unreadable = unreadable.count }
         onLease()
+    }
+}
+
+extension RaftRelay.Settings {
+    init(_ timing: Timing) {
+        self.init(
+            hold: timing.hold, electionTimeout: timing.electionTimeout, silence: timing.silence, latency: timing.latency
+        )
     }
 }
 

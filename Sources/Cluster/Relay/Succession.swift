@@ -133,7 +133,8 @@ final class Succession {
 
     private func probe() {
         guard let address else { return }
-        let attempt = ClientBootstrap(group: loop).connectTimeout(.milliseconds(50))
+        let limit = core.settings.probePatience * 5 / 8
+        let attempt = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(limit.inNanoseconds))
             .connect(host: address.host, port: Int(address.port))
         attempt.hop(to: loop).assumeIsolated().whenComplete { [weak self] result in
             if case .success(let channel) = result { channel.close(promise: nil) }

@@ -6,6 +6,7 @@ import Platform
 ///
 ///     lock        flock(2); holds the process id of who took it last, for people
 ///     node.json   NodeRecord, replaced by rename
+///     lease       how long this node's promises bind, in milliseconds, as its last run had it
 ///     addresses   what this host has set (DESIGN O3; written by the guard)
 ///     raft/       libdqlite's files, and our marker `owner` with the dqlite id that they belong to
 ///
@@ -19,6 +20,7 @@ public final class DataDirectory: Sendable {
     public var raftDirectory: String { path + "/raft" }
     public var recordFile: String { path + "/node.json" }
     public var addressesFile: String { path + "/addresses" }
+    private var holdFile: String { path + "/lease" }
     private var lockFile: String { path + "/lock" }
     private var ownerFile: String { raftDirectory + "/owner" }
 
@@ -105,6 +107,27 @@ public final class DataDirectory: Sendable {
             throw Failure(code: .corrupt, description: "cannot encode the content of \(recordFile): \(error)")
         }
         try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: recordFile) }
+    }
+
+    // MARK: lease
+
+    /// How long the promises bound that the last run gave to leaders; nil when there was none.
+    ///
+    /// - Throws: `Failure`. A file that makes no sense is not one: it stands for the longest time there can be.
+    func loadHold() throws(Failure) -> Duration? {
+        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(holdFile) }) else {
+            return nil
+        }
+        let text = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).first ?? ""
+        let longest = Timing.latencies.upperBound * 15
+        guard let number = Int64(text), number > 0 else { return longest }
+        return min(.milliseconds(number), longest)
+    }
+
+    /// Notes it, before the first promise is given.
+    func save(hold: Duration) throws(Failure) {
+        let bytes = Array("\(hold.inMilliseconds)\n".utf8)
+        try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: holdFile) }
     }
 
     // MARK: raft/

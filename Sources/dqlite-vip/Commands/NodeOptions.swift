@@ -60,15 +60,22 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Virtual address to set when the cluster forms; ignored when one is set already.",
+            "Virtual address to set when the cluster forms; ignored when one is set already. Several, IPv4 and IPv6, are "
+                + "separated by commas or the flag is repeated: they move as one.",
             valueName: "address/prefix"))
-    var vip: String?
+    var vip: [String] = []
 
     @Option(
         help: ArgumentHelp(
             "Number of voting nodes, odd, 1 to 7; further nodes are stand-bys. Default: 3, or --bootstrap-expect if "
                 + "that is more.", valueName: "n"))
     var voters: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How soon a lost leader is replaced: fast, lan or wan, or times such as latency=20ms,lease=150ms,silence=120ms. "
+                + "The same on all members. Default: lan.", valueName: "profile|times"))
+    var timing: String?
 
     @Option(
         help: ArgumentHelp(
@@ -99,6 +106,7 @@ struct NodeOptions: ParsableArguments {
         if isNonVoter { input.give(.nonVoter, "true") }
         input.give(.vip, vip)
         input.give(.voters, voters)
+        input.give(.timing, timing)
         input.give(.clusterName, clusterName)
         input.give(.logLevel, logLevel)
         input.give(.logFormat, logFormat)

@@ -1,3 +1,4 @@
+import Cluster
 import Logging
 import Platform
 
@@ -19,11 +20,12 @@ struct SettingsCheck {
         var discovery: DiscoverySettings
         var bootstrapExpect: Int?
         var isNonVoter: Bool
-        var virtualAddress: String?
+        var virtualAddresses: [String]
         var voters: Int
         var clusterName: String
         var logLevel: Logger.Level
         var logFormat: LogFormat
+        var timing: Timing
     }
 
     mutating func everything() -> Outcome {
@@ -35,14 +37,15 @@ struct SettingsCheck {
         let expect = bootstrapExpect()
         let isNonVoter = isNonVoter()
         let voters = voters(expect)
-        let vip = vip()
+        let vips = vips()
         let clusterName = clusterName(discovery.key)
         let logLevel = choice(.logLevel, Logger.Level.allCases.map { ($0.rawValue, $0) }) ?? .info
         let logFormat = choice(.logFormat, LogFormat.allCases.map { ($0.rawValue, $0) }) ?? .text
         return Outcome(
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
-            discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddress: vip, voters: voters,
-            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat)
+            discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
+            voters: voters,
+            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing())
     }
 
     mutating func fault(_ key: StartInput.Key, _ text: String, _ reason: String) {
@@ -174,14 +177,20 @@ struct SettingsCheck {
         return voters
     }
 
-    private mutating func vip() -> String? {
-        guard let text = input.text(.vip) else { return nil }
-        if text.isEmpty {
-            fault(.vip, text, "it is empty: give ADDRESS/PREFIX LENGTH, like 192.0.2.10/24, or leave the flag out")
-        } else if let reason = surroundings.vipFault(text) {
-            fault(.vip, text, Self.printable(reason))
+    private mutating func vips() -> [String] {
+        let given = input[.vip]?.texts ?? []
+        let texts = given.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+        for text in texts {
+            if text.isEmpty {
+                fault(
+                    .vip, given.joined(separator: ","),
+                    "it is empty: give ADDRESS/PREFIX LENGTH, like 192.0.2.10/24, or leave the flag out")
+            } else if let reason = surroundings.vipFault(text) {
+                fault(.vip, text, Self.printable(reason))
+            }
         }
-        return text
+        if let reason = VirtualAddressList.fault(texts) { fault(.vip, given.joined(separator: ","), reason) }
+        return texts
     }
 
     /// - Parameter key: that of the discovery, which names the cluster when nothing else does.
@@ -203,6 +212,16 @@ struct SettingsCheck {
                 "a name has 1 to \(mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore")
         }
         return text
+    }
+
+    private mutating func timing() -> Timing {
+        guard let text = input.text(.timing) else { return .lan }
+        do throws(TimingFaults) {
+            return try Timing(parsing: text)
+        } catch {
+            for reason in error.reasons { fault(.timing, text, Self.printable(reason, atMost: 400)) }
+            return .lan
+        }
     }
 
     static func isWord(_ text: some StringProtocol) -> Bool {

@@ -1,3 +1,4 @@
+import Cluster
 import Logging
 import Platform
 
@@ -17,14 +18,16 @@ struct StartSettings: Hashable, Sendable {
     var bootstrapExpect: Int?
     /// Holds the data, but never votes, founds or leads.
     var isNonVoter: Bool
-    /// `address/prefix length`, set once when the cluster forms and none is set.
-    var virtualAddress: String?
+    /// Each `address/prefix length`, set once when the cluster forms and none is set.
+    var virtualAddresses: [String]
     /// The number of voters up to which later nodes become voters: odd, 1...7.
     var voters: Int
     /// Checked in every handshake: nodes of clusters with different names never join each other.
     var clusterName: String
     var logLevel: Logger.Level
     var logFormat: LogFormat
+    /// The same on all members.
+    var timing = Timing.lan
 
     /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
     func apiAddress(of advertised: HostPort) -> HostPort? {

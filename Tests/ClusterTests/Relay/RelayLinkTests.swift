@@ -45,7 +45,7 @@ private final class Side: Sendable {
                     own: id, incarnation: id * 10, term: 1, loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
-                    onLease: {}),
+                    onLease: {}, onTransfer: { _ in }),
                 eventLoop: loop)
         }.get()
         self.relay = relay
@@ -58,7 +58,7 @@ private final class Side: Sendable {
             handshake: { _ in
                 RaftHandshake(
                     clusterName: "test", clusterID: "c", dqliteID: id, address: address.description, target: nil,
-                    electionTimeout: 300, incarnation: id * 10, relay: RaftRelay.version)
+                    timing: TimingClaim(.lan, of: address), incarnation: id * 10, relay: RaftRelay.version)
             })
     }
 

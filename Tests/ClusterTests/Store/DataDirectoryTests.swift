@@ -155,6 +155,21 @@ final class DataDirectoryTests {
         #expect(try DurableFile.read(data + "/node.json") == Array("{\"version\":9,\"unheard\":true}".utf8))
     }
 
+    @Test(
+        "the lease of the last run comes back; what makes no sense counts as the longest",
+        arguments: [
+            ("150", 150), ("75\n", 75), ("", 15_000), ("-1", 15_000), ("0", 15_000), ("x", 15_000),
+            ("99999999", 15_000),
+        ])
+    func hold(text: String, milliseconds: Int) throws {
+        let directory = try DataDirectory(data)
+        #expect(try directory.loadHold() == nil)
+        try directory.save(hold: .milliseconds(150))
+        #expect(try directory.loadHold() == .milliseconds(150))
+        try write(text, "lease")
+        #expect(try directory.loadHold() == .milliseconds(milliseconds))
+    }
+
     @Test("raft data or our marker make the raft directory not empty; wiping leaves nothing")
     func raft() throws {
         let directory = try DataDirectory(data)
