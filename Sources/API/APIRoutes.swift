@@ -39,6 +39,16 @@ struct APIRoutes: Sendable {
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
             ], to: router)
+        add(
+            "metrics",
+            [
+                .get: { _, _ in
+                    let text = MetricsText(await control.status()).description
+                    return Response(
+                        status: .ok, headers: [.contentType: MetricsText.contentType, .cacheControl: "no-store"],
+                        body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+                }
+            ], to: router)
         let health: Handler = { _, _ in
             let report = await control.health()
             return try .json(report, report.isAlive ? .ok : .serviceUnavailable)

@@ -13,6 +13,8 @@ final class NodeFacts: Sendable {
         var configuredTerm: UInt64?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
+        /// What was counted by local nodes that are no more.
+        var past = LeadCounters()
     }
 
     /// This process, told from earlier ones of the same node.

@@ -49,6 +49,9 @@ struct OwnedAddress {
     var eligibleSince: BootInstant?
     /// When the claim was carried out, as long as that is not reported.
     var claimedAt: BootInstant?
+    /// When it was set, and when its first announcement was sent after that.
+    var setAt: BootInstant?
+    var announcedAt: BootInstant?
     /// It is held as far as events have told.
     var isReported = false
     var term: UInt64?
@@ -86,6 +89,8 @@ struct OwnedAddress {
         isUncertain = false
         mayHaveLapsed = false
         deleteRetryAt = nil
+        setAt = nil
+        announcedAt = nil
         schedule.released()
     }
 }

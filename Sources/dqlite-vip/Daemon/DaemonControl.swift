@@ -11,6 +11,7 @@ struct DaemonControl: ControlPlane {
     let cluster: ClusterNode
     let ownership: Ownership
     let discovery: any Discovery
+    let takeovers: Takeovers
     let startedAt: BootInstant
 
     // MARK: - The virtual address
@@ -88,7 +89,7 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot))
+            warnings: status.warnings + linkWarnings(snapshot), failover: failover(snapshot.counters))
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {
