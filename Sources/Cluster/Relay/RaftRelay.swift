@@ -95,7 +95,14 @@ final class RaftRelay {
                 for voter in voters { self?.outbound[voter.address]?.write(.asked(term: term)) }
             },
             stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
-            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now }))
+            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now },
+            decided: { [facts] reason, lastSign, heardAt in
+                facts.update {
+                    $0.elections.stands(
+                        for: reason == .dead ? .dead : .silent, lastSign: lastSign, heardAt: heardAt, now: BootClock.now
+                    )
+                }
+            }))
 
     // MARK: - Links
 
@@ -137,6 +144,7 @@ final class RaftRelay {
         heldTimer?.cancel()
         rawTimer?.cancel()
         heldRaw = []
+        facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
         succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
@@ -157,16 +165,22 @@ final class RaftRelay {
             if count > 0, let configuration = bytes.configuration { configure(configuration.voters, frame.term, now) }
         case .installSnapshot:
             lead(in: frame.term, now)
-        case .requestVote(let candidate, _, _, _) where !frame.isPreVote:
+        case .requestVote where frame.isPreVote:
+            stands(for: .timeout, now)
+        case .requestVote(let candidate, _, _, _):
+            stands(for: .timeout, now)
             guard mayLeave(frame, bytes, voteFor: candidate, on: link, now) else { return }
         case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
             guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
         case .timeoutNow:
             onTransfer(link.peer)
-            facts.update { $0.lease.transfers(now: now, patience: settings.electionTimeout) }
+            facts.update {
+                $0.leases.loses(by: .transferred, now: now)
+                $0.lease.transfers(now: now, patience: settings.electionTimeout)
+            }
             onLease()
             for other in outbound.values { other.write(.released(upTo: now)) }
-        case .requestVote, .requestVoteResult, .appendEntriesResult: break
+        case .requestVoteResult, .appendEntriesResult: break
         }
         let wantsPromise =
             switch frame.kind {
@@ -180,6 +194,7 @@ final class RaftRelay {
         let isNew = facts.update { values in
             guard term > values.lease.term else { return false }
             values.lease.leads(in: term)
+            values.elections.leads(in: term, heardAt: succession.heardAt, now: now)
             return true
         }
         guard isNew else { return }
@@ -200,7 +215,10 @@ final class RaftRelay {
             recheck(at: until)
             return false
         case .pass:
-            facts.update { $0.lease.surrender(upTo: frame.term - 1) }
+            facts.update {
+                if $0.lease.term < frame.term { $0.leases.loses(by: .surrendered, now: now) }
+                $0.lease.surrender(upTo: frame.term - 1)
+            }
             succession.moved(to: frame.term)
             onLease()
             return true
@@ -242,13 +260,23 @@ final class RaftRelay {
         case .appendEntriesResult(rejected: 0, let lastIndex):
             link.storedIndex = max(link.storedIndex, lastIndex)
             return false
-        case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
+        case .timeoutNow:
+            facts.update {
+                $0.elections.stands(for: .transferred, lastSign: now, heardAt: succession.heardAt, now: now)
+            }
+            return false
+        case .appendEntriesResult, .requestVote, .requestVoteResult:
             return false
         }
     }
 
     /// How far each peer has stored the log, as it last said.
     var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
+
+    private func stands(for cause: ElectionRecord.Cause, _ now: BootInstant) {
+        let heardAt = succession.heardAt
+        facts.update { $0.elections.stands(for: cause, lastSign: heardAt, heardAt: heardAt, now: now) }
+    }
 
     func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
         gate.released(by: peer, upTo: sentAt)
@@ -260,7 +288,9 @@ final class RaftRelay {
         let isMoved = facts.update { values in
             let before = values.lease.end(now: now)
             values.lease.acknowledge(by: peer, in: term, sentAt: sentAt)
-            return values.lease.end(now: now) != before
+            let after = values.lease.end(now: now)
+            values.note(end: after, now)
+            return after != before
         }
         if isMoved { onLease() }
     }
@@ -275,7 +305,9 @@ final class RaftRelay {
     /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
     func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
         guard voters?.term != term, facts.current.lease.term == term else { return }
-        configure(ids, term, BootClock.now)
+        let now = BootClock.now
+        configure(ids, term, now)
+        facts.update { $0.note(end: $0.lease.end(now: now), now) }
         onLease()
     }
 
@@ -299,7 +331,10 @@ final class RaftRelay {
     /// own node votes there cannot be seen.
     func unreadable(_ link: AnyObject, _ address: String) {
         guard unreadable.insert(ObjectIdentifier(link)).inserted else { return }
-        facts.update { $0.unreadable = unreadable.count }
+        facts.update {
+            $0.leases.loses(by: .unreadable, now: BootClock.now)
+            $0.unreadable = unreadable.count
+        }
         logger.warning(
             "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
             metadata: ["peer.address": "\(address)"])
