@@ -86,6 +86,24 @@ extension EndToEnd {
             }
         }
 
+        @Test("when a partition heals the holder announces the VIP again: behind it somebody may know the old one only")
+        func healed() async throws {
+            try await withCluster { lab, _ in
+                let old = try await lab.settled(for: .milliseconds(500))
+                try lab.inject(.silentPartition, onNode: old)
+                let new = try await lab.holder(otherThan: old)
+                // The burst of the take-over ends after 5 s, and the refresh comes after a minute.
+                let hardware = try lab.network.hardwareAddress(ofNode: new)
+                try await Task.sleep(for: .milliseconds(6500))
+                let time = BootClock.now
+                try await lab.recover(from: .silentPartition, onNode: old)
+                try await eventually("announcement after the healing", within: .seconds(5)) {
+                    lab.arp.announcements(of: lab.vip, since: time).contains { $0.frame.senderHardware == hardware }
+                }
+                #expect(lab.witness.holders(of: lab.vip) == [new])
+            }
+        }
+
         @Test("two of five nodes may be lost at once")
         func twoOfFive() async throws {
             try await withCluster(of: 5) { lab, _ in

@@ -24,6 +24,7 @@ public actor ClusterNode: Service {
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
     let onLeadership: @Sendable () -> Void
+    private let onReturn: @Sendable () -> Void
     /// Why this node should not lead now, in words; nil when it can.
     let unfit: @Sendable () async -> String?
     private let onListening: @Sendable () -> Void
@@ -60,19 +61,21 @@ public actor ClusterNode: Service {
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
     ///   - unfit: says why this node should not be given the lead now, in words; nil when it can lead.
+    ///   - onReturn: called when another node that could not be reached is connected again.
     ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
     ///     which is many times a second on the leader; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
         onListening: @escaping @Sendable () -> Void = {}, unfit: @escaping @Sendable () async -> String? = { nil },
-        onLeadership: @escaping @Sendable () -> Void
+        onReturn: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings
         self.discovery = discovery
         self.data = data
         self.logger = logger
         self.onLeadership = onLeadership
+        self.onReturn = onReturn
         self.onListening = onListening
         self.unfit = unfit
         core = try BootstrapCore(
@@ -286,6 +289,7 @@ public actor ClusterNode: Service {
         let settings = self.settings
         let leadershipInput = self.leadershipInput
         let onLeadership = self.onLeadership
+        let onReturn = self.onReturn
         let local = try await LocalNode.start(
             id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
             group: group, incarnation: facts.incarnation,
@@ -305,7 +309,7 @@ public actor ClusterNode: Service {
             onTransfer: { successor in
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
-            })
+            }, onReturn: onReturn)
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)

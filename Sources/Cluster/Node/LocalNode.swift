@@ -42,6 +42,7 @@ final class LocalNode: Sendable {
     /// - Parameters:
     ///   - incarnation: this process.
     ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
+    ///   - onReturn: called when a peer that could not be reached is connected again.
     ///   - onTransfer: called when the node is about to tell another voter to stand, its lease being over with that.
     ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
@@ -50,7 +51,7 @@ final class LocalNode: Sendable {
         incarnation: UInt64, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
-        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
     ) async throws -> LocalNode {
         let observer = RaftObserver()
         let loop = group.next()
@@ -63,7 +64,7 @@ final class LocalNode: Sendable {
                     settings: .init(timing),
                     facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
-                    onTransfer: onTransfer),
+                    onTransfer: onTransfer, onReturn: onReturn),
                 eventLoop: loop)
         }.get()
         let dialer = RaftDialer(

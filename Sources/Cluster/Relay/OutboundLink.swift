@@ -162,6 +162,7 @@ final class OutboundLink {
         if lastFailure != nil {
             relay.logger.info("a peer is reachable again", metadata: ["peer.address": "\(address)"])
             lastFailure = nil
+            relay.onReturn()
         }
         failures = 0
         let early = waiting

@@ -53,6 +53,8 @@ final class RaftRelay {
     private let onLease: @Sendable () -> Void
     /// Called before the local node's request to another to stand leaves the host.
     private let onTransfer: @Sendable (DqliteNodeID?) -> Void
+    /// Called when a peer that could not be reached is connected again.
+    let onReturn: @Sendable () -> Void
     private let members: @Sendable () -> [DqliteMember]
     private let observer: RaftObserver
     /// Links whose stream cannot be read.
@@ -66,7 +68,7 @@ final class RaftRelay {
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
-        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
     ) {
         self.own = own
         self.incarnation = incarnation
@@ -79,6 +81,7 @@ final class RaftRelay {
         self.onLead = onLead
         self.onLease = onLease
         self.onTransfer = onTransfer
+        self.onReturn = onReturn
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
     }

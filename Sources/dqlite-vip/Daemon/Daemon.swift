@@ -136,6 +136,7 @@ enum Daemon {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,
                 onListening: { ready.count() }, unfit: { await hub.unfit() },
+                onReturn: { hub.nodeReturned() },
                 onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
             throw StartFault("\(failure)", .configuration)

@@ -35,6 +35,11 @@ final class LeadHub: Sendable {
         }
     }
 
+    /// Another node is back: behind a partition that has healed there may be neighbours who know the last holder only.
+    func nodeReturned() {
+        if hint.leads { parts.withLock { $0.ownership }?.announceAgain() }
+    }
+
     /// What is known of the lead beyond the lease.
     var hint: LeadHint {
         guard let cluster = parts.withLock({ $0.cluster }) else { return LeadHint() }

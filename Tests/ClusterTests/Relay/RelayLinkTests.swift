@@ -45,7 +45,7 @@ private final class Side: Sendable {
                     own: id, incarnation: id * 10, term: 1, loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
-                    onLease: {}, onTransfer: { _ in }),
+                    onLease: {}, onTransfer: { _ in }, onReturn: {}),
                 eventLoop: loop)
         }.get()
         self.relay = relay
