@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 UNITS := PlatformTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
-.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench sim format clean clean-lab deps test-deps
+.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench nemesis sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -77,11 +77,22 @@ demo:
 # What FAILOVER figures are made of; measures, asserts nothing. BENCH passes options on (`--help` lists them).
 bench:
 	@scripts/require-root.sh "the benchmark makes network namespaces"
-	@scripts/install-dependencies.sh build lab services
+	@scripts/install-dependencies.sh build lab services peers
 	@scripts/fetch-consul.sh >/dev/null
 	$(SWIFT) build $(RELEASE) --product dqlite-vip
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
 	@.build/release/dqlite-vip-lab bench $(BENCH)
+
+# Breaks clusters in all ways, many times, audits each, and writes a page. ROUNDS of each case, CASE for some of them alone,
+# SEED for the first, IPV6=1 for an IPv6 address. Ends with an error when a round had findings; an hour and more.
+NEMESIS_REPORT ?= nemesis.md
+nemesis:
+	@scripts/require-root.sh "the nemesis makes network namespaces"
+	@scripts/install-dependencies.sh build lab
+	$(SWIFT) build $(RELEASE) --product dqlite-vip
+	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
+	@.build/release/dqlite-vip-lab nemesis --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) \
+	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE)) $(if $(IPV6),--ipv6)
 
 # A million schedules of the bootstrap; SCHEDULES=n for another number.
 sim: deps

@@ -78,7 +78,8 @@ let package = Package(
             swiftSettings: strict),
 
         // For tests: a guard with a daemon that only holds addresses.
-        .executableTarget(name: "guard-probe", dependencies: ["CLinux", "Platform", "VIP", logging], swiftSettings: strict),
+        .executableTarget(
+            name: "guard-probe", dependencies: ["CLinux", "Platform", "VIP", logging], swiftSettings: strict),
 
         // For developers: the laboratory of network namespaces that tests, demo and benchmark share.
         .target(name: "Lab", dependencies: ["CLinux", "Platform"], swiftSettings: strict),

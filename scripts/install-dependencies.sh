@@ -1,13 +1,14 @@
 #!/bin/bash
 # Installs what is missing by apt: `build` for the product, `lab` for namespaces, `services` for the servers
-# that nodes find each other by, `test` for all of it and what tests use.
+# that nodes find each other by, `peers` for what the benchmark measures beside the product, `test` for all of it and what tests use.
 set -euo pipefail
 
 declare -A packages=(
     [build]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config"
-    [lab]="iproute2 curl iputils-ping procps"
+    [lab]="iproute2 nftables curl iputils-ping procps"
+    [peers]="keepalived"
     [services]="dnsmasq-base etcd-server"
-    [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 curl iputils-ping procps
+    [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 nftables curl iputils-ping procps
             libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client"
 )
 

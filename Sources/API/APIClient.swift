@@ -40,23 +40,35 @@ public struct APIClient: Sendable {
     /// Alive or not: 503 is an answer here and no error.
     public func health() async throws -> HealthReport { try decode(await get("/healthz"), besides: 503) }
 
-    /// `address/prefix length`, or "" while none is set.
-    public func virtualAddress() async throws -> String {
-        let document: VIPDocument = try decode(await get("/vip"))
-        return document.vip
+    /// The virtual addresses as `address/prefix length`.
+    public func virtualAddresses() async throws -> [String] {
+        let document: AddressesDocument = try decode(await get("/v1/vip"))
+        return document.addresses
     }
 
-    public func setVirtualAddress(_ text: String) async throws {
+    /// Puts these in the place of the virtual addresses that are set.
+    public func setVirtualAddresses(_ texts: [String]) async throws {
         let body: Data
         do {
-            body = try JSONEncoder().encode(VIPDocument(vip: text))
+            body = try JSONEncoder().encode(AddressesDocument(addresses: texts))
         } catch {
-            throw APIClientError(.notUnderstood, "\"\(text)\" cannot be sent: \(error)")
+            throw APIClientError(.notUnderstood, "\(texts) cannot be sent: \(error)")
         }
-        _ = try accepted(await send("PUT", "/vip", Array(body)))
+        _ = try accepted(await send("PUT", "/v1/vip", Array(body)))
     }
 
-    public func clearVirtualAddress() async throws { _ = try accepted(await send("DELETE", "/vip", nil)) }
+    public func clearVirtualAddresses() async throws { _ = try accepted(await send("DELETE", "/v1/vip", nil)) }
+
+    /// Gives the lead to another voter: `successor`, or whoever is ready.
+    public func failOver(to successor: String?) async throws -> FailoverReport {
+        let body: Data
+        do {
+            body = try JSONEncoder().encode(FailoverDocument(to: successor))
+        } catch {
+            throw APIClientError(.notUnderstood, "\"\(successor ?? "")\" cannot be sent: \(error)")
+        }
+        return try decode(await send("POST", "/v1/failover", Array(body)))
+    }
 
     /// Any path, any answer.
     ///

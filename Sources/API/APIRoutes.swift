@@ -21,23 +21,38 @@ struct APIRoutes: Sendable {
         router.add(middleware: BodyMiddleware(limits: limits))
         let control = control
         add("status", [.get: { _, _ in try .json(await control.status()) }], to: router)
+        let clear: Handler = { _, _ in
+            try await control.setVirtualAddresses([])
+            return try .json(MessageDocument(message: "OK"), .accepted)
+        }
+        // The one address of the original; of several it shows the first.
         add(
             "vip",
             [
-                .get: { _, _ in try .json(VIPDocument(vip: try await control.virtualAddress())) },
+                .get: { _, _ in try .json(VIPDocument(vip: try await control.virtualAddresses().first ?? "")) },
                 .put: { request, _ in
                     let vip = try await Self.vip(in: request)
-                    if vip.isEmpty {
-                        try await control.clearVirtualAddress()
-                    } else {
-                        try await control.setVirtualAddress(vip)
-                    }
+                    try await control.setVirtualAddresses(vip.isEmpty ? [] : [vip])
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
-                .delete: { _, _ in
-                    try await control.clearVirtualAddress()
+                .delete: clear,
+            ], to: router)
+        add(
+            "v1/vip",
+            [
+                .get: { _, _ in try .json(AddressesDocument(addresses: try await control.virtualAddresses())) },
+                .put: { request, _ in
+                    try await control.setVirtualAddresses(try await Self.addresses(in: request))
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
+                .delete: clear,
+            ], to: router)
+        add(
+            "v1/failover",
+            [
+                .post: { request, _ in
+                    try .json(try await control.failOver(to: try await Self.successor(in: request)))
+                }
             ], to: router)
         add(
             "metrics",
@@ -94,22 +109,50 @@ struct APIRoutes: Sendable {
         }
     }
 
-    /// Reads `{"vip":"…"}`, whatever the content type says: curl -d announces a form.
+    /// Reads `{"to":"…"}`; no body at all, and no "to", leave the choice to the leader.
+    private static func successor(in request: Request) async throws -> String? {
+        let body = try await request.body.collect(upTo: .max)
+        guard body.readableBytes > 0 else { return nil }
+        do {
+            let to = try JSONDecoder().decode(FailoverDocument.self, from: Data(body.readableBytesView)).to
+            return to?.isEmpty == true ? nil : to
+        } catch {
+            throw APIError(
+                .badRequest, #"expected no body, {} or {"to":"ID, NAME OR ADDRESS OF A VOTER"}: \#(error)"#)
+        }
+    }
+
     private static func vip(in request: Request) async throws -> String {
-        let expected =
-            #"expected {"vip":"ADDRESS/PREFIX LENGTH"}, like {"vip":"192.0.2.10/24"}, or {"vip":""} for none"#
+        try await document(
+            VIPDocument.self, in: request, key: "vip", kind: "a text",
+            expected: #"expected {"vip":"ADDRESS/PREFIX LENGTH"}, like {"vip":"192.0.2.10/24"}, or {"vip":""} for none"#
+        ).vip
+    }
+
+    private static func addresses(in request: Request) async throws -> [String] {
+        try await document(
+            AddressesDocument.self, in: request, key: "addresses", kind: "a list of texts",
+            expected: #"expected {"addresses":["ADDRESS/PREFIX LENGTH",…]}, like {"addresses":["192.0.2.10/24"]}, "#
+                + #"or {"addresses":[]} for none"#
+        ).addresses
+    }
+
+    /// Reads a JSON object of one key, whatever the content type says: curl -d announces a form.
+    private static func document<Document: Decodable>(
+        _ type: Document.Type, in request: Request, key: String, kind: String, expected: String
+    ) async throws -> Document {
         let body = try await request.body.collect(upTo: .max)
         guard body.readableBytes > 0 else { throw APIError(.badRequest, "the body is empty: \(expected)") }
         do {
-            return try JSONDecoder().decode(VIPDocument.self, from: Data(body.readableBytesView)).vip
+            return try JSONDecoder().decode(type, from: Data(body.readableBytesView))
         } catch DecodingError.keyNotFound {
-            throw APIError(.badRequest, "the body has no \"vip\": \(expected)")
+            throw APIError(.badRequest, "the body has no \"\(key)\": \(expected)")
         } catch DecodingError.typeMismatch(_, let context) where context.codingPath.isEmpty {
             throw APIError(.badRequest, "the body is not a JSON object: \(expected)")
         } catch DecodingError.valueNotFound(_, let context) where context.codingPath.isEmpty {
             throw APIError(.badRequest, "the body is not a JSON object: \(expected)")
         } catch DecodingError.typeMismatch, DecodingError.valueNotFound {
-            throw APIError(.badRequest, "\"vip\" is not a text: \(expected)")
+            throw APIError(.badRequest, "\"\(key)\" is not \(kind): \(expected)")
         } catch {
             throw APIError(.badRequest, "the body is not JSON: \(expected)")
         }

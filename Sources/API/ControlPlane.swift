@@ -4,19 +4,21 @@
 /// limit of time (10 s): what it has not answered by then is answered with 503, and its task is cancelled.
 public protocol ControlPlane: Sendable {
     func status() async -> StatusReport
-    /// `address/prefix length`, or "" while none is set.
+    /// The virtual addresses as `address/prefix length`, in the order in which they were set.
     ///
     /// - Throws: `ControlError`.
-    func virtualAddress() async throws -> String
-    /// Checks and sets the virtual address; returns when the change is committed by the cluster.
+    func virtualAddresses() async throws -> [String]
+    /// Checks the virtual addresses and puts them in the place of those that are set; returns when the change is committed by
+    /// the cluster.
     ///
-    /// - Parameter text: what the user sent, unchecked, but never empty.
+    /// - Parameter texts: what the user sent, unchecked; none takes all away, which is no error when none is set.
     /// - Throws: `ControlError`.
-    func setVirtualAddress(_ text: String) async throws
-    /// Takes the virtual address away; no error when none is set.
+    func setVirtualAddresses(_ texts: [String]) async throws
+    /// Gives the lead, and the addresses with it, to another voter; returns when it has them.
     ///
-    /// - Throws: `ControlError`.
-    func clearVirtualAddress() async throws
+    /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
+    /// - Throws: `ControlError`: `invalid` when the successor is none, `conflict` when nobody can take it now.
+    func failOver(to successor: String?) async throws -> FailoverReport
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

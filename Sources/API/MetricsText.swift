@@ -26,7 +26,7 @@ struct MetricsText: CustomStringConvertible {
         if let failover = report.failover { add(failover) }
     }
 
-    private mutating func add(_ report: FailoverReport) {
+    private mutating func add(_ report: FailoverNumbers) {
         one(
             "lease_remaining_seconds", "gauge", "How long the lease of this node lasts from now on; 0 without one.",
             (report.leaseRemaining ?? 0) / 1000)
@@ -67,7 +67,7 @@ struct MetricsText: CustomStringConvertible {
     private mutating func many(
         _ name: String, _ type: String, _ help: String, _ label: String, _ values: [String: UInt64]
     ) {
-        many(name, type, help, label, values.mapValues(Double.init))
+        many(name, type, help, label, values.mapValues { Double($0) })
     }
 
     private mutating func many(

@@ -26,9 +26,9 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var waitingFor: String
     /// The raft term as this node knows it; 0 when it knows none.
     public var term: UInt64
-    /// `address/prefix length` of the virtual address; empty while none is set.
+    /// `address/prefix length` of the first virtual address; empty while none is set.
     public var vip: String
-    /// Whether this node has the virtual address on its interface.
+    /// Whether this node has a virtual address on its interface.
     public var holdsVIP: Bool
     /// The virtual addresses as this node sees them.
     public var addresses: [AddressReport]
@@ -39,14 +39,14 @@ public struct StatusReport: Hashable, Sendable, Codable {
     /// What an operator should look at, each a sentence; empty when all is well.
     public var warnings: [String]
     /// Left out by daemons that do not know it.
-    public var failover: FailoverReport?
+    public var failover: FailoverNumbers?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = [], failover: FailoverReport? = nil
+        warnings: [String] = [], failover: FailoverNumbers? = nil
     ) {
         self.id = id
         self.leaderID = leaderID
@@ -226,6 +226,12 @@ public struct DiscoveryReport: Hashable, Sendable, Codable {
     }
 }
 
+/// What `GET /v1/vip` answers and `PUT /v1/vip` takes: `{"addresses":["192.0.2.10/24","2001:db8::10/64"]}`, with none for none.
+public struct AddressesDocument: Hashable, Sendable, Codable {
+    public var addresses: [String]
+    public init(addresses: [String]) { self.addresses = addresses }
+}
+
 /// What `GET /vip` answers and `PUT /vip` takes: `{"vip":"1.2.3.5/24"}`, with "" for none.
 public struct VIPDocument: Hashable, Sendable, Codable {
     public var vip: String
@@ -269,5 +275,39 @@ public struct ReadinessReport: Hashable, Sendable, Codable {
     private enum CodingKeys: String, CodingKey {
         case isReady = "ready"
         case reasons
+    }
+}
+
+/// What `POST /v1/failover` takes.
+public struct FailoverDocument: Codable, Hashable, Sendable {
+    /// Id, node id, name or address of the successor; nil: the leader chooses.
+    public var to: String?
+
+    public init(to: String? = nil) { self.to = to }
+}
+
+/// What became of a planned hand-over.
+public struct FailoverReport: Codable, Hashable, Sendable {
+    /// "OK", as every answer of success.
+    public var message = "OK"
+    public var leaderID: UInt64
+    public var leaderAddress: String
+    /// Whether the new leader had announced the addresses before the old one let go.
+    public var isSeamless: Bool
+    public var tookMilliseconds: Int64
+
+    public init(leaderID: UInt64, leaderAddress: String, isSeamless: Bool, tookMilliseconds: Int64) {
+        self.leaderID = leaderID
+        self.leaderAddress = leaderAddress
+        self.isSeamless = isSeamless
+        self.tookMilliseconds = tookMilliseconds
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case message
+        case leaderID = "leader_id"
+        case leaderAddress = "leader_address"
+        case isSeamless = "seamless"
+        case tookMilliseconds = "took_ms"
     }
 }

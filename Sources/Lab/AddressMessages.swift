@@ -1,9 +1,9 @@
 import Platform
 
-/// An IPv4 address that came to an interface or went from it.
+/// An address that came to an interface or went from it.
 public struct AddressChange: Equatable, Sendable {
     public var address: IPAddress
-    /// Bits of the prefix, 0...32.
+    /// Bits of the prefix, 0...32 or 0...128.
     public var prefixLength: UInt8
     public var interface: UInt32
     public var isPresent: Bool
@@ -25,6 +25,8 @@ enum AddressMessages {
     private static let cacheInformation: UInt16 = 6
     private static let protocolTag: UInt16 = 11
     private static let inet: UInt8 = 2
+    private static let inet6: UInt8 = 10
+    private static let duplicateFlag: UInt8 = 0x08
 
     /// Decodes every whole message; what is malformed or of another type is left out. Any bytes are taken.
     static func decode(_ bytes: [UInt8]) -> [AddressChange] {
@@ -73,7 +75,7 @@ enum AddressMessages {
 
     private static func change(_ slice: ArraySlice<UInt8>, isPresent: Bool) -> AddressChange? {
         let body = Array(slice)
-        guard body.count >= addressHeaderLength, body[0] == inet else { return nil }
+        guard body.count >= addressHeaderLength, body[0] == inet || body[0] == inet6 else { return nil }
         var found: IPAddress?
         var fallback: IPAddress?
         var lifetime: UInt32?
@@ -94,7 +96,9 @@ enum AddressMessages {
         }
         guard let address = found ?? fallback else { return nil }
         return AddressChange(
-            address: address, prefixLength: body[1], interface: body.word32(at: 4), isPresent: isPresent,
+            address: address, prefixLength: body[1], interface: body.word32(at: 4),
+            // IPv6: an address that another host has stays on the list and is not used.
+            isPresent: isPresent && !(body[0] == inet6 && body[2] & duplicateFlag != 0),
             validLifetime: lifetime, tag: tag)
     }
 }

@@ -4,6 +4,8 @@ import Platform
 public struct Distribution: Sendable, Equatable, CustomStringConvertible {
     public var minimum: Duration
     public var median: Duration
+    /// The smallest value that 99 of 100 do not exceed: the largest of fewer than a hundred values.
+    public var percentile99: Duration
     public var maximum: Duration
     public var count: Int
 
@@ -13,6 +15,7 @@ public struct Distribution: Sendable, Equatable, CustomStringConvertible {
         guard let first = sorted.first, let last = sorted.last else { return nil }
         minimum = first
         maximum = last
+        percentile99 = sorted[(sorted.count * 99 + 99) / 100 - 1]
         let middle = sorted.count / 2
         median = sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
         count = sorted.count

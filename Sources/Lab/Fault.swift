@@ -3,7 +3,7 @@ import Platform
 
 /// Ways to lose a node.
 public enum Fault: String, CaseIterable, Sendable {
-    /// SIGKILL to every process of the product, children first.
+    /// SIGKILL to every process of the product, in one instant.
     case kill9 = "kill -9"
     /// SIGKILL to the daemon, not to its guard.
     case kill9Daemon = "kill -9 of the daemon"
@@ -36,6 +36,8 @@ extension LabCluster {
         switch fault {
         case .kill9:
             let time = BootClock.now
+            // Stopped first: else the one that dies last sees the other go, and still acts.
+            node.signalAll(SIGSTOP)
             node.signalAll(SIGKILL)
             return time
         case .kill9Daemon, .stopDaemon:
@@ -82,12 +84,8 @@ extension LabCluster {
             try node.startAgain()
         case .powerOff:
             try await node.kill9()
-            // What a host that starts again has: no addresses but its own.
-            for address in try network.addresses(ofNode: number)
-            where !address.hasPrefix("\(node.address)/") {
-                try ToolCommand.check(
-                    ["ip", "-n", node.namespace.name, "address", "delete", address, "dev", Network.interface])
-            }
+            // What a host that starts again has.
+            try network.dropForeignAddresses(ofNode: number)
             try network.setLink(ofNode: number, up: true)
             try node.startAgain()
         }
@@ -102,7 +100,7 @@ public struct FaultReport: Sendable {
     public var oldHolder: Int
     public var newHolder: Int?
     public var view: FailoverView
-    /// From the fault to the kernel's word that the old holder has the address no more; nil when it kept it.
+    /// From the fault to the kernel's word that the old holder has the address no more; nil when it kept it to the end.
     public var oldLost: Duration?
     /// From the fault to the kernel's word that another node has the address.
     public var newGained: Duration?
@@ -119,11 +117,12 @@ extension LabCluster {
     /// `limit`: how long to wait for another node's answer.
     /// `observe`: how long to watch on after it. While the old holder still has the address it is watched on, too, until
     /// `limit` is over.
+    /// `isReady`: as for `settled`.
     public func measure(
         _ fault: Fault, settle: Duration = .seconds(1), within limit: Duration = .seconds(15),
-        observe: Duration = .seconds(2)
+        observe: Duration = .seconds(2), isReady: (() async throws -> Bool)? = nil
     ) async throws -> FaultReport {
-        let old = try await settled(for: settle)
+        let old = try await settled(for: settle, isReady: isReady)
         let prober = try startProbe()
         prober.forget()
         // A stretch of answers from before: what comes after is judged against it.

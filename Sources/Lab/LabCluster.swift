@@ -10,9 +10,11 @@ public final class LabCluster: Sendable {
     public let nodes: [LabNode]
     public let witness: Witness
     public let arp: ARPCapture
-    public let vip = Network.vip
+    public let vip: IPAddress
     /// The VIP as the API takes it.
-    public var vipText: String { "\(vip)/\(Network.prefixLength)" }
+    public var vipText: String {
+        "\(vip)/\(vip.family == .v4 ? Network.prefixLength : Network.prefixLength6)"
+    }
 
     private let responders: Responders
     private let prober = Mutex<Prober?>(nil)
@@ -20,9 +22,11 @@ public final class LabCluster: Sendable {
     /// Builds the network; nothing of the product is started.
     ///
     /// `binary`: nil takes the one of `Product.locate`.
-    public init(nodes count: Int, binary: String? = nil) throws {
+    /// `family`: of the VIP. The nodes reach each other by IPv4.
+    public init(nodes count: Int, binary: String? = nil, family: IPAddress.Family = .v4) throws {
         let binary = try binary ?? Product.locate()
-        let network = try Network(servers: count)
+        let network = try Network(servers: count, family: family)
+        vip = family == .v4 ? Network.vip : Network.vip6
         do {
             self.network = network
             nodes = try network.servers.enumerated().map { index, namespace in
@@ -32,7 +36,7 @@ public final class LabCluster: Sendable {
             }
             witness = try Witness(network.servers)
             arp = try ARPCapture(network.client, interface: Network.interface)
-            responders = try Responders(network.servers)
+            responders = try Responders(network.servers, family: family)
         } catch {
             network.close()
             throw error
@@ -45,7 +49,7 @@ public final class LabCluster: Sendable {
     /// The kernels' own lists of addresses, asked now, for messages.
     public var whoHasIt: String {
         nodes.map { node in
-            let text = (try? ToolCommand.check(["ip", "-n", node.namespace.name, "-4", "-o", "address"])) ?? "unknown"
+            let text = (try? ToolCommand.check(["ip", "-n", node.namespace.name, "-o", "address"])) ?? "unknown"
             let lines = text.split(separator: "\n").filter { $0.contains(Network.interface) }
             return "node \(node.number): \(lines.joined(separator: " | "))"
         }.joined(separator: "; ") + "; the witness lost events \(witness.overruns) times"
@@ -189,11 +193,23 @@ public final class LabCluster: Sendable {
         return try await holder()
     }
 
-    /// Waits until one node has held the VIP for `time`, the client gets its answers from it, and every running node
-    /// says that it belongs to the formed cluster.
+    /// Whether every running node says that it belongs to the formed cluster.
+    public var isFormedWhereRunning: Bool {
+        get async throws {
+            for node in nodes where node.guardPID != nil {
+                guard try await node.status(within: .seconds(1)).isFormed else { return false }
+            }
+            return true
+        }
+    }
+
+    /// Waits until one node has held the VIP for `time`, the client gets its answers from it, and all is ready.
     ///
+    /// `isReady`: nil asks `isFormedWhereRunning`.
     /// Gives the holder.
-    public func settled(for time: Duration, within limit: Duration = .seconds(30)) async throws -> Int {
+    public func settled(
+        for time: Duration, within limit: Duration = .seconds(30), isReady: (() async throws -> Bool)? = nil
+    ) async throws -> Int {
         let prober = try startProbe()
         var since: (holders: [Int], at: BootInstant)?
         return try await eventually(
@@ -213,15 +229,10 @@ public final class LabCluster: Sendable {
             }
             if since?.holders != holders { since = (holders, now) }
             guard let start = since?.at, start.duration(to: now) >= time else { return nil }
-            for node in nodes where node.guardPID != nil {
-                let status = try await node.status(within: .seconds(1))
-                // A fail-over starts from rest only when every voter is there to take part.
-                guard status.isFormed else {
-                    since = nil
-                    return nil
-                }
-            }
-            return holders.first
+            // A fail-over starts from rest only when every voter is there to take part.
+            let ready = if let isReady { try await isReady() } else { try await isFormedWhereRunning }
+            if !ready { since = nil }
+            return ready ? holders.first : nil
         }
     }
 }

@@ -56,6 +56,13 @@ public enum Leftovers {
     }
 
     static func removeDirectory(of prefix: String) {
+        // A small file system of a node whose laboratory did not come to unmount it.
+        for line in ProcessTable.text("/proc/self/mounts").split(separator: "\n") {
+            guard let path = line.split(separator: " ").dropFirst().first, path.hasPrefix("\(root)/\(prefix)/") else {
+                continue
+            }
+            _ = try? ToolCommand.run(["umount", "--lazy", String(path)])
+        }
         FileTree.remove("\(root)/\(prefix)")
     }
 

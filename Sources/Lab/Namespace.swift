@@ -13,16 +13,25 @@ public struct Namespace: Hashable, Sendable {
         self.name = name
     }
 
-    /// Makes the namespace, without IPv6 (its own multicasts would disturb counts of packets), with loopback up.
-    static func create(_ name: String) throws -> Namespace {
+    /// Makes the namespace, with loopback up.
+    ///
+    /// `hasIPv6`: else it is off, because its own multicasts would disturb counts of packets. Addresses are those that are
+    /// set, at once and without questions whether anybody has them.
+    static func create(_ name: String, hasIPv6: Bool = false) throws -> Namespace {
         try ToolCommand.check(["ip", "netns", "add", name])
         let namespace = Namespace(name: name)
         do {
             try namespace.perform {
+                let settings =
+                    hasIPv6
+                    ? ["accept_ra": "0", "autoconf": "0", "accept_dad": "0", "router_solicitations": "0"]
+                    : ["disable_ipv6": "1"]
                 for scope in ["all", "default"] {
-                    let path = "/proc/sys/net/ipv6/conf/\(scope)/disable_ipv6"
-                    // A kernel without IPv6 has no such file, and nothing to switch off.
-                    if access(path, F_OK) == 0 { try writeSetting(path, "1") }
+                    for (name, value) in settings {
+                        let path = "/proc/sys/net/ipv6/conf/\(scope)/\(name)"
+                        // A kernel without IPv6 has no such file, and nothing to switch off.
+                        if access(path, F_OK) == 0 { try writeSetting(path, value) }
+                    }
                 }
             }
             try ToolCommand.check(["ip", "-n", name, "link", "set", "lo", "up"])
@@ -111,14 +120,21 @@ private final class ResultBox<T: Sendable>: Sendable {
 
 /// Writes a file in place.
 func writeFile(_ content: String, to path: String, mode: mode_t = 0o644) throws(SystemError) {
-    let descriptor = try retryingOnInterrupt("open", path) {
-        open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
-    }
+    try write(content, to: path, flags: O_CREAT | O_TRUNC, mode: mode)
+}
+
+/// Writes over the first bytes of a file, which is made when it is not there, and leaves the rest.
+func overwriteFile(_ content: String, at path: String) throws(SystemError) {
+    try write(content, to: path, flags: O_CREAT, mode: 0o644)
+}
+
+private func write(_ content: String, to path: String, flags: Int32, mode: mode_t) throws(SystemError) {
+    let descriptor = try retryingOnInterrupt("open", path) { open(path, O_WRONLY | O_CLOEXEC | flags, mode) }
     defer { close(descriptor) }
     var rest = Array(content.utf8)[...]
     while !rest.isEmpty {
         let count = try retryingOnInterrupt("write", path) {
-            rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+            rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         }
         rest = rest.dropFirst(count)
     }
@@ -129,5 +145,5 @@ func writeSetting(_ path: String, _ value: String) throws(SystemError) {
     let descriptor = try retryingOnInterrupt("open", path) { open(path, O_WRONLY | O_CLOEXEC) }
     defer { close(descriptor) }
     let bytes = Array(value.utf8)
-    try retryingOnInterrupt("write", path) { write(descriptor, bytes, bytes.count) }
+    try retryingOnInterrupt("write", path) { Glibc.write(descriptor, bytes, bytes.count) }
 }

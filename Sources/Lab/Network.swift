@@ -23,8 +23,12 @@ public final class Network: Sendable {
     /// Scratch directory, removed at close.
     public let directory: String
 
+    /// IPv6: beside their IPv4 addresses, nodes and client have fd42::NUMBER/64.
+    public let family: IPAddress.Family
+
     public static let interface = "eth0"
     public static let prefixLength = 24
+    public static let prefixLength6 = 64
 
     private struct State {
         var isClosed = false
@@ -39,12 +43,16 @@ public final class Network: Sendable {
     public static var clientAddress: IPAddress { IPAddress.inSubnet(254) }
     /// An address of the subnet that nobody has: the usual VIP of a laboratory.
     public static var vip: IPAddress { IPAddress.inSubnet(100) }
+    /// The same in IPv6: fd42::100.
+    public static var vip6: IPAddress { IPAddress.inSubnet6(0x100) }
+    /// The IPv6 address of node 1...n, where there is IPv6.
+    public static func address6(ofNode node: Int) -> IPAddress { IPAddress.inSubnet6(node) }
 
     /// Builds the network.
     ///
     /// `servers`: 1...90.
     /// - Throws: `LabError` that says so without root, or with what ip(8) said.
-    public init(servers count: Int) throws {
+    public init(servers count: Int, family: IPAddress.Family = .v4) throws {
         guard geteuid() == 0 else {
             throw LabError("the laboratory makes network namespaces and needs root: run it with sudo")
         }
@@ -53,7 +61,7 @@ public final class Network: Sendable {
         var made: [Namespace] = []
         do {
             func make(_ suffix: String) throws -> Namespace {
-                let namespace = try Namespace.create("\(prefix)-\(suffix)")
+                let namespace = try Namespace.create("\(prefix)-\(suffix)", hasIPv6: family == .v6 && suffix != "sw")
                 made.append(namespace)
                 return namespace
             }
@@ -67,6 +75,7 @@ public final class Network: Sendable {
             throw error
         }
         self.prefix = prefix
+        self.family = family
         do {
             try ToolCommand.check([
                 "ip", "-n", switchNamespace.name, "link", "add", "br0", "type", "bridge", "stp_state", "0",
@@ -95,6 +104,14 @@ public final class Network: Sendable {
             Self.interface,
         ])
         try ToolCommand.check(["ip", "-n", namespace.name, "link", "set", Self.interface, "up"])
+        if family == .v6 {
+            // The host part of the IPv4 address, so that a node's number is seen in both.
+            let own = IPAddress.inSubnet6(Int(address.bytes[3]))
+            try ToolCommand.check([
+                "ip", "-n", namespace.name, "address", "add", "\(own)/\(Self.prefixLength6)", "dev", Self.interface,
+                "nodad",
+            ])
+        }
     }
 
     /// Ends every process in the namespaces and removes everything. Further calls do nothing.
@@ -180,6 +197,33 @@ extension Network {
         }
     }
 
+    /// The addresses of a node's eth0 that are not its own; link-local ones left out.
+    public func foreignAddresses(ofNode node: Int) throws -> [String] {
+        var all = try addresses(ofNode: node)
+        if family == .v6 {
+            let text = try ToolCommand.check(
+                [
+                    "ip", "-n", servers[node - 1].name, "-6", "-o", "address", "show", "dev", Self.interface, "scope",
+                    "global",
+                ])
+            all += text.split(separator: "\n").compactMap { line in
+                let words = line.split(separator: " ")
+                return words.firstIndex(of: "inet6").map { String(words[$0 + 1]) }
+            }
+        }
+        let own = ["\(Self.address(ofNode: node))/", "\(Self.address6(ofNode: node))/"]
+        return all.filter { address in !own.contains { address.hasPrefix($0) } }
+    }
+
+    /// Removes all addresses of a node's eth0 but its own.
+    public func dropForeignAddresses(ofNode node: Int) throws {
+        for address in try foreignAddresses(ofNode: node) {
+            // One whose lifetime ends at this moment is gone, as it should be.
+            _ = try ToolCommand.run(
+                ["ip", "-n", servers[node - 1].name, "address", "delete", address, "dev", Self.interface])
+        }
+    }
+
     /// The hardware address of a node's eth0.
     public func hardwareAddress(ofNode node: Int) throws -> [UInt8] {
         // Not by /sys, which shows the namespace that mounted it.
@@ -229,6 +273,14 @@ extension Network {
 }
 
 extension IPAddress {
+    /// fd42::`number`, where there is IPv6.
+    static func inSubnet6(_ number: Int) -> IPAddress {
+        let end = UInt16(truncatingIfNeeded: number)
+        let bytes: [UInt8] = [0xFD, 0x42] + [UInt8](repeating: 0, count: 12) + [UInt8(end >> 8), UInt8(end & 0xFF)]
+        guard let address = IPAddress(bytes: bytes) else { preconditionFailure("16 bytes are an IPv6 address") }
+        return address
+    }
+
     /// 10.42.0.`host`, the laboratories' only subnet: each has it to itself.
     static func inSubnet(_ host: Int) -> IPAddress {
         guard let address = IPAddress(bytes: [10, 42, 0, UInt8(truncatingIfNeeded: host)]) else {

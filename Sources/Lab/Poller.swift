@@ -17,20 +17,28 @@ final class Poller: Sendable {
     private let stopped = Mutex(false)
 
     /// Takes over the descriptors of `sources`: `stop` closes them.
-    init(_ name: String, nice: Int32 = -10, _ sources: [Source]) throws(SystemError) {
+    ///
+    /// `keepsOrder`: gives what is read in one go one time. Else an event could be read after a later one of another
+    /// source, and bear a later time.
+    init(
+        _ name: String, nice: Int32 = -10, keepsOrder: Bool = false, _ sources: [Source]
+    ) throws(SystemError) {
         let wake = try retryingOnInterrupt("make an eventfd") { eventfd(0, Int32(EFD_CLOEXEC)) }
         self.wake = wake
         self.sources = sources
         thread = try OwnThread(name, nice: nice) {
+            Scheduling.observeInRealTime()
             var polled = sources.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
             polled.append(pollfd(fd: wake, events: Int16(POLLIN), revents: 0))
             while true {
                 if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }
                 let now = BootClock.now
-                if polled[sources.count].revents != 0 { return }
-                for (index, source) in sources.enumerated() where polled[index].revents != 0 {
-                    source.onReadable(source.descriptor, now)
-                }
+                repeat {
+                    if polled[sources.count].revents != 0 { return }
+                    for (index, source) in sources.enumerated() where polled[index].revents != 0 {
+                        source.onReadable(source.descriptor, now)
+                    }
+                } while keepsOrder && poll(&polled, nfds_t(polled.count), 0) > 0
             }
         }
     }
@@ -49,4 +57,15 @@ final class Poller: Sendable {
     }
 
     deinit { stop() }
+}
+
+/// How an observer is scheduled.
+enum Scheduling {
+    /// Lets the calling thread run before all that is measured, however starved that is; see sched(7). Tried only: without
+    /// CAP_SYS_NICE the thread keeps the nice value that it has.
+    static func observeInRealTime() {
+        var parameters = sched_param()
+        parameters.sched_priority = 1
+        sched_setscheduler(0, SCHED_FIFO, &parameters)
+    }
 }

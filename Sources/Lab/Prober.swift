@@ -22,7 +22,7 @@ public final class Prober: Sendable {
     }
 
     init(_ namespace: Namespace, target: IPAddress) throws {
-        let socket = try namespace.perform { try DatagramSocket.open(port: 0) }
+        let socket = try namespace.perform { try DatagramSocket.open(port: 0, family: target.family) }
         let timer = try retryingOnInterrupt("make a timer") {
             timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC) | Int32(TFD_NONBLOCK))
         }
@@ -62,7 +62,8 @@ public final class Prober: Sendable {
     deinit { stop() }
 
     private static func run(socket: Int32, timer: Int32, wake: Int32, target: IPAddress, _ recorder: Recorder) {
-        let destination = sockaddr_in(to: target, port: DatagramSocket.port)
+        Scheduling.observeInRealTime()
+        let destination = DatagramSocket.socketAddress(target, target.family, port: DatagramSocket.port)
         var polled = [socket, timer, wake].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
         while true {
             if poll(&polled, nfds_t(polled.count), -1) < 0 { continue }

@@ -5,11 +5,13 @@ import Platform
 final class Responders: Sendable {
     private let poller: Poller
 
-    init(_ namespaces: [Namespace]) throws {
+    init(_ namespaces: [Namespace], family: IPAddress.Family = .v4) throws {
         var sources: [Poller.Source] = []
         do {
             for (index, namespace) in namespaces.enumerated() {
-                let descriptor = try namespace.perform { try DatagramSocket.open(port: DatagramSocket.port) }
+                let descriptor = try namespace.perform {
+                    try DatagramSocket.open(port: DatagramSocket.port, family: family)
+                }
                 sources.append(
                     Poller.Source(descriptor: descriptor) { descriptor, _ in
                         while let datagram = DatagramSocket.receive(descriptor) {

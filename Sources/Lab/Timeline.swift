@@ -70,6 +70,71 @@ public struct Timeline: Sendable {
         return total
     }
 
+    /// A time in which the same two or more nodes had an address.
+    public struct Overlap: Equatable, Sendable {
+        public var address: IPAddress
+        public var nodes: Set<Int>
+        public var start: BootInstant
+        public var length: Duration
+    }
+
+    /// Every overlap between `start` and `end`, in the order of time.
+    ///
+    /// `absent`: times in which what a node's kernel has is on no wire.
+    public func overlaps(
+        of address: IPAddress, from start: BootInstant, to end: BootInstant, absent: [Interval] = []
+    ) -> [Overlap] {
+        var edges: [(time: BootInstant, isBegin: Bool, node: Int)] = []
+        for interval in intervals(of: address).flatMap({ Self.cut($0, by: absent) }) {
+            let (from, to) = (max(interval.start, start), min(interval.end ?? end, end))
+            if from < to { edges += [(from, true, interval.node), (to, false, interval.node)] }
+        }
+        edges.sort { ($0.time, $0.isBegin ? 1 : 0) < ($1.time, $1.isBegin ? 1 : 0) }
+        var overlaps: [Overlap] = []
+        var nodes: Set<Int> = []
+        var since = start
+        for edge in edges {
+            if nodes.count > 1 && since < edge.time {
+                let length = since.duration(to: edge.time)
+                overlaps.append(Overlap(address: address, nodes: nodes, start: since, length: length))
+            }
+            if edge.isBegin { nodes.insert(edge.node) } else { nodes.remove(edge.node) }
+            since = edge.time
+        }
+        return overlaps
+    }
+
+    private static func cut(_ interval: Interval, by absent: [Interval]) -> [Interval] {
+        absent.filter { $0.node == interval.node }.reduce([interval]) { pieces, hole in
+            pieces.flatMap { piece -> [Interval] in
+                let end = min(hole.start, piece.end ?? hole.start)
+                let before = Interval(node: piece.node, start: piece.start, end: end)
+                var rest = before.start < hole.start ? [before] : []
+                if let back = hole.end, piece.end.map({ back < $0 }) ?? true {
+                    rest.append(Interval(node: piece.node, start: max(back, piece.start), end: piece.end))
+                }
+                return rest
+            }
+        }
+    }
+
+    /// The longest time between `start` and `end` in which no node had the address; `absent` as for `overlaps`.
+    public func vacancy(
+        of address: IPAddress, from start: BootInstant, to end: BootInstant, absent: [Interval] = []
+    ) -> Duration {
+        var longest = Duration.zero
+        var covered = start
+        let intervals = intervals(of: address).flatMap { Self.cut($0, by: absent) }
+        for interval in intervals.sorted(by: { $0.start < $1.start }) where interval.start < end {
+            if interval.start > covered { longest = max(longest, covered.duration(to: interval.start)) }
+            covered = max(covered, interval.end ?? end)
+        }
+        return max(longest, covered < end ? covered.duration(to: end) : .zero)
+    }
+
+    /// All addresses that came or went.
+    public var addresses: Set<IPAddress> { Set(events.map(\.change.address)) }
+
     /// When the node lost the address for the first time after `time`; nil when it still has it.
     public func loss(of address: IPAddress, by node: Int, after time: BootInstant) -> BootInstant? {
         intervals(of: address).compactMap { interval in

@@ -5,7 +5,8 @@ import Synchronization
 
 /// Sees every address that comes and goes in the servers' namespaces, from the kernel, and at once.
 ///
-/// One thread reads all sockets, so the order of events of different nodes is the true one to some 0.1 ms.
+/// One thread reads all sockets, so the order of events of different nodes is the true one to some 0.1 ms: what it reads in
+/// one go has one time, and no event bears a later time than one that came after it.
 public final class Witness: Sendable {
     private let log = Log()
     private let poller: Poller
@@ -34,7 +35,7 @@ public final class Witness: Sendable {
                 throw error
             }
         }
-        poller = try Poller("lab-witness", nice: -15, sources)
+        poller = try Poller("lab-witness", nice: -15, keepsOrder: true, sources)
     }
 
     /// Everything seen up to now.
@@ -57,7 +58,7 @@ public final class Witness: Sendable {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &size, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_nl()
         address.nl_family = sa_family_t(AF_NETLINK)
-        address.nl_groups = UInt32(RTMGRP_IPV4_IFADDR)
+        address.nl_groups = UInt32(RTMGRP_IPV4_IFADDR) | UInt32(RTMGRP_IPV6_IFADDR)
         do {
             try retryingOnInterrupt("subscribe to address events") {
                 withUnsafePointer(to: &address) { pointer in

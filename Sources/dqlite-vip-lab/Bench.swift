@@ -24,51 +24,10 @@ struct Bench {
         return options
     }
 
-    private func ensureRunning() async throws {
+    func ensureRunning() async throws {
         for node in lab.nodes where node.guardPID == nil { try node.start(options) }
         _ = try await lab.formation(within: .seconds(30))
     }
-
-    // MARK: Fail-over
-
-    func failover(_ fault: Fault, trials: Int) async throws -> BenchResult.Failover {
-        try await ensureRunning()
-        var reports: [FaultReport] = []
-        for trial in 1...trials {
-            let report = try await lab.measure(fault, settle: .seconds(2), within: .seconds(30), observe: .seconds(2))
-            reports.append(report)
-            try await lab.recover(from: fault, onNode: report.oldHolder)
-            _ = try await lab.formation(within: .seconds(30))
-            let takeover = report.view.takeover?.inWords ?? "none"
-            progress(
-                "\(fault.rawValue) \(trial)/\(trials): node \(report.oldHolder) → \(report.newHolder.map { "\($0)" } ?? "none"), "
-                    + "takeover \(takeover), outage \(report.view.outage.inWords), two holders \(report.overlap.inWords)"
-                    + (report.view.stall > .milliseconds(50) ? ", disturbed: the probe itself stood still" : ""))
-        }
-        let never = reports.count { $0.view.takeover == nil }
-        say("\(fault.rawValue), \(trials) trials" + (never > 0 ? ", \(never) without a takeover" : ""))
-        line(
-            "  takeover: fault → first answer of another node", Distribution(reports.compactMap(\.view.takeover)),
-            goal: goals[fault])
-        line("  outage: longest time without an answer", Distribution(reports.map(\.view.outage)))
-        line("  old holder without the address", Distribution(reports.compactMap(\.oldLost)))
-        line("  two nodes with the address", Distribution(reports.map(\.overlap)))
-        let announcements = reports.map(\.announcements.count)
-        say("  gratuitous ARP heard in each trial: \(announcements.min() ?? 0) to \(announcements.max() ?? 0)\n")
-        return BenchResult.Failover(
-            fault: fault.rawValue,
-            trials: reports.map {
-                BenchResult.Failover.Trial(
-                    from: $0.oldHolder, to: $0.newHolder, takeover: $0.view.takeover?.inBenchMilliseconds,
-                    outage: $0.view.outage.inBenchMilliseconds, overlap: $0.overlap.inBenchMilliseconds,
-                    oldHolderLostAddress: $0.oldLost?.inBenchMilliseconds, announcements: $0.announcements.count,
-                    stall: $0.view.stall.inBenchMilliseconds)
-            })
-    }
-
-    private let goals: [Fault: String] = [
-        .kill9: "median < 600", .terminate: "median < 50", .linkCut: "median < 800",
-    ]
 
     // MARK: Load and rest
 

@@ -15,7 +15,23 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(
         help:
             "Faults to measure, separated by commas. Known: \(Fault.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var faults = "kill -9,kill -9 of the daemon,SIGTERM,link cut,silent partition,SIGSTOP of all,power off"
+    var faults =
+        "kill -9 of the daemon,kill -9,SIGSTOP of the daemon,SIGSTOP of all,SIGTERM,link cut,silent partition,power off"
+
+    @Option(help: "Faults to measure once more while a client writes, as above.")
+    var faultsUnderWrites = "kill -9 of the daemon"
+
+    @Option(help: "How often that client writes in a second, 1 to 1000.")
+    var writes = 20
+
+    @Option(
+        help:
+            "What to measure beside the product, separated by commas, or \"\". Known: \(Keepalived.Variant.allCases.map(\.rawValue).joined(separator: ", "))."
+    )
+    var peers = Keepalived.Variant.allCases.map(\.rawValue).joined(separator: ",")
+
+    @Option(help: "Trials of each fault with each of those.")
+    var peerTrials = 5
 
     @Option(
         help:
@@ -33,24 +49,16 @@ struct BenchCommand: AsyncParsableCommand {
     var json: String?
 
     func run() async throws {
-        let kinds = try faults.split(separator: ",").map { name in
-            guard let fault = Fault(rawValue: String(name)) else {
-                throw ValidationError("\"\(name)\" is no fault; known: \(Fault.allCases.map(\.rawValue))")
-            }
-            return fault
-        }
-        let modes = try formationModes.split(separator: ",").map { name in
-            guard let mode = FormationMode(rawValue: String(name)) else {
-                throw ValidationError("\"\(name)\" is no mode; known: \(FormationMode.allCases.map(\.rawValue))")
-            }
-            return mode
-        }
+        let choice = Choice(
+            modes: try Self.named(formationModes, "mode"), faults: try Self.named(faults, "fault"),
+            underWrites: try Self.named(faultsUnderWrites, "fault"), peers: try Self.named(peers, "peer"))
+        guard (1...1000).contains(writes) else { throw ValidationError("--writes must be 1 to 1000, not \(writes)") }
         let lab = try LabCluster(nodes: 3)
         defer { lab.close() }
         try Interruption.endsProcess { lab.close() }
         let result: BenchResult
         do {
-            result = try await measure(Bench(lab: lab), modes, kinds)
+            result = try await measure(Bench(lab: lab), choice)
         } catch {
             for node in lab.nodes { remark(node.logTail(lines: 30)) }
             remark("\(error); \(lab.whoHasIt)")
@@ -63,19 +71,45 @@ struct BenchCommand: AsyncParsableCommand {
         }
     }
 
-    private func measure(
-        _ bench: Bench, _ modes: [FormationMode], _ kinds: [Fault]
-    ) async throws -> BenchResult {
+    private struct Choice {
+        var modes: [FormationMode]
+        var faults: [Fault]
+        var underWrites: [Fault]
+        var peers: [Keepalived.Variant]
+    }
+
+    private static func named<T: RawRepresentable & CaseIterable>(
+        _ names: String, _ what: String
+    ) throws -> [T] where T.RawValue == String {
+        try names.split(separator: ",").map { name in
+            guard let value = T(rawValue: String(name)) else {
+                throw ValidationError("\"\(name)\" is no \(what); known: \(T.allCases.map(\.rawValue))")
+            }
+            return value
+        }
+    }
+
+    private func measure(_ bench: Bench, _ choice: Choice) async throws -> BenchResult {
         var result = BenchResult()
         bench.printHead()
-        if trials > 0 { result.formations = try await bench.formations(modes, trials: trials) }
+        if trials > 0 { result.formations = try await bench.formations(choice.modes, trials: trials) }
         if seconds > 0 {
             result.rest = try await bench.rest(.seconds(seconds))
             result.load = try await bench.load(.seconds(seconds), loops: loops)
         }
-        for fault in kinds where trials > 0 {
-            result.failovers.append(try await bench.failover(fault, trials: trials))
+        if trials > 0 {
+            for fault in choice.faults { result.failovers.append(try await bench.failover(fault, trials: trials)) }
+            for fault in choice.underWrites {
+                result.failovers.append(try await bench.failover(fault, trials: trials, writesPerSecond: writes))
+            }
         }
+        if peerTrials > 0 && !choice.peers.isEmpty {
+            try await bench.stopAll()
+            for peer in choice.peers {
+                result.failovers += try await bench.failovers(peer, choice.faults, trials: peerTrials)
+            }
+        }
+        bench.compare(result.failovers)
         return result
     }
 }
@@ -95,11 +129,18 @@ struct BenchResult: Codable {
             var to: Int?
             var takeover: Double?
             var outage: Double
+            /// Questions of the client that were not answered.
+            var lost: Int
             var overlap: Double
             var oldHolderLostAddress: Double?
             var announcements: Int
             var stall: Double
+            /// The longest time without an answer after the fault was put right, where that may cost something.
+            var healing: Double?
+            var healingLost: Int?
         }
+        /// "dqlite-vip", or what was measured beside it.
+        var manager: String
         var fault: String
         var trials: [Trial]
     }

@@ -5,7 +5,7 @@ import Synchronization
 /// A control plane whose answers a test chooses, and which remembers what it was asked.
 final class FakeControlPlane: ControlPlane {
     struct State: Sendable {
-        var vip = ""
+        var addresses: [String] = []
         var calls: [String] = []
         var error: ControlError?
         var health = HealthReport(isAlive: true)
@@ -14,7 +14,7 @@ final class FakeControlPlane: ControlPlane {
     }
 
     let state = Mutex(State())
-    /// How long `setVirtualAddress` takes, whether it is cancelled or not.
+    /// How long `setVirtualAddresses` takes, whether it is cancelled or not.
     let hangs: Duration?
 
     init(hangs: Duration? = nil) {
@@ -27,30 +27,30 @@ final class FakeControlPlane: ControlPlane {
 
     func status() async -> StatusReport { state.withLock { $0.status } }
 
-    func virtualAddress() async throws -> String {
+    func virtualAddresses() async throws -> [String] {
         try state.withLock { state in
             if let error = state.error { throw error }
-            return state.vip
+            return state.addresses
         }
     }
 
-    func setVirtualAddress(_ text: String) async throws {
+    func setVirtualAddresses(_ texts: [String]) async throws {
         if let hangs {
             // Deaf to cancellation on purpose.
             await Task.detached { try? await Task.sleep(for: hangs) }.value
         }
         try state.withLock { state in
             if let error = state.error { throw error }
-            state.calls.append("set \(text)")
-            state.vip = text
+            state.calls.append(texts.isEmpty ? "clear" : "set \(texts.joined(separator: " and "))")
+            state.addresses = texts
         }
     }
 
-    func clearVirtualAddress() async throws {
+    func failOver(to successor: String?) async throws -> FailoverReport {
         try state.withLock { state in
             if let error = state.error { throw error }
-            state.calls.append("clear")
-            state.vip = ""
+            state.calls.append("failover \(successor ?? "-")")
+            return FailoverReport(leaderID: 2, leaderAddress: "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
     }
 

@@ -74,6 +74,56 @@ import Testing
         #expect(control.calls == ["set 192.0.2.10/24", "clear", "clear"])
     }
 
+    @Test("a failover goes to whom it names, or to whom the leader chooses; anything else is refused and does nothing")
+    func failover() async throws {
+        let done = try await ask(.post, "/v1/failover")
+        #expect(done.status == 200)
+        #expect(
+            done.body
+                == #"{"leader_address":"192.0.2.2:8800","leader_id":2,"message":"OK","seamless":true,"took_ms":9}"#
+                + "\n")
+        for body in ["{}", #"{"to":null}"#, #"{"to":""}"#, #"{"to":"two"}"#] {
+            #expect(try await ask(.post, "/v1/failover", body).status == 200)
+        }
+        for body in ["two", "[]", #"{"to":2}"#] {
+            #expect(try await ask(.post, "/v1/failover", body).status == 400)
+        }
+        #expect(try await ask(.get, "/v1/failover").status == 405)
+        #expect(control.calls == ["failover -", "failover -", "failover -", "failover -", "failover two"])
+    }
+
+    @Test(
+        "several addresses are set and read as a list; the original's one address is the first, and takes their place")
+    func addresses() async throws {
+        #expect(try await ask(.get, "/v1/vip").body == "{\"addresses\":[]}\n")
+        let set = try await ask(.put, "/v1/vip", #"{"addresses":["192.0.2.10/24","2001:db8::10/64"]}"#)
+        #expect(set.status == 202 && set.body == "{\"message\":\"OK\"}\n")
+        #expect(try await ask(.get, "/v1/vip").body == "{\"addresses\":[\"192.0.2.10/24\",\"2001:db8::10/64\"]}\n")
+        #expect(try await ask(.get, "/vip").body == "{\"vip\":\"192.0.2.10/24\"}\n")
+        #expect(try await ask(.put, "/vip", #"{"vip":"192.0.2.11/24"}"#).status == 202)
+        #expect(try await ask(.get, "/v1/vip").body == "{\"addresses\":[\"192.0.2.11/24\"]}\n")
+        #expect(try await ask(.put, "/v1/vip", #"{"addresses":[]}"#).status == 202)
+        #expect(try await ask(.delete, "/v1/vip").status == 202)
+        #expect(
+            control.calls == ["set 192.0.2.10/24 and 2001:db8::10/64", "set 192.0.2.11/24", "clear", "clear"])
+    }
+
+    @Test(
+        "a list that is none is refused with what was expected",
+        arguments: [
+            ("", "the body is empty"), ("[]", "the body is not a JSON object"),
+            (#"{"vip":"192.0.2.10/24"}"#, "the body has no \"addresses\""),
+            (#"{"addresses":"192.0.2.10/24"}"#, "\"addresses\" is not a list of texts"),
+            (#"{"addresses":[1]}"#, "\"addresses\" is not a list of texts"),
+            (#"{"addresses":null}"#, "\"addresses\" is not a list of texts"), ("x", "the body is not JSON"),
+        ])
+    func badList(body: String, reason: String) async throws {
+        let answer = try await ask(.put, "/v1/vip", body)
+        #expect(answer.status == 400 && answer.body.contains("\(reason.replacing("\"", with: "\\\""))"), "\(answer)")
+        #expect(answer.body.contains("192.0.2.10/24"))
+        #expect(control.calls.isEmpty)
+    }
+
     @Test("the text goes to the control plane as it came, and a field that is not known is no error")
     func untouched() async throws {
         #expect(try await ask(.put, "/vip", #" {"vip":" 1.2.3.4\/é ","x":1} "#).status == 202)
@@ -117,7 +167,9 @@ import Testing
     func unknown() async throws {
         let missing = try await ask(.get, "/statuses")
         #expect(missing.status == 404)
-        #expect(missing.body == "{\"message\":\"there is no /statuses here: see /status, /vip, /metrics, /healthz, /readyz\"}\n")
+        #expect(
+            missing.body
+                == "{\"message\":\"there is no /statuses here: see /status, /vip, /metrics, /healthz, /readyz\"}\n")
         #expect(try await ask(.get, "/").status == 404)
         let post = try await ask(.post, "/vip", #"{"vip":"x"}"#)
         #expect(post.status == 405 && post.headers[.allow] == "DELETE, GET, HEAD, PUT")

@@ -47,15 +47,15 @@ import Testing
             let client = APIClient(address: address)
             #expect(try await client.status() == StatusReport.example)
             #expect(try await client.statusJSON().hasSuffix("}\n"))
-            #expect(try await client.virtualAddress() == "")
-            try await client.setVirtualAddress("192.0.2.10/24")
-            #expect(try await client.virtualAddress() == "192.0.2.10/24")
-            try await client.clearVirtualAddress()
+            #expect(try await client.virtualAddresses() == [])
+            try await client.setVirtualAddresses(["192.0.2.10/24"])
+            #expect(try await client.virtualAddresses() == ["192.0.2.10/24"])
+            try await client.clearVirtualAddresses()
             #expect(try await client.health() == HealthReport(isAlive: true))
             control.change { $0.readiness = ReadinessReport(isReady: false, reasons: ["no leader"]) }
             #expect(try await client.readiness() == ReadinessReport(isReady: false, reasons: ["no leader"]))
             control.change { $0.error = ControlError(.unavailable, "no quorum: 1 of 3") }
-            let error = await #expect(throws: APIClientError.self) { try await client.setVirtualAddress("x") }
+            let error = await #expect(throws: APIClientError.self) { try await client.setVirtualAddresses(["x"]) }
             #expect(error?.kind == .refused && error?.status == 503 && error?.message == "no quorum: 1 of 3")
         }
         #expect(control.calls == ["set 192.0.2.10/24", "clear"])
@@ -157,7 +157,7 @@ import Testing
                 let answer = try await connection.readToEnd()
                 #expect(!answer.contains(" 200 ") && !answer.contains(" 202 "), "\(bytes.prefix(40)): \(answer)")
             }
-            #expect(try await APIClient(address: address).virtualAddress() == "")
+            #expect(try await APIClient(address: address).virtualAddresses() == [])
         }
     }
 
@@ -228,7 +228,7 @@ import Testing
         holder.close()
         var iterator = addresses.makeAsyncIterator()
         #expect(await iterator.next() == holder.address)
-        #expect(try await APIClient(address: holder.address).virtualAddress() == "")
+        #expect(try await APIClient(address: holder.address).virtualAddresses() == [])
         running.cancel()
         try await running.value
     }

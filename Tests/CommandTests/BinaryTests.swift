@@ -11,7 +11,7 @@ import Testing
 /// The built program, run by a shell, against a real API server with a control plane of the test.
 @Suite struct BinaryTests {
     private final class Control: ControlPlane {
-        let vip = Mutex("")
+        let addresses = Mutex<[String]>([])
         let readiness = Mutex(ReadinessReport(isReady: true))
 
         func status() async -> StatusReport {
@@ -19,15 +19,22 @@ import Testing
                 id: 1, leaderID: 1, isLeader: true,
                 clusterMembers: [ClusterMember(id: 1, address: "192.0.2.1:8800", role: .voter)], nodeID: "u",
                 name: "n", address: "192.0.2.1:8800", clusterName: "c", state: .formed,
-                vip: vip.withLock { $0 }, discovery: DiscoveryReport(mode: "static"), version: "0.1.0", uptimeSeconds: 1
+                vip: addresses.withLock { $0.first ?? "" }, discovery: DiscoveryReport(mode: "static"),
+                version: "0.1.0", uptimeSeconds: 1
             )
         }
-        func virtualAddress() async throws -> String { vip.withLock { $0 } }
-        func setVirtualAddress(_ text: String) async throws {
-            guard text.contains("/") else { throw ControlError(.invalid, "\"\(text)\" has no prefix length") }
-            vip.withLock { $0 = text }
+        func virtualAddresses() async throws -> [String] { addresses.withLock { $0 } }
+        func setVirtualAddresses(_ texts: [String]) async throws {
+            for text in texts where !text.contains("/") {
+                throw ControlError(.invalid, "\"\(text)\" has no prefix length")
+            }
+            addresses.withLock { $0 = texts }
         }
-        func clearVirtualAddress() async throws { vip.withLock { $0 = "" } }
+        func failOver(to successor: String?) async throws -> FailoverReport {
+            guard successor != "here" else { throw ControlError(.invalid, "here leads already") }
+            return FailoverReport(
+                leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
+        }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }
@@ -88,15 +95,37 @@ import Testing
         try await serve(control) { address in
             let api = "--api \(address)"
             try await Self.check("vip get \(api)", "no virtual address is set\n=0\n")
-            try await Self.check("vip get --json \(api)", "{\"vip\":\"\"}\n=0\n")
+            try await Self.check("vip get --json \(api)", "{\"addresses\":[],\"vip\":\"\"}\n=0\n")
             try await Self.check("vip set 192.0.2.10/24 \(api)", "the virtual address is 192.0.2.10/24\n=0\n")
             try await Self.check("vip get \(api)", "192.0.2.10/24\n=0\n")
+            try await Self.check(
+                "vip set 192.0.2.10/24 2001:db8::10/64 \(api)",
+                "the virtual addresses are 192.0.2.10/24, 2001:db8::10/64\n=0\n")
+            try await Self.check("vip get \(api)", "192.0.2.10/24\n2001:db8::10/64\n=0\n")
+            try await Self.check(
+                "vip get --json \(api)",
+                "{\"addresses\":[\"192.0.2.10/24\",\"2001:db8::10/64\"],\"vip\":\"192.0.2.10/24\"}\n=0\n")
+            try await Self.check("vip set 192.0.2.10/24 \(api)", "the virtual address is 192.0.2.10/24\n=0\n")
             try await Self.check("vip set 1.2.3.4 \(api)", "dqlite-vip: \"1.2.3.4\" has no prefix length\n=1\n")
             let get = try await Self.run("DQLITE_VIP_API=\(address) dqlite_vip vip get")
             #expect(get == "192.0.2.10/24\n=0\n")
             try await Self.check("vip clear --json \(api)", "{\"message\":\"OK\"}\n=0\n")
-            let left = control.vip.withLock { $0 }
+            let left = control.addresses.withLock { $0 }
             #expect(left.isEmpty)
+        }
+    }
+
+    @Test("a failover tells who leads now, or why not")
+    func failover() async throws {
+        try await serve(Control()) { address in
+            let api = "--api \(address)"
+            try await Self.check("failover \(api)", "192.0.2.2:8800 leads now, after 9 ms\n=0\n")
+            try await Self.check("failover --to three \(api)", "three leads now, after 9 ms\n=0\n")
+            try await Self.check("failover --to here \(api)", "dqlite-vip: here leads already\n=1\n")
+            try await Self.check(
+                "failover --json \(api)",
+                #"{"leader_address":"192.0.2.2:8800","leader_id":2,"message":"OK","seamless":true,"took_ms":9}"#
+                    + "\n=0\n")
         }
     }
 

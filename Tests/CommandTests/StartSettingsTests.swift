@@ -21,7 +21,7 @@ import Testing
                     clusterBind: .address(try #require(IPAddress("1.2.3.4")), port: 8800),
                     apiBind: HostPort(host: "127.0.0.1", port: 9900), interface: "eth0",
                     discovery: DiscoverySettings(interface: "eth0"), bootstrapExpect: nil, isNonVoter: false,
-                    virtualAddress: nil, voters: 3, clusterName: "dqlite-vip", logLevel: .info,
+                    virtualAddresses: [], voters: 3, clusterName: "dqlite-vip", logLevel: .info,
                     logFormat: .text))
     }
 
@@ -61,8 +61,38 @@ import Testing
             "-d /d -i eth0 --join a,[fd00::1]:1 --join a:8800 --bootstrap-expect 5 --vip 1.2.3.9/24 --voters 7 "
                 + "--cluster-name prod-1 --log-level debug --log-format json")
         #expect(parsed.discovery.join.map(\.description) == ["a:8800", "[fd00::1]:1"])
-        #expect(parsed.bootstrapExpect == 5 && parsed.voters == 7 && parsed.virtualAddress == "1.2.3.9/24")
+        #expect(parsed.bootstrapExpect == 5 && parsed.voters == 7 && parsed.virtualAddresses == ["1.2.3.9/24"])
         #expect(parsed.clusterName == "prod-1" && parsed.logLevel == .debug && parsed.logFormat == .json)
+    }
+
+    @Test(
+        "several virtual addresses: the flag repeated, commas, or the variable",
+        arguments: [
+            ("--vip 1.2.3.9/24 --vip 2001:db8::9/64", ""), ("--vip 1.2.3.9/24,2001:db8::9/64", ""),
+            ("", "1.2.3.9/24,2001:db8::9/64"), ("--vip 1.2.3.9/24 --vip 2001:db8::9/64", "1.2.3.8/24"),
+        ])
+    func virtualAddresses(flags: String, variable: String) throws {
+        let parsed = try settings("-d /d -i eth0 \(flags)", environment: ["DQLITE_VIP_VIP": variable])
+        #expect(parsed.virtualAddresses == ["1.2.3.9/24", "2001:db8::9/64"])
+    }
+
+    @Test(
+        "a list with the same address twice, with an empty one, or with too many is refused",
+        arguments: [
+            ("--vip 1.2.3.9/24 --vip 1.2.3.9/24", "\"1.2.3.9/24\" is given twice: leave one out"),
+            (
+                "--vip 2001:db8::9/64,2001:db8:0::9/65",
+                "\"2001:db8::9/64\" and \"2001:db8:0::9/65\" are the same address: leave one out"
+            ),
+            ("--vip 1.2.3.9/24,", "it is empty: give ADDRESS/PREFIX LENGTH"),
+            (
+                "--vip " + (1...65).map { "1.2.3.\($0)/24" }.joined(separator: ","),
+                "65 virtual addresses are too many: a cluster has at most 64"
+            ),
+        ])
+    func badLists(flags: String, reason: String) throws {
+        let found = try faults("-d /d -i eth0 \(flags)")
+        #expect(found.count == 1 && found.first?.contains(reason) == true, "\(found)")
     }
 
     @Test(
@@ -334,7 +364,7 @@ import Testing
         let parsed = try settings("-i eth0 --join c", environment: environment)
         #expect(parsed.dataDirectory == "/e" && parsed.interface == "eth0" && parsed.apiBind.port == 1)
         #expect(parsed.discovery.join.map(\.host) == ["c"] && parsed.bootstrapExpect == 2)
-        #expect(parsed.virtualAddress == nil && parsed.logLevel == .warning)
+        #expect(parsed.virtualAddresses.isEmpty && parsed.logLevel == .warning)
         let found = try faults("-d /d -i e", environment: ["DQLITE_VIP_VOTERS": "4"])
         #expect(found.first?.hasPrefix("DQLITE_VIP_VOTERS \"4\": ") == true)
     }

@@ -50,6 +50,31 @@ extension EndToEnd {
             #expect(heard.allSatisfy { $0.frame.senderHardware == hardware })
         }
 
+        @Test("the same of an IPv6 address: witness and probe see who has it and who answers")
+        func movedAddress6() async throws {
+            let lab = try LabCluster(nodes: 2, binary: "/bin/true", family: .v6)
+            defer { lab.close() }
+            func change(_ verb: String, node: Int) throws {
+                try ToolCommand.check([
+                    "ip", "-n", lab[node].namespace.name, "address", verb, lab.vipText, "dev", Network.interface,
+                    "nodad",
+                ])
+            }
+            try change("add", node: 1)
+            #expect(try await lab.holder() == 1)
+            #expect(try lab.network.foreignAddresses(ofNode: 1) == [lab.vipText])
+            let prober = try lab.startProbe()
+            try await eventually("answers of node 1", within: .seconds(3)) { prober.lastReply?.node == 1 }
+            try change("delete", node: 1)
+            try change("add", node: 2)
+            #expect(try await lab.holder(otherThan: 1) == 2)
+            // Nobody announced it: the client finds out by asking again.
+            try ToolCommand.check(["ip", "-n", lab.network.client.name, "neighbour", "flush", "all"])
+            try await eventually("answers of node 2", within: .seconds(5)) { prober.lastReply?.node == 2 }
+            try lab.network.dropForeignAddresses(ofNode: 2)
+            try await eventually("nobody", within: .seconds(3)) { lab.witness.holders(of: lab.vip).isEmpty }
+        }
+
         @Test("without an announcement the client stays with the node that it knows")
         func unannounced() async throws {
             let lab = try laboratory(2)

@@ -1,7 +1,7 @@
 import Dqlite
 
 /// The most virtual addresses that a configuration may have in this version.
-let mostAddresses = 64
+public let mostAddresses = 64
 
 /// What the cluster agrees on besides its members: committed through raft, the same for every node.
 public struct ReplicatedConfiguration: Codable, Sendable, Equatable {

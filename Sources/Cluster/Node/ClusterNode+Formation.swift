@@ -138,13 +138,7 @@ extension ClusterNode {
     // MARK: - Leading
 
     func leadershipChanged(_ leadership: Leadership) async {
-        let local = facts.current.local
-        // Before the members are read: what is read afterwards is of this term or newer.
-        let term = local?.relayFacts.current.lease.term ?? 0
-        if await refreshMembers(), let local {
-            if term > 0 { local.learnt(facts.current.members, in: term) }
-            local.warm(facts.current.members)
-        }
+        await tellRelay()
         report(.leaderKnown(leaderAddress))
         if leadership != lastLogged {
             lastLogged = leadership
@@ -165,6 +159,16 @@ extension ClusterNode {
         }
         hearing?.cancel()
         await takeUpLead()
+    }
+
+    /// Tells the relay who the members are: without the voters there is no lease.
+    func tellRelay() async {
+        guard let local = facts.current.local else { return }
+        // Before the members are read: what is read afterwards is of this term or newer.
+        let term = local.relayFacts.current.lease.term
+        guard await refreshMembers() else { return }
+        if term > 0 { local.learnt(facts.current.members, in: term) }
+        local.warm(facts.current.members)
     }
 
     /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.
@@ -214,45 +218,6 @@ extension ClusterNode {
 
     private var ownEntry: ReplicatedConfiguration.NodeEntry {
         .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
-    }
-
-    /// Gives the lead to another voter that answers, so that nobody has to wait for an election.
-    public func handOver() async {
-        guard let local = facts.current.local, local.monitor.current.isLeader else { return }
-        await refreshMembers()
-        let others = facts.current.members.filter { $0.role == .voter && $0.id != local.dqliteID }
-        guard !others.isEmpty else { return }
-        for successor in await reachable(others) {
-            let metadata: Logger.Metadata = ["raft.leader_address": "\(successor.address)"]
-            do {
-                try await membership.transfer(to: successor.id, timeout: .seconds(1))
-                local.monitor.kick()
-                logger.notice("the lead was handed over", metadata: metadata)
-                return
-            } catch {
-                logger.warning(
-                    "the lead could not be handed over", metadata: metadata.merging(["error": "\(error)"]) { $1 })
-                if !local.monitor.current.isLeader { return }
-            }
-        }
-        logger.warning("no other voter took the lead")
-    }
-
-    /// Those of the members that answer as themselves, the quickest first.
-    private func reachable(_ members: [DqliteMember]) async -> [DqliteMember] {
-        await withTaskGroup(of: DqliteMember?.self, returning: [DqliteMember].self) { tasks in
-            for member in members {
-                tasks.addTask { [peers, view] () -> DqliteMember? in
-                    guard let address = try? HostPort(parsing: member.address) else { return nil }
-                    let reply = try? await peers.ask(.peer(.hello(view)), of: address, timeout: .milliseconds(300))
-                    guard case .peer(.view(let theirs)) = reply, theirs.dqliteID == member.id else { return nil }
-                    return member
-                }
-            }
-            var answered: [DqliteMember] = []
-            for await case let member? in tasks { answered.append(member) }
-            return answered
-        }
     }
 
     // MARK: - Members

@@ -50,6 +50,11 @@ extension ClusterNode {
     /// Callable from any thread, without waiting.
     public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
         let facts = facts.current
+        // The successor is told to stand: the lease is over, and what is held is kept until he has it, for a moment at most.
+        if let giving = facts.giving, let until = giving.until {
+            return facts.isFormed && giving.term == facts.configuredTerm && until > BootClock.now
+                ? (giving.term, until) : nil
+        }
         guard facts.isFormed, let local = facts.local, let proof = local.proof(members: facts.members),
             proof.term == facts.configuredTerm
         else { return nil }

@@ -23,7 +23,9 @@ public actor ClusterNode: Service {
     private let data: DataDirectory
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
-    private let onLeadership: @Sendable () -> Void
+    let onLeadership: @Sendable () -> Void
+    /// Why this node should not lead now, in words; nil when it can.
+    let unfit: @Sendable () async -> String?
     private let onListening: @Sendable () -> Void
 
     private var core: BootstrapCore
@@ -47,7 +49,9 @@ public actor ClusterNode: Service {
     var nextWatcher = 0
     /// For those who begin to watch later.
     var lastUpdate: ConfigurationUpdate?
-    private var isStopping = false
+    private(set) var isStopping = false
+    /// Those who wait for the successor to have the addresses.
+    var giving: [AsyncStream<Void>.Continuation] = []
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var hearing: Task<Void, Never>?
@@ -55,12 +59,14 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
+    ///   - unfit: says why this node should not be given the lead now, in words; nil when it can lead.
     ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
     ///     which is many times a second on the leader; it must not block.
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
-        onListening: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
+        onListening: @escaping @Sendable () -> Void = {}, unfit: @escaping @Sendable () async -> String? = { nil },
+        onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings
         self.discovery = discovery
@@ -68,6 +74,7 @@ public actor ClusterNode: Service {
         self.logger = logger
         self.onLeadership = onLeadership
         self.onListening = onListening
+        self.unfit = unfit
         core = try BootstrapCore(
             options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -294,7 +301,11 @@ public actor ClusterNode: Service {
             onLeadership: {
                 onLeadership()
                 leadershipInput.yield()
-            }, onLease: onLeadership)
+            }, onLease: onLeadership,
+            onTransfer: { successor in
+                let until = BootClock.now.advanced(by: Self.handOverLimit)
+                facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
+            })
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)
@@ -388,6 +399,12 @@ public actor ClusterNode: Service {
                 await refreshMembers()
                 return .written
             }
+        case .handOver(let offer):
+            return await sameCluster(offer.clusterID) { await answer(offer) }
+        case .tookOver(let term, let clusterID):
+            return await sameCluster(clusterID) { answer(tookOver: term) }
+        case .failOver(let wanted, let clusterID):
+            return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }

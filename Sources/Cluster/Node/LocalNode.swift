@@ -42,13 +42,15 @@ final class LocalNode: Sendable {
     /// - Parameters:
     ///   - incarnation: this process.
     ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
+    ///   - onTransfer: called when the node is about to tell another voter to stand, its lease being over with that.
     ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
         id: DqliteNodeID, address: HostPort, directory: String, timing: Timing, group: any EventLoopGroup,
         incarnation: UInt64, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
-        onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
+        onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void
     ) async throws -> LocalNode {
         let observer = RaftObserver()
         let loop = group.next()
@@ -60,7 +62,8 @@ final class LocalNode: Sendable {
                     own: id, incarnation: incarnation, term: term, loop: loop,
                     settings: .init(timing),
                     facts: facts,
-                    observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease),
+                    observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
+                    onTransfer: onTransfer),
                 eventLoop: loop)
         }.get()
         let dialer = RaftDialer(
@@ -114,6 +117,11 @@ final class LocalNode: Sendable {
         let voters = members.filter { $0.role == .voter }
         let isSole = voters.map(\.id) == [dqliteID] && relay.lease.term < proof.term
         return isSole || relay.unreadable > 0 ? proof : nil
+    }
+
+    /// How far each peer has stored the log, as it last said.
+    func storedIndexes() async -> [DqliteNodeID: UInt64] {
+        (try? await loop.submit { [relay] in relay.value.storedIndexes }.get()) ?? [:]
     }
 
     /// Tells the relay who votes, as read after this node began to lead `term`; and connects to all members.

@@ -11,10 +11,28 @@ final class NodeFacts: Sendable {
         var local: LocalNode?
         /// The term for which this node, as its leader, has taken up the committed configuration.
         var configuredTerm: UInt64?
+        /// The lead is being given to another voter.
+        var giving: Giving?
+        /// Another gives this node the lead.
+        var expected: Expected?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
         /// What was counted by local nodes that are no more.
         var past = LeadCounters()
+    }
+
+    struct Giving: Sendable {
+        var term: UInt64
+        var successor: DqliteNodeID
+        /// Set when the successor is told to stand: until then at the latest this node keeps the addresses.
+        var until: BootInstant?
+    }
+
+    struct Expected: Sendable {
+        /// Of the leader that gives it.
+        var term: UInt64
+        var from: String
+        var until: BootInstant
     }
 
     /// This process, told from earlier ones of the same node.

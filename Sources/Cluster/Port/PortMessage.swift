@@ -15,6 +15,12 @@ enum PortRequest: Codable, Sendable {
     case read(clusterID: String)
     /// What the leader has just committed, for the others to be prepared.
     case changed(ReplicatedConfiguration, clusterID: String)
+    /// Whether the node is ready to lead; and that it is about to.
+    case handOver(HandOverOffer)
+    /// The node to which the lead of this term was handed over has set and announced the addresses.
+    case tookOver(term: UInt64, clusterID: String)
+    /// For the leader: give the lead to another.
+    case failOver(to: String?, clusterID: String)
 }
 
 /// The answer to a `PortRequest`.
@@ -23,7 +29,19 @@ enum PortReply: Codable, Sendable {
     case raftAccepted(RaftAcceptance)
     case written
     case configuration(ReplicatedConfiguration)
+    case handedOver(HandOver)
     case failed(PortFailure)
+}
+
+/// The leader asks a voter whether it can lead, or tells it that it is about to.
+struct HandOverOffer: Codable, Sendable, Equatable {
+    var clusterID: String
+    /// Of the leader that asks.
+    var term: UInt64
+    /// The leader's cluster port.
+    var address: String
+    /// The voter is chosen.
+    var isMade = false
 }
 
 /// Why a request was refused, for the asker to act on and for a person to read.

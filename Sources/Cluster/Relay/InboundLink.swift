@@ -23,7 +23,8 @@ final class InboundLink {
     /// The highest term in which AppendEntries came from the peer, and where its log ended by the newest.
     private(set) var ledTerm: UInt64 = 0
     private var position: (index: UInt64, term: UInt64)?
-    var hasLed: Bool { ledTerm > 0 }
+    /// How far the peer has stored the log, as it last said.
+    var storedIndex: UInt64 = 0
 
     init(
         peer: VoteGate.LeaderProcess, address: HostPort, relay: RaftRelay, inside: any Channel

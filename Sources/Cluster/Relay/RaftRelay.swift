@@ -43,12 +43,16 @@ final class RaftRelay {
     private var inbound: [DqliteNodeID: InboundLink] = [:]
     private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
     private var heldTimer: Scheduled<Void>?
+    private var heldRaw: [(link: OutboundLink, bytes: ByteBuffer)] = []
+    private var rawTimer: Scheduled<Void>?
     /// The newest voters that a frame named, and in which term.
     private var voters: (term: UInt64, ids: [DqliteNodeID])?
     /// Called when this node begins to lead a term.
     private let onLead: @Sendable () -> Void
     /// Called when this node's lease has begun, ended or got another end. It must not block.
     private let onLease: @Sendable () -> Void
+    /// Called before the local node's request to another to stand leaves the host.
+    private let onTransfer: @Sendable (DqliteNodeID?) -> Void
     private let members: @Sendable () -> [DqliteMember]
     private let observer: RaftObserver
     /// Links whose stream cannot be read.
@@ -61,7 +65,8 @@ final class RaftRelay {
         own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
-        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void
+        onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void
     ) {
         self.own = own
         self.incarnation = incarnation
@@ -73,6 +78,7 @@ final class RaftRelay {
         self.logger = logger
         self.onLead = onLead
         self.onLease = onLease
+        self.onTransfer = onTransfer
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
     }
@@ -137,6 +143,8 @@ final class RaftRelay {
     func close() {
         heldTimer?.cancel()
         facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
+        rawTimer?.cancel()
+        heldRaw = []
         succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
@@ -165,6 +173,7 @@ final class RaftRelay {
         case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
             guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
         case .timeoutNow:
+            onTransfer(link.peer)
             facts.update {
                 $0.leases.loses(by: .transferred, now: now)
                 $0.lease.transfers(now: now, patience: settings.electionTimeout)
@@ -245,12 +254,16 @@ final class RaftRelay {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
             succession.heard(of: link.peer, in: frame.term, at: now)
-            guard wantsPromise else { return false }
+            // Where a stream cannot be read, votes leave unseen: nothing can be promised.
+            guard wantsPromise, unreadable.isEmpty else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
         case .timeoutNow:
             facts.update {
                 $0.elections.stands(for: .transferred, lastSign: now, heardAt: succession.heardAt, now: now)
             }
+            return false
+        case .appendEntriesResult(rejected: 0, let lastIndex):
+            link.storedIndex = max(link.storedIndex, lastIndex)
             return false
         case .appendEntriesResult, .requestVote, .requestVoteResult:
             return false
@@ -261,6 +274,9 @@ final class RaftRelay {
         let heardAt = succession.heardAt
         facts.update { $0.elections.stands(for: cause, lastSign: heardAt, heardAt: heardAt, now: now) }
     }
+
+    /// How far each peer has stored the log, as it last said.
+    var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
 
     func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
         gate.released(by: peer, upTo: sentAt)
@@ -323,6 +339,33 @@ final class RaftRelay {
             "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
             metadata: ["peer.address": "\(address)"])
         onLease()
+    }
+
+    /// Passes on what cannot be read, once no promise binds any more: there may be a vote in it.
+    func sendRaw(_ bytes: ByteBuffer, on link: OutboundLink) {
+        let now = BootClock.now
+        guard heldRaw.isEmpty, now >= gate.closedNow else {
+            heldRaw.append((link, bytes))
+            // More than a stream of raft holds in that time: it is given up rather than memory.
+            if heldRaw.count > 4096 {
+                heldRaw = []
+                link.reset()
+            }
+            return scheduleRaw(at: max(gate.closedNow, now))
+        }
+        link.write(.raw(bytes))
+    }
+
+    private func scheduleRaw(at instant: BootInstant) {
+        guard rawTimer == nil else { return }
+        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        rawTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in
+            rawTimer = nil
+            guard BootClock.now >= gate.closedNow else { return scheduleRaw(at: gate.closedNow) }
+            let passed = heldRaw
+            heldRaw = []
+            for (link, bytes) in passed { link.write(.raw(bytes)) }
+        }
     }
 
     /// The link begins anew, or is gone.

@@ -72,15 +72,6 @@ public struct VirtualAddress: Hashable, Sendable, CustomStringConvertible {
         try self.init(parsing: "\(address)/\(prefixLength)")
     }
 
-    /// Refuses what the type knows but this version cannot hold and announce yet.
-    public func requireSupported() throws(VirtualAddressError) {
-        guard address.family == .v4 else {
-            throw VirtualAddressError(
-                text: description,
-                reason: "IPv6 virtual addresses are not supported yet: give an IPv4 address")
-        }
-    }
-
     /// The first address of the prefix.
     public var network: IPAddress { address.network(prefixLength: Int(prefixLength)) }
 

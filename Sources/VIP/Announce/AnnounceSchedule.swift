@@ -14,11 +14,22 @@ public struct AnnounceSchedule: Hashable, Sendable {
     ]
     /// Well below the 300 s after which switches forget a MAC.
     public static let defaultRefresh: Duration = .seconds(60)
+    /// What another host that announces the address is answered with: at once, and twice more for those who had locked their
+    /// entry when they heard him.
+    public static let answer: [Duration] = [.zero, .milliseconds(1100), .milliseconds(1100)]
+    /// From the announcement before to an answer: two hosts that both insist do not fill the network.
+    public static let answerSpacing: Duration = .seconds(1)
+    /// From the announcement before to a burst that begins anew: a flapping link is not answered by a flood.
+    public static let restartSpacing: Duration = .milliseconds(100)
 
     private let burst: [Duration]
     private let refresh: Duration?
-    /// How many announcements of the burst were made; nil while the address is not held.
+    /// The gaps that count now: of the burst, or of the answer.
+    private var series: [Duration]
+    /// How many announcements of the series were made; nil while the address is not held.
     private var made: Int?
+    /// When it was announced last, since it is held.
+    private var last: BootInstant?
     /// When the next announcement is due; nil when none is.
     public private(set) var next: BootInstant?
 
@@ -28,11 +39,14 @@ public struct AnnounceSchedule: Hashable, Sendable {
     public init(burst: [Duration] = Self.defaultBurst, refresh: Duration? = Self.defaultRefresh) {
         self.burst = burst
         self.refresh = refresh
+        series = burst
     }
 
     /// The address was set: the burst begins.
     public mutating func claimed(now: BootInstant) {
+        series = burst
         made = 0
+        last = nil
         next = gap(0).map(now.advanced(by:))
     }
 
@@ -42,21 +56,36 @@ public struct AnnounceSchedule: Hashable, Sendable {
         next = nil
     }
 
-    /// The neighbours may have forgotten or never heard us: the link came back, the MAC changed, a partition healed, or
-    /// another host claimed the address. The burst begins anew, if the address is held.
+    /// The neighbours may have forgotten or never heard us: the link came back, the MAC changed, or a partition healed. The
+    /// burst begins anew, if the address is held.
     public mutating func linkReturned(now: BootInstant) {
-        if made != nil { claimed(now: now) }
+        guard made != nil else { return }
+        let before = last
+        claimed(now: max(now, before?.advanced(by: Self.restartSpacing) ?? now))
+        last = before
+    }
+
+    /// Another host announced the address: it is answered, at most once in `answerSpacing`, if the address is held.
+    public mutating func contested(now: BootInstant) {
+        guard made != nil else { return }
+        let soonest = max(now, last?.advanced(by: Self.answerSpacing) ?? now)
+        // What is due sooner anyway is an answer too.
+        let due = min(next ?? soonest, soonest)
+        series = Self.answer
+        made = 0
+        next = due
     }
 
     /// Whether to announce now. A true answer counts as made, and sets `next`.
     public mutating func due(now: BootInstant) -> Bool {
         guard let count = made, let due = next, due <= now else { return false }
-        made = min(count + 1, burst.count)
+        made = min(count + 1, series.count)
+        last = now
         next = gap(count + 1).map(now.advanced(by:))
         return true
     }
 
     private func gap(_ number: Int) -> Duration? {
-        number < burst.count ? burst[number] : refresh
+        number < series.count ? series[number] : refresh
     }
 }

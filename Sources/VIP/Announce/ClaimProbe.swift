@@ -2,7 +2,7 @@ import Platform
 
 /// The times of the question whether somebody on the LAN has an address.
 public struct ClaimProbeTiming: Hashable, Sendable {
-    /// How many ARP probes go unanswered before the address counts as free; 0: nobody is asked.
+    /// How many probes go unanswered before the address counts as free; 0: nobody is asked.
     public var count = 3
     /// From one of them to the next.
     public var spacing: Duration = .milliseconds(1)
@@ -32,8 +32,8 @@ public struct ClaimProbeTiming: Hashable, Sendable {
 
 /// Decides when an address may be claimed, by asking the LAN for it. A value without clock and I/O, for one address.
 ///
-/// In rounds of a few ARP probes (RFC 5227 section 2.1.1, with shorter times: the question is for a host that is there and
-/// answers at once). Where a whole round is met with silence the address is free. While somebody answers, the claim waits,
+/// In rounds of a few probes (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2, with shorter times: the question is for a host
+/// that is there and answers at once). Where a whole round is met with silence the address is free. While somebody answers, the claim waits,
 /// but not for ever: then it is made all the same, and the other is a foreign holder, who is asked for from time to time.
 public struct ClaimProbe: Hashable, Sendable {
     /// What to do now.
@@ -52,7 +52,7 @@ public struct ClaimProbe: Hashable, Sendable {
     public enum Claimant: Hashable, Sendable {
         /// He has it: he answered, announced it, or used it as sender.
         case holder
-        /// He asks for it, without an address of his own: an ARP probe.
+        /// He asks for it, without an address of his own: a probe as ours is.
         case rival
     }
 
@@ -60,7 +60,7 @@ public struct ClaimProbe: Hashable, Sendable {
         case none
         /// The address is to be claimed.
         case claim
-        /// It was claimed although somebody has it.
+        /// It is held although somebody has it.
         case watch
     }
 
@@ -86,7 +86,7 @@ public struct ClaimProbe: Hashable, Sendable {
 
     /// Something has to be heard.
     public var isActive: Bool { purpose != .none }
-    /// The address was claimed while somebody had it, who was not seen to let go.
+    /// The address is held while somebody else has it, who was not seen to let go.
     public var isWatching: Bool { purpose == .watch }
 
     /// A claim is sought that only an answer would stop.
@@ -137,8 +137,17 @@ public struct ClaimProbe: Hashable, Sendable {
     public mutating func claimed(now: BootInstant) {
         guard purpose == .claim else { return }
         guard let holder else { return stop() }
+        watch(holder, now: now)
+    }
+
+    /// Another host announced the address, which is held here.
+    public mutating func met(_ address: HardwareAddress, now: BootInstant) {
+        if isActive { heard(address, as: .holder, now: now) } else { watch(address, now: now) }
+    }
+
+    private mutating func watch(_ address: HardwareAddress, now: BootInstant) {
         self = ClaimProbe(timing: timing)
-        self.holder = holder
+        holder = address
         purpose = .watch
         nextRound = now.advanced(by: timing.recheck)
     }

@@ -46,6 +46,9 @@ public struct InterfaceAddress: Hashable, Sendable {
     /// Whether another address of the interface with the same subnet and prefix length came first.
     public var isSecondary: Bool { flags & UInt32(IFA_F_SECONDARY) != 0 }
 
+    /// Whether the kernel does not serve it, because duplicate address detection failed or goes on (RFC 4862 section 5.4).
+    public var isUnusable: Bool { flags & UInt32(IFA_F_DADFAILED | IFA_F_TENTATIVE) != 0 }
+
     /// The subnet's first address, as the kernel computes it for the connected route.
     public var network: IPAddress { address.network(prefixLength: Int(prefixLength)) }
 

@@ -93,7 +93,7 @@ public final class NetlinkSession {
     ///   - preferredLifetime: seconds for which the host may choose it as source address; 0 means never.
     ///   - exclusive: fail with EEXIST when the address is there already, whoever set it.
     ///   - prefixRoute: let the kernel add the connected route of the subnet, as for an address of the host; see
-    ///     `VirtualAddress.needsPrefixRoute`. A refresh does not change it.
+    ///     `VirtualAddress.needsPrefixRoute`. A refresh changes it for IPv6 only.
     /// - Throws: `SystemError`: EPERM without CAP_NET_ADMIN, ENODEV without the interface, EEXIST, EINVAL.
     public func set(
         _ address: VirtualAddress, interface: UInt32, validLifetime: UInt32 = 1, preferredLifetime: UInt32 = 0,
@@ -192,7 +192,9 @@ public final class NetlinkSession {
     private static func remedy(for code: Int32, explanation: String?) -> String? {
         let advice: String? =
             switch code {
-            case EPERM, EACCES: Remedy.netAdmin
+            case EPERM: Remedy.netAdmin
+            // Of addresses only IPv6 knows it.
+            case EACCES: "IPv6 is off on the interface; turn it on: `sysctl -w net/ipv6/conf/INTERFACE/disable_ipv6=0`"
             case ENODEV: "there is no such interface any more; see `ip link`"
             case EEXIST: "the address is there already, set by somebody else; see `ip address`"
             default: nil

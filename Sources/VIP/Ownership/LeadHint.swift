@@ -5,10 +5,14 @@ public struct LeadHint: Sendable, Hashable {
     /// The present holder hands the addresses over in a planned way, and knows that this node sets them before he lets go:
     /// the LAN is not asked. To be true only while that hand-over goes on.
     public var isHandedOver: Bool
+    /// This node hands its addresses over in a planned way: the successor announces them while they are still here, and that
+    /// is neither reported nor answered. To be true only while that hand-over goes on.
+    public var handsOver: Bool
 
-    public init(leads: Bool = false, isHandedOver: Bool = false) {
+    public init(leads: Bool = false, isHandedOver: Bool = false, handsOver: Bool = false) {
         self.leads = leads
         self.isHandedOver = isHandedOver
+        self.handsOver = handsOver
     }
 }
 

@@ -16,6 +16,14 @@ struct OwnedAddress {
     var carried = Carried.absent
     /// No address of the host lies in its subnet: it has to bring the connected route.
     var needsRoute = false
+    /// Whether it was set with that route; nil when somebody else set it.
+    var hasRoute: Bool?
+    /// When it is set anew, with the route or without.
+    var reseatAt: BootInstant?
+    /// It is being set anew for that.
+    var isReseated = false
+    /// It is on the interface in a state in which it does not serve, and in which a refresh leaves it.
+    var isSpoilt = false
     /// The index of the interface on which we have set it, or may have.
     var placed: UInt32?
     /// Its removal was reported, or a set was not answered, and the interface was not read since: what is there now may be
@@ -72,7 +80,7 @@ struct OwnedAddress {
     }
 
     /// Set in a way in which it must not stay, whoever leads.
-    var mustGo: Bool { isDoubtful || isUnguarded }
+    var mustGo: Bool { isDoubtful || isUnguarded || isSpoilt }
 
     /// Nothing of it is left: neither wanted nor set nor guarded.
     var isDone: Bool { !isDesired && placed == nil && guarded == nil && !isReported }
@@ -88,6 +96,9 @@ struct OwnedAddress {
         isDoubtful = false
         isUncertain = false
         mayHaveLapsed = false
+        isSpoilt = false
+        hasRoute = nil
+        reseatAt = nil
         deleteRetryAt = nil
         setAt = nil
         announcedAt = nil

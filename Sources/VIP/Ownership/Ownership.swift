@@ -26,11 +26,13 @@ public actor Ownership: Service {
     private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
-    private let announcer: ARPAnnouncer
+    private let announcer: AddressAnnouncer
     private let hint: LeadHintSource
     private var core: OwnershipCore
-    /// There while the LAN is asked.
-    private var prober: ARPProber?
+    /// There while the LAN is asked, and while addresses are held.
+    private var prober: AddressProber?
+    /// When the MACs of this host were read for it.
+    private var ownReadAt = BootInstant(nanoseconds: 0)
     private var isRunning = false
     /// The index of the interface for which `keepSecondaries` was done.
     private var knownIndex: UInt32?
@@ -63,7 +65,7 @@ public actor Ownership: Service {
         session = try NetlinkSession()
         // Before the first reading of the state, so that no change is missed.
         monitor = try NetlinkMonitor()
-        announcer = try ARPAnnouncer()
+        announcer = try AddressAnnouncer()
         (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
         core = OwnershipCore(interface: interface, timing: timing, schedule: schedule, now: BootClock.now)
         thread = try OwnershipThread(named: "vip-ownership")
@@ -95,6 +97,12 @@ public actor Ownership: Service {
     public nonisolated func kick() {
         kickedAt.store(BootClock.now.nanoseconds, ordering: .releasing)
         thread.wake()
+    }
+
+    /// Announces the addresses that are held anew, by a whole burst: to be called when a partition healed, because hosts on
+    /// its other side may never have heard that they moved. From any thread; it does not wait.
+    public nonisolated func announceAgain() {
+        thread.submit { self.assumeIsolated { $0.react(.announceAgain) } }
     }
 
     /// Sets which addresses this node shall hold while it leads. Calls take effect in their order. New addresses are set
@@ -181,7 +189,7 @@ public actor Ownership: Service {
             // Before `run` it is only noted what is wanted.
             switch input {
             case .desired, .releaseAll: _ = core.step(input, lease: nil, now: BootClock.now)
-            case .wake, .kicked, .netlink: break
+            case .wake, .kicked, .netlink, .announceAgain: break
             }
             return
         }
@@ -198,7 +206,6 @@ public actor Ownership: Service {
             input = .wake
             if directives.isEmpty {
                 // With what the step was told: were they read anew, the lease could have ended between the two, unseen.
-                if !core.isProbing { prober = nil }
                 thread.arm(at: core.nextWake(lease: lease, now: now))
                 return
             }
@@ -216,15 +223,30 @@ public actor Ownership: Service {
     /// Takes in what the LAN said, up to now.
     private func listen() {
         guard let prober else { return }
-        for sighting in prober.received() { core.heard(sighting, now: BootClock.now) }
+        let sightings = prober.received()
+        let now = BootClock.now
+        if !sightings.isEmpty, ownReadAt.duration(to: now) > .milliseconds(100) {
+            // An interface of our own may have come, or changed its MAC. When that cannot be read, what is known counts.
+            if let links = try? session.links() { prober.update(own: links) }
+            ownReadAt = now
+        }
+        for sighting in sightings where prober.isForeign(sighting) { core.heard(sighting, now: now) }
     }
 
-    private func probe(_ address: VirtualAddress, on link: LinkState) throws(SystemError) {
-        if prober?.interface != link.index {
+    private func listen(for addresses: Set<VirtualAddress>, interface: UInt32) throws(SystemError) {
+        if addresses.isEmpty {
             prober = nil
-            prober = try ARPProber(interface: link.index, own: try session.links())
+        } else {
+            try prober(of: interface).listen(for: Set(addresses.map(\.address)))
         }
-        try prober?.probe(address, on: link)
+    }
+
+    private func prober(of interface: UInt32) throws(SystemError) -> AddressProber {
+        if let prober, prober.interface == interface { return prober }
+        let new = AddressProber(interface: interface, own: try session.links())
+        ownReadAt = BootClock.now
+        prober = new
+        return new
     }
 
     private func perform(_ directive: OwnershipDirective) {
@@ -246,7 +268,9 @@ public actor Ownership: Service {
             case .set(let address, let interface, let setting):
                 try set(address, interface, setting)
             case .probe(let address, let link):
-                try probe(address, on: link)
+                try prober(of: link.index).probe(address, on: link)
+            case .listen(let addresses, let interface):
+                try listen(for: addresses, interface: interface)
             case .announce(let address):
                 wasSent = try announce(address, on: link)
             case .delete(let address, let interface):
@@ -273,16 +297,23 @@ public actor Ownership: Service {
             try session.set(
                 address, interface: index, validLifetime: lifetime, exclusive: true, prefixRoute: prefixRoute)
         case .takenOver, .refreshed:
-            try session.set(address, interface: index, validLifetime: lifetime)
+            try session.set(
+                address, interface: index, validLifetime: lifetime,
+                prefixRoute: core.bringsRoute(address, now: BootClock.now))
         }
     }
 
     /// Sees to it that no address of the host goes with one of ours: see `SecondaryPromotion`.
     private func keepSecondaries(of link: LinkState) {
         knownIndex = link.index
+        core.keepsSecondaries = false
         do {
-            if try SecondaryPromotion.isOn(interface: link.name) { return }
+            if try SecondaryPromotion.isOn(interface: link.name) {
+                core.keepsSecondaries = true
+                return
+            }
             try SecondaryPromotion.enable(interface: link.name)
+            core.keepsSecondaries = true
             logger.notice(
                 "Turned on promotion of secondary addresses, so that no address of the host goes with a virtual one",
                 metadata: ["sysctl": "net.ipv4.conf.\(link.name).promote_secondaries"])
@@ -332,6 +363,10 @@ public actor Ownership: Service {
         case .reinstated(let address):
             logger.warning(
                 "Address was removed from outside and is set again", metadata: ["vip.address": "\(address)"])
+        case .reseated(let address, let withRoute):
+            logger.notice(
+                "Address set anew, because an address of the host in its subnet came or went",
+                metadata: ["vip.address": "\(address)", "connected-route": "\(withRoute)"])
         case .conflict(let address, let detail):
             logger.error("Address conflict", metadata: ["vip.address": "\(address)", "error": "\(detail)"])
         case .awaited(let address, let holder):

@@ -8,6 +8,8 @@ extension OwnershipCore {
         case .kicked(let at): kickedAt = at
         case .desired(let addresses): want(addresses, now: now)
         case .netlink(let event): hear(event, now: now)
+        case .announceAgain:
+            for index in entries.indices { entries[index].schedule.linkReturned(now: now) }
         case .releaseAll: isStopped = true
         }
     }
@@ -77,6 +79,16 @@ extension OwnershipCore {
                     entries[index].displaced()
                 }
             }
+            let isSpoilt = exact.map { $0.isUnusable && ($0.isTagged || entries[index].placed != nil) } ?? false
+            if isSpoilt && !entry.isSpoilt {
+                let text =
+                    "\(entry.address) is on \(interface) and not served, because duplicate address detection found another "
+                    + "host or goes on: it is removed and set without that"
+                entries[index].lastError = text
+                events.append(.failed(entry.address, text))
+            }
+            entries[index].isSpoilt = isSpoilt
+            noteRoute(index, now: now)
             guard entries[index].placed == nil else { continue }
             if let foreign = same.first(where: { !$0.isTagged }) {
                 meet(foreign, at: index, now: now)
@@ -85,6 +97,19 @@ extension OwnershipCore {
                 if wasForeign { entries[index].retryAt = nil }
                 entries[index].carried = exact == nil ? .absent : .ours
             }
+        }
+    }
+
+    /// Plans to set it anew when it has the connected route of its subnet and needs it not, or the other way round. Without
+    /// the route nobody can be answered; with one too many there is time to see whether the host's address stays.
+    private mutating func noteRoute(_ index: Int, now: BootInstant) {
+        let entry = entries[index]
+        guard entry.placed != nil, let hasRoute = entry.hasRoute, hasRoute != entry.needsRoute else {
+            entries[index].reseatAt = nil
+            return
+        }
+        if entry.reseatAt == nil {
+            entries[index].reseatAt = entry.needsRoute ? now : now.advanced(by: timing.reseat)
         }
     }
 
@@ -112,6 +137,8 @@ extension OwnershipCore {
                 entries[index].retryAt = nil
             } else if isNow && (!was || old?.hardwareAddress != new?.hardwareAddress) {
                 entries[index].schedule.linkReturned(now: now)
+                // What was set on a link that was down has not got the route of its subnet, until it is set over itself.
+                if !was, entries[index].address.address.family == .v6 { entries[index].refreshAt = now }
             }
         }
     }
@@ -168,7 +195,11 @@ extension OwnershipCore {
         guard let claimedAt = entries[index].claimedAt else { return }
         entries[index].claimedAt = nil
         let address = entries[index].address
-        if entries[index].isReported {
+        let isReseated = entries[index].isReseated
+        entries[index].isReseated = false
+        if entries[index].isReported, isReseated {
+            events.append(.reseated(address, withRoute: entries[index].hasRoute ?? false))
+        } else if entries[index].isReported {
             counters.reinstated += 1
             events.append(.reinstated(address))
         } else {
@@ -185,6 +216,7 @@ extension OwnershipCore {
         entries[index].term = nil
         entries[index].claimedAt = nil
         entries[index].announcements = 0
+        entries[index].isReseated = false
         guard entries[index].isReported else { return }
         entries[index].isReported = false
         counters.releases[reason, default: 0] += 1

@@ -1,4 +1,3 @@
-import CLinux
 import Platform
 
 // Asking the LAN before a claim: `ClaimProbe` decides for each address.
@@ -10,15 +9,28 @@ extension OwnershipCore {
     public var isUndecided: Bool { entries.contains { $0.probe.isAllowed && $0.awaited == nil } }
 
     /// Takes what another host said.
-    public mutating func heard(_ sighting: ARPSighting, now: BootInstant) {
+    public mutating func heard(_ sighting: AddressSighting, now: BootInstant) {
         guard sighting.hardwareAddress.bytes != link?.hardwareAddress else { return }
         for index in entries.indices where entries[index].address.address == sighting.address {
-            entries[index].probe.heard(sighting.hardwareAddress, as: sighting.claimant, now: now)
+            guard isKept(entries[index]) else {
+                entries[index].probe.heard(sighting.hardwareAddress, as: sighting.claimant, now: now)
+                continue
+            }
+            // Who only asks for it has the kernel's answer. In a planned hand-over the two holders know of each other.
+            guard sighting.claimant == .holder, !hint.isHandedOver, !hint.handsOver else { continue }
+            counters.foreignClaims += 1
+            entries[index].probe.met(sighting.hardwareAddress, now: now)
+            entries[index].schedule.contested(now: now)
         }
     }
 
     /// Begins, goes on with and ends asking.
     mutating func probes(_ valid: Lease?, now: BootInstant, into directives: inout [OwnershipDirective]) {
+        var questions: [OwnershipDirective] = []
+        defer {
+            listen(now: now, into: &directives)
+            directives += questions
+        }
         for index in entries.indices {
             let entry = entries[index]
             if isSought(entry, valid, now) {
@@ -35,12 +47,20 @@ extension OwnershipCore {
             noteHolder(index)
             switch directive {
             case .send:
-                if let link { directives.append(.probe(entry.address, on: link)) }
+                if let link { questions.append(.probe(entry.address, on: link)) }
                 entries[index].probeAt = nil
             case .wait(let time): entries[index].probeAt = time
             case .idle, .claim: entries[index].probeAt = nil
             }
         }
+    }
+
+    /// Has what others say of our addresses heard, while we ask for them and while we have them.
+    private func listen(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        let wanted = entries.filter { mayAsk($0) && ($0.probe.isActive || isKept($0)) }.map(\.address)
+        let interface = wanted.isEmpty ? 0 : link?.index ?? 0
+        guard heeded != (Set(wanted), interface), isDue(heedRetryAt, now) else { return }
+        directives.append(.listen(Set(wanted), interface: interface))
     }
 
     /// Whether the LAN lets us claim the address now, or is not to be asked.
@@ -67,9 +87,8 @@ extension OwnershipCore {
 
     /// Whether the interface can ask at all.
     private func mayAsk(_ entry: OwnedAddress) -> Bool {
-        guard timing.probe.count > 0, entry.address.address.family == .v4, let link else { return false }
-        return link.canSend && !link.isLoopback && !link.noARP && link.hardwareType == UInt16(ARPHRD_ETHER)
-            && link.hardwareAddress.count == 6
+        guard timing.probe.count > 0, let link else { return false }
+        return link.canSend && link.silence == nil
     }
 
     /// Reports who else has the address, once for each change.

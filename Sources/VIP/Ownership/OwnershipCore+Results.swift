@@ -8,18 +8,30 @@ extension OwnershipCore {
     public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
         switch directive {
         case .survey, .event: break
+        case .listen(let addresses, let interface):
+            heeded = (addresses, interface)
+            heedRetryAt = nil
+            heedError = nil
         case .guardHold(let address, let interface):
             guard let index = index(of: address) else { return }
             entries[index].guarded = interface
             entries[index].isHoldStale = false
             entries[index].guardRetryAt = nil
             entries[index].isUnguarded = false
-        case .set(let address, let interface, _):
+        case .set(let address, let interface, let setting):
             guard let index = index(of: address) else { return }
             entries[index].refreshAt = now.advanced(by: timing.refresh)
-            guard entries[index].placed == nil else { return }
+            guard entries[index].placed == nil else {
+                noteRefreshedRoute(index, now: now)
+                return
+            }
             entries[index].placed = interface
             entries[index].carried = .ours
+            if case .new(let hasRoute) = setting {
+                entries[index].hasRoute = hasRoute
+            } else if address.address.family == .v6 {
+                entries[index].hasRoute = entries[index].needsRoute
+            }
             entries[index].claimedAt = now
             entries[index].setAt = now
             entries[index].schedule.claimed(now: now)
@@ -40,6 +52,10 @@ extension OwnershipCore {
         case .delete(let address, _):
             guard let index = index(of: address) else { return }
             entries[index].carried = .absent
+            // Whatever makes the kernel refuse to serve it, it is not fought in a loop.
+            if entries[index].isSpoilt { entries[index].retryAt = now.advanced(by: timing.retry) }
+            // Nothing but the reseat orders it without a reason.
+            entries[index].isReseated = entries[index].placed != nil && entries[index].leaving == nil
             entries[index].displaced()
             if let reason = entries[index].leaving { end(index, reason) }
             entries[index].leaving = nil
@@ -56,6 +72,11 @@ extension OwnershipCore {
         var subject: Int?
         switch directive {
         case .event: return
+        case .listen:
+            counters.probeErrors += 1
+            heedRetryAt = now.advanced(by: timing.listenRetry)
+            guard error.description != heedError else { return }
+            heedError = error.description
         case .survey:
             counters.kernelErrors += 1
             surveyAt = entries.contains(where: \.isUncertain) ? now.advanced(by: timing.deleteRetry) : again
@@ -101,10 +122,22 @@ extension OwnershipCore {
         }
     }
 
+    private mutating func noteRefreshedRoute(_ index: Int, now: BootInstant) {
+        let entry = entries[index]
+        guard entry.address.address.family == .v6 else { return }
+        let hasRoute = bringsRoute(entry.address, now: now)
+        entries[index].hasRoute = hasRoute
+        if hasRoute == entry.needsRoute { entries[index].reseatAt = nil }
+        if let before = entry.hasRoute, before != hasRoute {
+            events.append(.reseated(entry.address, withRoute: hasRoute))
+        }
+    }
+
     mutating func setFailed(_ index: Int, _ interface: UInt32, _ error: SystemError, now: BootInstant) {
         if entries[index].placed != nil {
             // A refresh: the address is still there, for now.
             entries[index].refreshAt = now.advanced(by: min(timing.retry, .milliseconds(50)))
+            if entries[index].reseatAt != nil { entries[index].reseatAt = entries[index].refreshAt }
             if error.errno == ENODEV { surveyAt = now }
             return
         }

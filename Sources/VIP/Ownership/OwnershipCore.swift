@@ -19,6 +19,8 @@ public struct OwnershipCore: Sendable {
         case desired([VirtualAddress])
         /// What the kernel reports; only what `isNews` finds to matter need be told.
         case netlink(NetlinkEvent)
+        /// The neighbours may not have heard of us: a partition healed.
+        case announceAgain
         /// Let go of everything, for good.
         case releaseAll
     }
@@ -39,6 +41,12 @@ public struct OwnershipCore: Sendable {
     var covering: Lease?
     var kickedAt: BootInstant?
     var isStopped = false
+    /// Which addresses are listened for, and where.
+    var heeded: (addresses: Set<VirtualAddress>, interface: UInt32) = ([], 0)
+    var heedRetryAt: BootInstant?
+    var heedError: String?
+    /// The host's addresses do not go with ours: `SecondaryPromotion`. To be set by the shell, at each survey.
+    public var keepsSecondaries = false
     /// What the shell knows of the lead beyond the lease; to be set before each step.
     public var hint = LeadHint()
     var events: [OwnershipEvent] = []
@@ -68,6 +76,7 @@ public struct OwnershipCore: Sendable {
         probes(valid, now: now, into: &directives)
         if valid != nil {
             refreshes(now: now, into: &directives)
+            reseats(now: now, into: &directives)
             claims(now: now, into: &directives)
             retirements(now: now, into: &directives)
             announcements(now: now, into: &directives)
@@ -83,7 +92,7 @@ public struct OwnershipCore: Sendable {
     /// Whether a directive may be carried out at this very moment.
     public func permits(_ directive: OwnershipDirective, lease: Lease?, now: BootInstant) -> Bool {
         switch directive {
-        case .survey, .event:
+        case .survey, .event, .listen:
             return true
         case .guardHold(let address, let interface):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }
@@ -93,6 +102,7 @@ public struct OwnershipCore: Sendable {
                 !entry.isUncertain
             else { return false }
             if case .foreign = entry.carried { return false }
+            if case .new = setting, entry.placed != nil { return false }
             if setting != .refreshed && !isFree(entry, now: now) { return false }
             return entry.guarded == interface && !entry.isHoldStale
         case .probe(let address, _):
@@ -127,6 +137,7 @@ public struct OwnershipCore: Sendable {
                 if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt)
+                if let reseat = reseatTime(entry) { next = min(next, reseat) }
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
             } else {
                 if valid != nil, entry.isDesired, let again = later(entry.retryAt, now) { next = min(next, again) }
@@ -143,7 +154,7 @@ public struct OwnershipCore: Sendable {
             guard let entry = entries.first(where: { $0.address.address == found.address }) else {
                 return isOfHost(found)
             }
-            return !(entry.placed == found.interfaceIndex && found.matches(entry.address))
+            return found.isUnusable || !(entry.placed == found.interfaceIndex && found.matches(entry.address))
         case .addressRemoved(let found):
             guard let entry = entries.first(where: { $0.address.address == found.address }) else {
                 return isOfHost(found)

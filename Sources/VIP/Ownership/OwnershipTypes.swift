@@ -27,11 +27,13 @@ public enum OwnershipEvent: Sendable, Hashable {
     case released(VirtualAddress, reason: ReleaseReason)
     /// It was removed, but not by this process; it is set again.
     case reinstated(VirtualAddress)
+    /// An address of the host in its subnet came or went: it was set anew without the connected route, or with it.
+    case reseated(VirtualAddress, withRoute: Bool)
     /// Somebody else has set it on this host; it is not touched.
     case conflict(VirtualAddress, String)
     /// Another host answers for it: the claim waits.
     case awaited(VirtualAddress, HardwareAddress)
-    /// Claimed, but another host of the LAN has it too and did not let go in time; nil: it has it no more.
+    /// Held, but another host of the LAN has it too: it did not let go in time, or announced it later; nil: it has it no more.
     case foreignHolder(VirtualAddress, HardwareAddress?)
     /// No frame can leave the interface: it is down, without carrier, or gone.
     case linkDown(String)
@@ -44,7 +46,9 @@ public enum OwnershipEvent: Sendable, Hashable {
 public enum OwnershipDirective: Sendable, Hashable {
     /// Read the interface and its addresses, and tell `OwnershipCore.observe`.
     case survey
-    /// Ask the LAN for it, by one ARP probe.
+    /// Hear what other hosts say of exactly these addresses; of none: hear nothing.
+    case listen(Set<VirtualAddress>, interface: UInt32)
+    /// Ask the LAN for it, by one probe.
     case probe(VirtualAddress, on: LinkState)
     /// Let the guard remove it whenever the lease is over.
     case guardHold(VirtualAddress, interface: UInt32)
@@ -92,6 +96,10 @@ public struct OwnershipTiming: Sendable, Hashable {
     public var survey: Duration = .seconds(10)
     /// How long after one reading the next one waits, when changes are reported.
     public var surveyGap: Duration = .milliseconds(10)
+    /// When listening to the LAN is tried again after it failed.
+    public var listenRetry: Duration = .seconds(1)
+    /// How long an address of the host has to be there before ours gives the connected route of its subnet up.
+    public var reseat: Duration = .seconds(1)
     /// How the LAN is asked before a claim.
     public var probe = ClaimProbeTiming()
 
@@ -105,10 +113,12 @@ public struct OwnershipCounters: Sendable, Hashable {
     /// Addresses that somebody had removed and that were set again.
     public var reinstated: UInt64 = 0
     public var conflicts: UInt64 = 0
-    /// ARP announcements, each a request and a reply.
+    /// Messages of other hosts that claimed an address which was held here.
+    public var foreignClaims: UInt64 = 0
+    /// Announcements: of IPv4 each a request and a reply of ARP, of IPv6 one advertisement.
     public var announcements: UInt64 = 0
     public var announceErrors: UInt64 = 0
-    /// ARP probes that were sent before claims.
+    /// Probes that were sent, before claims and while another host has an address too.
     public var probes: UInt64 = 0
     public var probeErrors: UInt64 = 0
     /// Failures of netlink.

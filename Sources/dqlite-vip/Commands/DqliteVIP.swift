@@ -18,6 +18,7 @@ struct DqliteVIP: ParsableCommand {
             """,
         version: "dqlite-vip \(Version.product)",
         subcommands: [
-            StartCommand.self, DiscoverCommand.self, StatusCommand.self, VIPCommand.self, VersionCommand.self,
+            StartCommand.self, DiscoverCommand.self, StatusCommand.self, VIPCommand.self, FailoverCommand.self,
+            VersionCommand.self,
         ])
 }

@@ -60,9 +60,10 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Virtual address to set when the cluster forms; ignored when one is set already.",
+            "Virtual address to set when the cluster forms; ignored when one is set already. Several, IPv4 and IPv6, are "
+                + "separated by commas or the flag is repeated: they move as one.",
             valueName: "address/prefix"))
-    var vip: String?
+    var vip: [String] = []
 
     @Option(
         help: ArgumentHelp(

@@ -1,16 +1,16 @@
 import API
 import ArgumentParser
 
-/// Reads and changes the virtual address, from any node.
+/// Reads and changes the virtual addresses, from any node.
 struct VIPCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "vip",
-        abstract: "Show, set or clear the virtual IP address.",
+        abstract: "Show, set or clear the virtual IP addresses.",
         subcommands: [Get.self, Set.self, Clear.self])
 
     struct Get: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the virtual address, with its prefix length; nothing while none is set.")
+            abstract: "Print the virtual addresses, each with its prefix length on a line; nothing while none is set.")
 
         @OptionGroup var api: APIOptions
 
@@ -18,45 +18,56 @@ struct VIPCommand: ParsableCommand {
         var json = false
 
         func run() throws {
-            let vip = try api.ask { try await $0.virtualAddress() }
+            let addresses = try api.ask { try await $0.virtualAddresses() }
             if json {
-                print(try JSONText.of(VIPDocument(vip: vip)))
-            } else if vip.isEmpty {
+                print(try JSONText.of(Answer(addresses: addresses, vip: addresses.first ?? "")))
+            } else if addresses.isEmpty {
                 complain("no virtual address is set")
             } else {
-                print(vip)
+                print(addresses.joined(separator: "\n"))
             }
         }
     }
 
+    /// What `vip get --json` prints.
+    private struct Answer: Encodable {
+        var addresses: [String]
+        /// The first of them, or "".
+        var vip: String
+    }
+
     struct Set: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Set the virtual address; returns when the cluster has committed it.")
+            abstract: "Set the virtual address, or several that move as one, in the place of those that are set.",
+            discussion: "Returns when the cluster has committed it.")
 
         @OptionGroup var api: APIOptions
 
-        @Argument(help: ArgumentHelp("Like 192.0.2.10/24.", valueName: "address/prefix"))
-        var address: String
+        @Argument(help: ArgumentHelp("Like 192.0.2.10/24 or 2001:db8::10/64.", valueName: "address/prefix"))
+        var addresses: [String]
 
         @Flag(help: "Print JSON.")
         var json = false
 
         func validate() throws {
-            if address.isEmpty {
+            if addresses.contains("") {
                 throw ValidationError("the address is empty: give it like 192.0.2.10/24, or use: dqlite-vip vip clear")
             }
         }
 
         func run() throws {
-            let address = address
-            try api.ask { try await $0.setVirtualAddress(address) }
-            print(json ? try JSONText.of(MessageDocument(message: "OK")) : "the virtual address is \(address)")
+            let addresses = addresses
+            try api.ask { try await $0.setVirtualAddresses(addresses) }
+            let what = addresses.count == 1 ? "the virtual address is" : "the virtual addresses are"
+            print(
+                json
+                    ? try JSONText.of(MessageDocument(message: "OK")) : "\(what) \(addresses.joined(separator: ", "))")
         }
     }
 
     struct Clear: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take the virtual address away; no error when none is set.")
+            abstract: "Take the virtual addresses away; no error when none is set.")
 
         @OptionGroup var api: APIOptions
 
@@ -64,7 +75,7 @@ struct VIPCommand: ParsableCommand {
         var json = false
 
         func run() throws {
-            try api.ask { try await $0.clearVirtualAddress() }
+            try api.ask { try await $0.clearVirtualAddresses() }
             print(json ? try JSONText.of(MessageDocument(message: "OK")) : "no virtual address is set any more")
         }
     }

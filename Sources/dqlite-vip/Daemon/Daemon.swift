@@ -41,8 +41,8 @@ enum Daemon {
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger
     ) async throws {
         let addresses = try NodeAddresses.find(settings, addressesFile: data.addressesFile)
-        if let vip = settings.virtualAddress, let own = addresses.advertised.address,
-            try DaemonControl.checked(vip).address == own
+        if let own = addresses.advertised.address,
+            let vip = try DaemonControl.checked(settings.virtualAddresses).first(where: { $0.address == own })
         {
             throw StartFault(
                 "--vip \(vip) is this node's own address: a virtual address must be one that no machine has",
@@ -128,14 +128,15 @@ enum Daemon {
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
             name: HostName.current,
-            initialAddresses: settings.virtualAddress.map { [$0] } ?? [], timing: settings.timing)
+            initialAddresses: settings.virtualAddresses, timing: settings.timing)
         logger.info(
             "timing",
             metadata: ["timing": "\(settings.timing)", "timing.profile": "\(settings.timing.profile ?? "none")"])
         do {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,
-                onListening: { ready.count() }, onLeadership: { hub.leadershipChanged() })
+                onListening: { ready.count() }, unfit: { await hub.unfit() },
+                onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
             throw StartFault("\(failure)", .configuration)
         } catch let refusal as BootstrapCore.StartError {

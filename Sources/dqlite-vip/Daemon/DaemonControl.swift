@@ -14,51 +14,61 @@ struct DaemonControl: ControlPlane {
     let takeovers: Takeovers
     let startedAt: BootInstant
 
-    // MARK: - The virtual address
+    // MARK: - The virtual addresses
 
-    func virtualAddress() async throws -> String {
+    func virtualAddresses() async throws -> [String] {
         do {
-            return try await cluster.currentConfiguration().addresses.first ?? ""
+            return try await cluster.currentConfiguration().addresses
         } catch {
             throw ControlError(.unavailable, "\(error)")
         }
     }
 
-    func setVirtualAddress(_ text: String) async throws {
-        let address = try Self.checked(text)
+    func setVirtualAddresses(_ texts: [String]) async throws {
+        let addresses = try Self.checked(texts)
         let status = await cluster.status()
         for member in status.members {
-            guard let endpoint = try? HostPort(parsing: member.address), endpoint.address == address.address else {
-                continue
-            }
+            guard let endpoint = try? HostPort(parsing: member.address),
+                let same = addresses.first(where: { $0.address == endpoint.address })
+            else { continue }
             throw ControlError(
                 .invalid,
-                "\(address.address) is the own address of the node \(member.address): a virtual address must be one that "
+                "\(same.address) is the own address of the node \(member.address): a virtual address must be one that "
                     + "no machine has")
         }
-        try await commit([address.description])
-    }
-
-    func clearVirtualAddress() async throws {
-        try await commit([])
-    }
-
-    private func commit(_ addresses: [String]) async throws {
         do {
-            try await cluster.commit(.setAddresses(addresses))
+            try await cluster.commit(.setAddresses(addresses.map(\.description)))
         } catch {
             throw ControlError(.unavailable, "\(error)")
         }
     }
 
-    /// - Throws: `ControlError` that says what is wrong with the text.
-    static func checked(_ text: String) throws -> VirtualAddress {
+    /// - Throws: `ControlError` that says what is wrong with the texts.
+    static func checked(_ texts: [String]) throws -> [VirtualAddress] {
+        if let fault = VirtualAddressList.fault(texts) { throw ControlError(.invalid, fault) }
+        return try texts.map { text in
+            do {
+                return try VirtualAddress(parsing: text)
+            } catch {
+                throw ControlError(.invalid, "\(error)")
+            }
+        }
+    }
+
+    func failOver(to successor: String?) async throws -> FailoverReport {
         do {
-            let address = try VirtualAddress(parsing: text)
-            try address.requireSupported()
-            return address
-        } catch {
-            throw ControlError(.invalid, "\(error)")
+            let done = try await cluster.failOver(to: successor)
+            return FailoverReport(
+                leaderID: done.leaderID, leaderAddress: done.leaderAddress, isSeamless: done.isConfirmed,
+                tookMilliseconds: done.milliseconds)
+        } catch let refused as ClusterNode.HandOverRefused {
+            let kind: ControlError.Kind =
+                switch refused.kind {
+                case .invalid: .invalid
+                case .conflict: .conflict
+                case .unavailable: .unavailable
+                }
+            throw ControlError(kind, refused.description)
         }
     }
 
@@ -89,7 +99,7 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot), failover: failover(snapshot.counters))
+            warnings: status.warnings + linkWarnings(snapshot), failover: numbers(snapshot.counters))
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {

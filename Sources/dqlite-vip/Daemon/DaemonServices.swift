@@ -35,7 +35,17 @@ struct ConfigurationFollower: Service {
                 takeovers.tookUp(term: term, hasAddresses: !addresses.isEmpty)
                 cluster.tookUp(term: term)
                 ownership.kick()
+                if cluster.isHandedOver { Task { await confirmTakeOver() } }
             }
+        }
+    }
+
+    /// The leader before keeps the addresses until it hears that they are announced from here.
+    private func confirmTakeOver() async {
+        while cluster.leads, cluster.isHandedOver {
+            let snapshot = await ownership.snapshot()
+            if snapshot.addresses.allSatisfy({ $0.state == .held }) { return await cluster.confirmTakeOver() }
+            try? await Task.sleep(for: .milliseconds(1))
         }
     }
 

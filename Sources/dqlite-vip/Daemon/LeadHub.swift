@@ -36,7 +36,18 @@ final class LeadHub: Sendable {
     }
 
     /// What is known of the lead beyond the lease.
-    var hint: LeadHint { LeadHint(leads: parts.withLock { $0.cluster }?.leads == true) }
+    var hint: LeadHint {
+        guard let cluster = parts.withLock({ $0.cluster }) else { return LeadHint() }
+        return LeadHint(
+            leads: cluster.leads, isHandedOver: cluster.isHandedOver, handsOver: cluster.handsOver)
+    }
+
+    /// Why this node should not be given the lead now; nil when it can lead.
+    func unfit() async -> String? {
+        guard let ownership = parts.withLock({ $0.ownership }) else { return "it is starting" }
+        let snapshot = await ownership.snapshot()
+        return snapshot.isLinkUp ? nil : "its interface \(snapshot.interface) is down or without carrier"
+    }
 
     /// What this node may act on right now; the cell is told of it. It is written here only, one thread at a time.
     var lease: Lease? {

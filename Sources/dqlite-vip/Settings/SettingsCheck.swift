@@ -20,7 +20,7 @@ struct SettingsCheck {
         var discovery: DiscoverySettings
         var bootstrapExpect: Int?
         var isNonVoter: Bool
-        var virtualAddress: String?
+        var virtualAddresses: [String]
         var voters: Int
         var clusterName: String
         var logLevel: Logger.Level
@@ -37,13 +37,14 @@ struct SettingsCheck {
         let expect = bootstrapExpect()
         let isNonVoter = isNonVoter()
         let voters = voters(expect)
-        let vip = vip()
+        let vips = vips()
         let clusterName = clusterName(discovery.key)
         let logLevel = choice(.logLevel, Logger.Level.allCases.map { ($0.rawValue, $0) }) ?? .info
         let logFormat = choice(.logFormat, LogFormat.allCases.map { ($0.rawValue, $0) }) ?? .text
         return Outcome(
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
-            discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddress: vip, voters: voters,
+            discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
+            voters: voters,
             clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing())
     }
 
@@ -176,14 +177,20 @@ struct SettingsCheck {
         return voters
     }
 
-    private mutating func vip() -> String? {
-        guard let text = input.text(.vip) else { return nil }
-        if text.isEmpty {
-            fault(.vip, text, "it is empty: give ADDRESS/PREFIX LENGTH, like 192.0.2.10/24, or leave the flag out")
-        } else if let reason = surroundings.vipFault(text) {
-            fault(.vip, text, Self.printable(reason))
+    private mutating func vips() -> [String] {
+        let given = input[.vip]?.texts ?? []
+        let texts = given.flatMap { $0.split(separator: ",", omittingEmptySubsequences: false).map(String.init) }
+        for text in texts {
+            if text.isEmpty {
+                fault(
+                    .vip, given.joined(separator: ","),
+                    "it is empty: give ADDRESS/PREFIX LENGTH, like 192.0.2.10/24, or leave the flag out")
+            } else if let reason = surroundings.vipFault(text) {
+                fault(.vip, text, Self.printable(reason))
+            }
         }
-        return text
+        if let reason = VirtualAddressList.fault(texts) { fault(.vip, given.joined(separator: ","), reason) }
+        return texts
     }
 
     /// - Parameter key: that of the discovery, which names the cluster when nothing else does.

@@ -22,7 +22,7 @@ struct SettingsSurroundings {
             environment: environment,
             vipFault: { text in
                 do {
-                    _ = try DaemonControl.checked(text)
+                    _ = try DaemonControl.checked([text])
                     return nil
                 } catch {
                     return "\(error)"

@@ -37,7 +37,7 @@ extension StartSettings {
         return StartSettings(
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
             discovery: checked.discovery, bootstrapExpect: checked.bootstrapExpect, isNonVoter: checked.isNonVoter,
-            virtualAddress: checked.virtualAddress, voters: checked.voters, clusterName: checked.clusterName,
+            virtualAddresses: checked.virtualAddresses, voters: checked.voters, clusterName: checked.clusterName,
             logLevel: checked.logLevel, logFormat: checked.logFormat, timing: checked.timing)
     }
 }

@@ -18,8 +18,8 @@ struct StartSettings: Hashable, Sendable {
     var bootstrapExpect: Int?
     /// Holds the data, but never votes, founds or leads.
     var isNonVoter: Bool
-    /// `address/prefix length`, set once when the cluster forms and none is set.
-    var virtualAddress: String?
+    /// Each `address/prefix length`, set once when the cluster forms and none is set.
+    var virtualAddresses: [String]
     /// The number of voters up to which later nodes become voters: odd, 1...7.
     var voters: Int
     /// Checked in every handshake: nodes of clusters with different names never join each other.

@@ -45,7 +45,7 @@ private final class Side: Sendable {
                     own: id, incarnation: id * 10, term: 1, loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
-                    onLease: {}),
+                    onLease: {}, onTransfer: { _ in }),
                 eventLoop: loop)
         }.get()
         self.relay = relay
@@ -207,6 +207,27 @@ struct RelayLinkTests {
             let again = try await one.open(to: two)
             try await Self.eventually("a stream that can be read") { one.facts.current.unreadable == 0 }
             again.write(heartbeat(5))
+        }
+    }
+
+    @Test(
+        "a node whose own stream cannot be read promises nothing any more, and what it promised binds that stream too")
+    func unreadableFollower() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            _ = try await two.accept(from: one)
+            let back = try await two.open(to: one)
+            let arriving = try await one.accept(from: two)
+            try await Task.sleep(for: .milliseconds(320))
+            try await Self.lead(one, near)
+            let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
+            let strange = words(99, 16, 1, 2)
+            back.write(strange)
+            try await Self.eventually("the stream to be given up") { two.facts.current.unreadable == 1 }
+            near.write(heartbeat(5))
+            #expect(await arriving.read(strange.count) == strange)
+            #expect(BootClock.now > lease.end)
+            #expect(one.facts.lease(now: BootClock.now) == nil, "what came in meanwhile was not acknowledged")
         }
     }
 

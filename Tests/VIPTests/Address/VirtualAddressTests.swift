@@ -72,14 +72,6 @@ struct VirtualAddressTests {
         #expect(message.contains(fault), "\(message)")
     }
 
-    @Test("IPv6 is understood, and refused as not supported yet")
-    func support() throws {
-        try VirtualAddress(parsing: "192.0.2.10/24").requireSupported()
-        let six = try VirtualAddress(parsing: "fd00::10/64")
-        let error = #expect(throws: VirtualAddressError.self) { try six.requireSupported() }
-        #expect(error?.reason == "IPv6 virtual addresses are not supported yet: give an IPv4 address")
-    }
-
     @Test(
         "the subnet is that of the prefix length, also between byte borders",
         arguments: [

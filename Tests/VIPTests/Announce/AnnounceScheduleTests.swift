@@ -82,6 +82,56 @@ struct AnnounceScheduleTests {
         #expect(run(&schedule, until: 40) == [30, 30.2, 31.3, 32.4, 35])
     }
 
+    @Test("a link that flaps is announced on ten times a second at most")
+    func flapping() {
+        var schedule = AnnounceSchedule()
+        schedule.claimed(now: at(0))
+        var times: [Double] = []
+        for step in 0...99 {
+            let now = 30 + Double(step) / 100
+            schedule.linkReturned(now: at(now))
+            if ask(&schedule, at: now) { times.append(now) }
+        }
+        #expect(times.count == 10)
+        #expect(run(&schedule, until: 40).count == 5)
+    }
+
+    @Test("another host's announcement is answered at once, and twice more when the locktime is over")
+    func answer() {
+        var schedule = AnnounceSchedule()
+        schedule.contested(now: at(0))
+        #expect(schedule.next == nil)
+        schedule.claimed(now: at(0))
+        _ = run(&schedule, until: 30)
+        schedule.contested(now: at(30))
+        #expect(run(&schedule, until: 100) == [30, 31.1, 32.2, 92.2])
+    }
+
+    @Test("a host that announces a hundred times a second is answered once a second, without end")
+    func insistent() {
+        var schedule = AnnounceSchedule()
+        schedule.claimed(now: at(0))
+        _ = run(&schedule, until: 30)
+        var times: [Double] = []
+        for step in 0...1000 {
+            let now = 30 + Double(step) / 100
+            schedule.contested(now: at(now))
+            if ask(&schedule, at: now) { times.append(now) }
+        }
+        #expect(times == [30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40])
+        // He gives up: the answer goes on to its end, then comes the refresh.
+        #expect(run(&schedule, until: 150) == [41.1, 42.2, 102.2])
+    }
+
+    @Test("in the burst of a take-over another host's announcement puts nothing off")
+    func contestedTakeOver() {
+        var schedule = AnnounceSchedule()
+        schedule.claimed(now: at(0))
+        #expect(ask(&schedule, at: 0))
+        schedule.contested(now: at(0.1))
+        #expect(run(&schedule, until: 10) == [0.2, 1.3, 2.4])
+    }
+
     @Test("the refresh can be another, or none; a burst can be empty")
     func configuration() {
         var quiet = AnnounceSchedule(burst: [.zero, .seconds(2)], refresh: nil)

@@ -58,6 +58,10 @@ struct OwnershipBench {
     private var past: [Record] = []
     private var idleTurns = 0
     private var echoes: [NetlinkEvent] = []
+    /// For which addresses the shell listens.
+    var heeded: Set<VirtualAddress> = []
+    /// Addresses that the kernel carries but does not serve.
+    var spoilt: Set<Place> = []
 
     /// Something that happened. In words only when somebody reads it: long runs are made of millions.
     private struct Record {
@@ -80,6 +84,7 @@ struct OwnershipBench {
         var timing = timing
         if !asks { timing.probe = .none }
         core = OwnershipCore(interface: "eth0", timing: timing, now: Self.start)
+        core.keepsSecondaries = true
         if hasLink { link = Self.link(index: 2) }
     }
 
@@ -240,6 +245,7 @@ struct OwnershipBench {
     private func interfaceAddress(_ place: Place, _ isOurs: Bool) -> InterfaceAddress {
         InterfaceAddress(
             interfaceIndex: place.interface, address: place.address, prefixLength: place.prefixLength,
+            flags: spoilt.contains(place) ? UInt32(IFA_F_DADFAILED) : 0,
             proto: isOurs ? virtualAddressProtocolTag : nil)
     }
 
@@ -263,7 +269,8 @@ struct OwnershipBench {
             error = error ?? refusal
         }
         let record = Record(time: now, what: .directive(directive), errno: error?.errno)
-        records.append(record)
+        // What is listened for is no work of consequence: the tests look at `heeded`.
+        if case .listen = directive, error == nil {} else { records.append(record) }
         keep(record)
         if let error {
             core.failed(directive, error, now: now)
@@ -329,7 +336,7 @@ struct OwnershipBench {
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event, .probe: break
+        case .survey, .guardRelease, .event, .probe, .listen: break
         }
     }
 
@@ -357,11 +364,13 @@ struct OwnershipBench {
             lifetimes[place] = now.advanced(by: .seconds(1))
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
+            spoilt.remove(place)
             if let isOurs = kernel.removeValue(forKey: place) {
                 echoes.append(.addressRemoved(interfaceAddress(place, isOurs)))
             }
             lifetimes[place] = nil
         case .probe(let address, _): probed(address)
+        case .listen(let addresses, _): heeded = addresses
         case .announce: break
         case .event: break
         }
@@ -376,12 +385,11 @@ struct OwnershipBench {
         }
     }
 
-    /// Another host says something about an address.
-    mutating func hear(_ address: IPAddress, from mac: UInt8, as operation: ARPFrame.Operation = .reply) {
-        guard let frame = ARPFrame(announcing: address, at: [2, 0, 0, 0, 0, mac], as: operation),
-            let sighting = ARPSighting(frame)
-        else { return }
-        core.heard(sighting, now: now)
+    /// Another host says that it has an address, or asks for it.
+    mutating func hear(_ address: IPAddress, from mac: UInt8, as claimant: ClaimProbe.Claimant = .holder) {
+        guard let hardwareAddress = HardwareAddress([2, 0, 0, 0, 0, mac]) else { return }
+        core.heard(
+            AddressSighting(address: address, hardwareAddress: hardwareAddress, claimant: claimant), now: now)
     }
 
     private func words(_ directive: OwnershipDirective) -> String {
@@ -391,6 +399,7 @@ struct OwnershipBench {
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
         case .probe(let address, _): "probe \(address)"
+        case .listen(let addresses, let interface): "listen for \(addresses.count) on \(interface)"
         case .delete(let address, let interface): "delete \(address) on \(interface)"
         case .guardRelease(let address, let interface): "release \(address) on \(interface)"
         case .event(let event):
@@ -398,6 +407,7 @@ struct OwnershipBench {
             case .claimed(let address, let term, let took): "claimed \(address) in term \(term) within \(took)"
             case .released(let address, let reason): "released \(address): \(reason.rawValue)"
             case .reinstated(let address): "reinstated \(address)"
+            case .reseated(let address, let withRoute): "reseated \(address) \(withRoute ? "with" : "without") route"
             case .conflict(let address, _): "conflict \(address)"
             case .awaited(let address, let holder): "awaited \(address) at \(holder)"
             case .foreignHolder(let address, let holder):

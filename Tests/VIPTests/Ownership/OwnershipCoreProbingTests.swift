@@ -225,7 +225,7 @@ struct OwnershipCoreProbingTests {
             if case .guardHold = directive { bench.core.completed(directive, now: bench.now) }
         }
         #expect(bench.core.permits(set, lease: lease, now: bench.now))
-        bench.hear(vip.address, from: 9, as: .request)
+        bench.hear(vip.address, from: 9)
         #expect(!bench.core.permits(set, lease: lease, now: bench.now))
     }
 

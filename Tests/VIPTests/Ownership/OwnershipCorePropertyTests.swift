@@ -15,12 +15,15 @@ struct OwnershipCorePropertyTests {
         let chance = Chance(seed)
         // In every second run the LAN is asked, and other hosts come and go.
         var bench = OwnershipBench(asks: seed.isMultiple(of: 2))
-        let all = try ["192.0.2.10/24", "192.0.2.11/24", "198.51.100.1/32"].map { try VirtualAddress(parsing: $0) }
+        let all = try ["192.0.2.10/24", "192.0.2.11/24", "198.51.100.1/32", "2001:db8::10/64"].map {
+            try VirtualAddress(parsing: $0)
+        }
         bench.cost = { .microseconds(chance.pick(200)) }
         bench.stall = { chance.pick(100) == 0 && !chance.isPeaceful ? .milliseconds(chance.pick(500)) : .zero }
         bench.leaseAfterStall = { now in
             chance.pick(2) == 0 ? Lease(term: 1, end: now.advanced(by: .milliseconds(chance.pick(300)))) : nil
         }
+        bench.core.keepsSecondaries = !seed.isMultiple(of: 3)
         bench.run(.desired(all))
 
         for round in 0..<400 {
@@ -72,6 +75,7 @@ struct OwnershipCorePropertyTests {
                 #expect(took >= .zero)
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
+            case .reseated(let address, _): #expect(held.contains(address), "seed \(seed): reseated unheld")
             case .conflict, .awaited, .foreignHolder, .linkDown, .linkUp, .failed: break
             }
         }
@@ -90,8 +94,9 @@ struct OwnershipCorePropertyTests {
         case 6:
             if let place = bench.kernel.keys.min() { bench.remove(place) }
         case 7:
-            let address = all[chance.pick(all.count)]
-            try? bench.addByHand("\(address)", interface: bench.link?.index ?? 2)
+            // Ours, set by somebody else, or one of the host in the same subnet.
+            let texts = all.map(\.description) + ["192.0.2.1/24", "2001:db8::1/64"]
+            try? bench.addByHand(texts[chance.pick(texts.count)], interface: bench.link?.index ?? 2)
         case 8:
             for place in bench.kernel.filter({ !$0.value }).keys.sorted() { bench.remove(place) }
         case 9:

@@ -23,7 +23,8 @@ final class AddressWitness: Sendable {
         for namespace in namespaces {
             sockets.append(
                 try await namespace.run {
-                    try NetlinkSocket(groups: UInt32(RTMGRP_IPV4_IFADDR), receiveBuffer: 1 << 20, timeout: nil)
+                    try NetlinkSocket(
+                        groups: UInt32(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: 1 << 20, timeout: nil)
                 })
         }
         let watched = sockets

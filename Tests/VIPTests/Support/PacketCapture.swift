@@ -3,13 +3,13 @@ import Glibc
 import Platform
 import VIP
 
-/// Sees the ARP frames that arrive at an interface: make it in the interface's namespace.
+/// Sees the frames of one Ethernet type, ARP by default, that arrive at an interface: make it in the interface's namespace.
 final class PacketCapture: Sendable {
     private let descriptor: Int32
 
-    init(interface: String) throws {
+    init(interface: String, type: Int32 = ETH_P_ARP) throws {
         let kind = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let type = UInt16(ETH_P_ARP).bigEndian
+        let type = UInt16(type).bigEndian
         descriptor = try retryingOnInterrupt("open a packet socket") { socket(AF_PACKET, kind, Int32(type)) }
         var address = sockaddr_ll()
         address.sll_family = UInt16(AF_PACKET)
@@ -25,6 +25,15 @@ final class PacketCapture: Sendable {
 
     deinit { close(descriptor) }
 
+    /// The next Neighbour Solicitation or Advertisement, of those that arrive within the limit.
+    func nextNeighbour(within limit: Duration) throws -> NeighbourFrame? {
+        let end = BootClock.now.advanced(by: limit)
+        while BootClock.now < end, let (bytes, _) = try next(within: BootClock.now.duration(to: end)) {
+            if let frame = NeighbourFrame(decoding: bytes) { return frame }
+        }
+        return nil
+    }
+
     /// The next frame and when it was read; nil when none comes in time. It blocks the thread.
     func next(within limit: Duration) throws -> (bytes: [UInt8], time: BootInstant)? {
         var descriptors = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
@@ -33,7 +42,10 @@ final class PacketCapture: Sendable {
         }
         if ready == 0 { return nil }
         var buffer = [UInt8](repeating: 0, count: 2048)
-        let count = try retryingOnInterrupt("receive a frame") { recv(descriptor, &buffer, buffer.count, 0) }
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        // A link that goes down is told once; what comes when it is up again is received.
+        if count < 0 && errno == ENETDOWN { return try next(within: limit) }
+        guard count >= 0 else { throw SystemError.last("receive a frame") }
         return (Array(buffer[..<count]), BootClock.now)
     }
 }

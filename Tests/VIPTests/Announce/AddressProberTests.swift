@@ -4,8 +4,8 @@ import Testing
 
 @testable import VIP
 
-@Suite("ARPProber on the real kernel")
-struct ARPProberTests {
+@Suite("AddressProber on the real kernel")
+struct AddressProberTests {
     private let vip: VirtualAddress
     private let stranger: HardwareAddress
 
@@ -15,7 +15,7 @@ struct ARPProberTests {
     }
 
     /// What has come in, after all that was sent arrived: veth delivers within the sender's call, or soon after it.
-    private static func heard(_ prober: ARPProber) -> [ARPSighting] {
+    private static func heard(_ prober: AddressProber) -> [AddressSighting] {
         pause(.milliseconds(20))
         return prober.received()
     }
@@ -35,7 +35,7 @@ struct ARPProberTests {
                 try await ours.session { session, index throws in
                     while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
                     let link = try #require(try session.link(named: "v0"))
-                    let prober = try ARPProber(interface: index, own: [link])
+                    let prober = AddressProber(interface: index, own: [link])
                     try prober.probe(vip, on: link)
                     let sighting = try #require(Self.heard(prober).first)
                     #expect(sighting.address == vip.address && sighting.claimant == .holder)
@@ -63,7 +63,7 @@ struct ARPProberTests {
                     return link
                 }
                 let ours = try link("v0")
-                let prober = try ARPProber(interface: index, own: try session.links())
+                let prober = AddressProber(interface: index, own: try session.links())
                 try prober.probe(vip, on: ours)
                 for number in 1..<addresses {
                     try prober.probe(
@@ -71,13 +71,13 @@ struct ARPProberTests {
                 }
                 _ = Self.heard(prober)
 
-                let announcer = try ARPAnnouncer()
+                let announcer = try AddressAnnouncer()
                 _ = try announcer.announce(vip, on: try link("v1", mac: stranger.bytes))
                 let announced = Self.heard(prober)
                 #expect(announced.map(\.claimant) == [.holder, .holder])
                 #expect(announced.allSatisfy { $0.address == vip.address && $0.hardwareAddress == stranger })
 
-                let rival = try ARPProber(interface: try link("v1").index, own: [])
+                let rival = AddressProber(interface: try link("v1").index, own: [])
                 try rival.probe(vip, on: try link("v1", mac: stranger.bytes))
                 #expect(Self.heard(prober).map(\.claimant) == [.rival])
 
@@ -93,16 +93,108 @@ struct ARPProberTests {
         }
     }
 
-    @Test("a link that is down, an IPv6 address and missing rights are errors with the remedy")
+    @Test("an IPv6 holder answers to all nodes; another address is not answered for")
+    func answerIPv6() async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [stranger] ours in
+            try await withNetworkNamespace { other in
+                try await ours.command("ip", "link", "set", "v1", "netns", try await other.threadIdentifier())
+                try await other.script(
+                    """
+                    ip link set v1 address 02:00:5e:00:00:09
+                    ip link set v1 up
+                    ip address add 2001:db8::10/64 dev v1 nodad valid_lft 60 preferred_lft 0
+                    """)
+                try await ours.session { session, index throws in
+                    while try session.link(named: "v0")?.canSend != true { pause(.milliseconds(1)) }
+                    let link = try #require(try session.link(named: "v0"))
+                    let prober = AddressProber(interface: index, own: [link])
+                    try prober.probe(six, on: link)
+                    #expect(
+                        Self.heard(prober) == [
+                            AddressSighting(address: six.address, hardwareAddress: stranger, claimant: .holder)
+                        ])
+                    try prober.probe(try VirtualAddress(parsing: "2001:db8::11/64"), on: link)
+                    #expect(Self.heard(prober).isEmpty)
+                }
+            }
+        }
+    }
+
+    @Test(
+        "IPv6: advertisements, probes and solicitations of others are heard, and what is said of other addresses is not",
+        arguments: [1, 300])
+    func filterIPv6(addresses: Int) async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [stranger] namespace in
+            try await namespace.session { session, index throws in
+                func link(_ name: String, mac: [UInt8]? = nil) throws -> LinkState {
+                    var link = try #require(try session.link(named: name))
+                    if let mac { link.hardwareAddress = mac }
+                    return link
+                }
+                let prober = AddressProber(interface: index, own: try session.links())
+                var listened: Set<IPAddress> = [six.address]
+                for number in 1..<addresses {
+                    listened.insert(try VirtualAddress(parsing: "2001:db8::1:\(number)/64").address)
+                }
+                try prober.listen(for: listened)
+                _ = Self.heard(prober)
+
+                let announcer = try AddressAnnouncer()
+                let elsewhere = try link("v1", mac: stranger.bytes)
+                _ = try announcer.announce(six, on: elsewhere)
+                #expect(Self.heard(prober).map(\.claimant) == [.holder])
+                let rival = AddressProber(interface: elsewhere.index, own: [])
+                try rival.probe(six, on: elsewhere)
+                let asked = Self.heard(prober)
+                #expect(asked.map(\.claimant) == [.rival])
+                #expect(asked.first?.hardwareAddress == stranger)
+
+                _ = try announcer.announce(six, on: try link("v1"))
+                _ = try announcer.announce(VirtualAddress(parsing: "2001:db8::77/64"), on: elsewhere)
+                #expect(Self.heard(prober).isEmpty)
+                // Not listened for any more.
+                try prober.listen(for: [])
+                _ = try announcer.announce(six, on: elsewhere)
+                #expect(Self.heard(prober).isEmpty)
+            }
+        }
+    }
+
+    @Test("what is said on a VLAN for which this host has no interface is not of this LAN; a priority alone is no VLAN")
+    func otherLAN() async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.session { session, index throws in
+                let prober = AddressProber(interface: index, own: [])
+                try prober.listen(for: [vip.address, six.address])
+                let other = try #require(try session.link(named: "v1"))
+                let socket = try PacketSocket(for: "a test")
+                let frames = [
+                    try #require(ARPFrame(announcing: vip.address, at: stranger.bytes, as: .reply)).bytes,
+                    try #require(NeighbourFrame(announcing: six.address, at: stranger.bytes, isRouter: false)).bytes,
+                ]
+                /// With a tag of IEEE 802.1Q: three bits of priority, then twelve of the VLAN.
+                func send(tag: [UInt8]) throws {
+                    for frame in frames {
+                        try socket.send(frame[..<12] + [0x81, 0] + tag + frame[12...], interface: other.index)
+                    }
+                }
+                try send(tag: [0, 5])
+                #expect(Self.heard(prober).isEmpty)
+                try send(tag: [0xE0, 0])
+                #expect(Set(Self.heard(prober).map(\.address)) == [vip.address, six.address])
+            }
+        }
+    }
+
+    @Test("a link that is down and missing rights are errors with the remedy")
     func errors() async throws {
         try await withVirtualEthernet { [vip] namespace in
             try await namespace.session { session, index throws in
                 let link = try #require(try session.link(named: "v0"))
-                let prober = try ARPProber(interface: index, own: [])
-                let six = #expect(throws: SystemError.self) {
-                    try prober.probe(try VirtualAddress(parsing: "fd00::10/64"), on: link)
-                }
-                #expect(six?.errno == EAFNOSUPPORT)
+                let prober = AddressProber(interface: index, own: [])
                 try prober.probe(vip, on: link)
                 _ = try runCommand(["ip", "link", "set", "v0", "down"])
                 let down = #expect(throws: SystemError.self) { try prober.probe(vip, on: link) }
@@ -111,10 +203,11 @@ struct ARPProberTests {
                 #expect(prober.received().isEmpty)
             }
         }
-        try await withNetworkNamespace { namespace in
+        try await withNetworkNamespace { [vip] namespace in
             try await namespace.run { () throws in
                 guard clinux_drop_thread_capabilities() == 0 else { throw SystemError.last("drop capabilities") }
-                let error = #expect(throws: SystemError.self) { try ARPProber(interface: 1, own: []) }
+                let prober = AddressProber(interface: 1, own: [])
+                let error = #expect(throws: SystemError.self) { try prober.listen(for: [vip.address]) }
                 #expect(error?.errno == EPERM)
                 #expect(error?.remedy?.contains("CAP_NET_RAW") == true)
             }
@@ -142,16 +235,16 @@ struct ARPProberTests {
     func sightings() throws {
         let mac: [UInt8] = [2, 0, 0x5E, 0, 0, 9]
         let probe = try #require(ARPFrame(probing: vip.address, from: mac))
-        #expect(ARPSighting(probe)?.claimant == .rival)
+        #expect(AddressSighting(probe)?.claimant == .rival)
         for operation in ARPFrame.Operation.allCases {
             let announcement = try #require(ARPFrame(announcing: vip.address, at: mac, as: operation))
-            #expect(ARPSighting(announcement)?.claimant == .holder)
-            #expect(ARPSighting(announcement)?.hardwareAddress == stranger)
+            #expect(AddressSighting(announcement)?.claimant == .holder)
+            #expect(AddressSighting(announcement)?.hardwareAddress == stranger)
         }
         // A reply without a sender address says nothing.
         var bytes = probe.bytes
         bytes[21] = 2
-        #expect(ARPSighting(try #require(ARPFrame(decoding: bytes))) == nil)
+        #expect(AddressSighting(try #require(ARPFrame(decoding: bytes))) == nil)
         #expect(stranger.description == "02:00:5e:00:00:09")
     }
 }

@@ -1,0 +1,121 @@
+import Platform
+
+extension NemesisRunner {
+    /// Reckons what client and kernels saw, and compares it with the bounds.
+    func judge(
+        _ round: inout NemesisRound, start: BootInstant, healed: BootInstant, end: BootInstant, _ record: ProbeRecord
+    ) {
+        let (lab, deeds) = (nemesis.lab, nemesis.deeds)
+        let timeline = lab.witness.timeline
+        let own = Set(lab.nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
+        for address in timeline.addresses.subtracting(own) {
+            for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
+                let isPlanned = deeds.terminated.contains { deed in
+                    overlap.nodes.contains(deed.node) && deed.time <= overlap.start
+                        && deed.time.duration(to: overlap.start) < .seconds(5)
+                }
+                let bound = isPlanned ? bounds.plannedOverlap : bounds.overlap
+                if isPlanned {
+                    round.plannedOverlap = max(round.plannedOverlap, overlap.length)
+                } else {
+                    round.overlap = max(round.overlap, overlap.length)
+                }
+                if overlap.length > bound {
+                    round.findings.append(
+                        "two holders: \(address) was on nodes \(overlap.nodes.sorted()) for "
+                            + "\(overlap.length.inWords) ms, from \(start.duration(to: overlap.start).inWords) ms on"
+                            + (isPlanned ? " in a planned hand-over" : ""))
+                }
+            }
+        }
+        if lab.witness.overruns > 0 {
+            round.findings.append("the witness missed events: its timeline is worth nothing")
+        }
+        if !round.withWrites {
+            measure(&round, timeline, deeds, start: start, healed: healed, end: end, record)
+        }
+    }
+
+    private func measure(
+        _ round: inout NemesisRound, _ timeline: Timeline, _ deeds: NemesisLab.Record, start: BootInstant,
+        healed: BootInstant, end: BootInstant, _ record: ProbeRecord
+    ) {
+        let view = FailoverView(record, fault: start, end: end)
+        (round.takeover, round.outage, round.stall) = (view.takeover, view.outage, view.stall)
+        let answers = record.replies.map(\.receivedAt).filter { $0 >= healed && $0 <= end }
+        round.outageOnHealing = zip([healed] + answers, answers + [end]).map { $0.duration(to: $1) }.max()
+        let vacancy = timeline.vacancy(of: nemesis.lab.vip, from: start, to: end, absent: deeds.powerless)
+        round.vacancy = vacancy
+        if round.trouble.keepsMajority && vacancy > bounds.vacancy {
+            round.findings.append("nobody had the address for \(vacancy.inWords) ms, with a majority at hand")
+        }
+        let taker = record.replies.first { $0.node != round.holder && $0.sentAt >= start }
+        if round.trouble.mustStay, let taker {
+            round.findings.append(
+                "the address went to node \(taker.node) after \(start.duration(to: taker.receivedAt).inWords) ms "
+                    + "without need")
+        }
+    }
+
+    /// Addresses and processes that nobody should have.
+    func leftovers(_ holder: Int?) -> [String] {
+        var findings: [String] = []
+        for node in nemesis.lab.nodes {
+            let expected = node.number == holder ? [nemesis.lab.vipText] : []
+            if let holder, let addresses = try? nemesis.lab.network.foreignAddresses(ofNode: node.number),
+                addresses != expected
+            {
+                findings.append(
+                    "node \(node.number) has besides its own the addresses \(addresses), and node \(holder) the VIP")
+            }
+            let known = Set([node.guardPID, node.daemonPID].compactMap { $0 })
+            let strangers = Set(node.namespace.processes()).subtracting(known)
+            // A process that ends at this moment is none.
+            if !strangers.isEmpty && strangers.contains(where: { ProcessTable.isAlive($0) }) {
+                findings.append("node \(node.number) has processes besides guard and daemon: \(strangers.sorted())")
+            }
+            if let daemon = node.daemonPID {
+                let files = ProcessTable.entries(of: "/proc/\(daemon)/fd").count
+                if files > 256 { findings.append("the daemon of node \(node.number) has \(files) open files") }
+                if let memory = ProcessTable.memory(of: daemon)?.resident, memory > 256 << 10 {
+                    findings.append("the daemon of node \(node.number) has \(memory >> 10) MiB in memory")
+                }
+            }
+            for name in ProcessTable.entries(of: node.directory) where name.hasPrefix("core") {
+                findings.append("node \(node.number) left a core: \(name)")
+            }
+        }
+        return findings
+    }
+}
+
+/// How far the logs had come at some moment.
+struct LogMarks {
+    private let lengths: [Int]
+
+    /// What libraries, the language's runtime and the kernel say when a program falls over.
+    static let crashes = [
+        "Fatal error", "Precondition failed", "Assertion", "Segmentation", "Crash:", "AddressSanitizer",
+        "ThreadSanitizer", "double free", "stack smashing",
+    ]
+
+    init(_ lab: LabCluster) {
+        lengths = lab.nodes.map(\.logText.utf8.count)
+    }
+
+    /// Lines since then that the trouble does not excuse: crashes, and what is logged at level error or critical.
+    func findings(_ lab: LabCluster, expected: [String]) -> [String] {
+        zip(lab.nodes, lengths).flatMap { node, length -> [String] in
+            let text = String(decoding: node.logText.utf8.dropFirst(length), as: UTF8.self)
+            let bad = text.split(separator: "\n").filter { line in
+                Self.isBad(line) && !expected.contains { line.contains($0) }
+            }
+            return bad.prefix(5).map { "node \(node.number) logged: \($0)" }
+        }
+    }
+
+    static func isBad(_ line: Substring) -> Bool {
+        let level = line.split(separator: " ", maxSplits: 2).dropFirst().first
+        return level == "error" || level == "critical" || crashes.contains { line.contains($0) }
+    }
+}

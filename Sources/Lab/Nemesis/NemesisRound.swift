@@ -1,0 +1,206 @@
+import Platform
+
+/// What a round of a case showed, from outside.
+public struct NemesisRound: Sendable {
+    public var trouble: NemesisCase
+    public var seed: UInt64
+    /// Whether a client wrote throughout; then the VIP was not measured, because the writes moved it.
+    public var withWrites: Bool
+    public var steps: [NemesisPlan.Step] = []
+    /// The node that had the VIP at first, and the one that had it at the end.
+    public var holder = 0
+    public var newHolder: Int?
+    /// From the first fault to the first answer of another node; nil when there was none, or with writes.
+    public var takeover: Duration?
+    /// The longest time in which the client had no answer, from the first fault to the end.
+    public var outage: Duration?
+    /// The same, from the moment at which everything was put right.
+    public var outageOnHealing: Duration?
+    /// The longest time in which no node had the address.
+    public var vacancy: Duration?
+    /// The longest time in which two nodes had an address, hand-overs that were planned left out.
+    public var overlap = Duration.zero
+    /// The same of planned hand-overs.
+    public var plannedOverlap = Duration.zero
+    /// From the moment at which everything was put right until all was well.
+    public var recovery: Duration?
+    /// How often a client lost the connection that it held to the VIP; nil with writes.
+    public var connectionsLost: Int?
+    /// Writes that were acknowledged, and those of which nobody knows.
+    public var acknowledged = 0
+    public var unknown = 0
+    /// The longest time in which the probe itself did not run.
+    public var stall = Duration.zero
+    /// What must not be, in words. Empty for a round that went well.
+    public var findings: [String] = []
+
+    public var isDisturbed: Bool { stall > .milliseconds(50) }
+
+    init(_ trouble: NemesisCase, seed: UInt64, withWrites: Bool) {
+        self.trouble = trouble
+        self.seed = seed
+        self.withWrites = withWrites
+    }
+}
+
+/// What is still well, and what is not.
+public struct NemesisBounds: Sendable {
+    /// Two nodes with one address, by no plan.
+    public var overlap = Duration.milliseconds(1)
+    /// The same in a planned hand-over.
+    public var plannedOverlap = Duration.milliseconds(100)
+    /// Nobody has the address although a majority is there.
+    public var vacancy = Duration.seconds(5)
+    /// From the moment at which everything was put right until all is well.
+    public var recovery = Duration.seconds(30)
+
+    public init() {}
+}
+
+/// Runs rounds in one laboratory, one after the other.
+public struct NemesisRunner: Sendable {
+    public let nemesis: NemesisLab
+    public var bounds: NemesisBounds
+    private var lab: LabCluster { nemesis.lab }
+
+    public init(_ nemesis: NemesisLab, bounds: NemesisBounds = NemesisBounds()) {
+        self.nemesis = nemesis
+        self.bounds = bounds
+    }
+
+    /// One round: trouble, healing, audit.
+    ///
+    /// The laboratory must be whole at its begin. When it is not at the end, `findings` says so, and it is of no more use.
+    /// - Throws: `LabError` when the laboratory itself failed.
+    public func run(_ trouble: NemesisCase, seed: UInt64, withWrites: Bool = false) async throws -> NemesisRound {
+        let setup = trouble.setup(nemesis.setup.family)
+        guard setup == nemesis.setup else {
+            throw LabError("\(trouble.rawValue) needs \(setup), and this laboratory is \(nemesis.setup)")
+        }
+        var round = NemesisRound(trouble, seed: seed, withWrites: withWrites)
+        round.holder = try await lab.settled(for: .milliseconds(500))
+        let before = try await lab.formation(within: .seconds(10))
+        let logs = LogMarks(lab)
+        nemesis.beginRecord()
+        let prober = try lab.startProbe()
+        prober.forget()
+        // A stretch of answers from before: what comes after is judged against it.
+        try await eventually("answers of node \(round.holder)", within: .seconds(5)) {
+            prober.record.replies.count { $0.node == round.holder } >= 100
+        }
+        let connection = try nemesis.startHolding()
+        try await eventually("connection to the VIP", within: .seconds(5)) {
+            connection.record.made.count > connection.record.lost.count
+        }
+        let plan = trouble.plan(holder: round.holder, seed: seed)
+        round.steps = plan.steps
+
+        let writer = RegisterWriter()
+        let start = BootClock.now
+        async let writing: Void = write(withWrites ? trouble.writers : 0, trouble.writeInterval, writer)
+        var relieved: BootInstant?
+        do {
+            relieved = try await carryOut(plan, from: start)
+        } catch {
+            round.findings.append("the plan could not be carried out: \(error)")
+        }
+        let healed = relieved ?? BootClock.now
+        try await nemesis.healAll()
+        if withWrites {
+            // Some writes must succeed after all is over.
+            let count = writer.written.count(.acknowledged)
+            do {
+                try await eventually("acknowledged write after the fault", within: bounds.recovery) {
+                    writer.written.count(.acknowledged) > count + 10
+                }
+            } catch { round.findings.append("\(error)") }
+        }
+        writer.stop()
+        await writing
+        if withWrites { await check(writer.written, &round) }
+        do {
+            try await recovered(before, &round)
+            round.recovery = healed.duration(to: BootClock.now)
+            // A bad word of the past few moments would come after this.
+            try await Task.sleep(for: .milliseconds(500))
+        } catch { round.findings.append("\(error)") }
+        judge(&round, start: start, healed: healed, end: BootClock.now, prober.record)
+        if !withWrites {
+            let losses = connection.record.losses(since: start)
+            round.connectionsLost = losses
+            if trouble.mustStay && losses > 0 {
+                round.findings.append("a client lost its connection \(losses) times, and the address did not move")
+            }
+        }
+        round.findings += logs.findings(lab, expected: trouble.expectedLines)
+        round.findings += leftovers(round.newHolder)
+        return round
+    }
+
+    /// So many writers side by side, until `writer` is told to stop.
+    private func write(_ count: Int, _ interval: Duration, _ writer: RegisterWriter) async {
+        let lab = lab
+        await withTaskGroup { group in
+            for number in 0..<count {
+                group.addTask { await writer.run(lab, .different(43 + number), every: interval) }
+            }
+        }
+    }
+
+    /// Gives the time of the first of the steps that put things right at the end.
+    private func carryOut(_ plan: NemesisPlan, from start: BootInstant) async throws -> BootInstant? {
+        var relieved: BootInstant?
+        for (index, step) in plan.steps.enumerated() {
+            let rest = BootClock.now.duration(to: start.advanced(by: step.at))
+            if rest > .zero { try await Task.sleep(for: rest) }
+            if index == plan.firstRelief { relieved = BootClock.now }
+            do {
+                try await nemesis.perform(step.action)
+            } catch { throw LabError("\(step.action): \(error)") }
+        }
+        let rest = BootClock.now.duration(to: start.advanced(by: plan.length))
+        if rest > .zero { try await Task.sleep(for: rest) }
+        return relieved
+    }
+
+    /// Waits until all nodes are the cluster that they were, and one has the VIP and answers.
+    private func recovered(_ before: LabCluster.Formation, _ round: inout NemesisRound) async throws {
+        for node in lab.nodes {
+            try await eventually("guard and daemon of node \(node.number)", within: bounds.recovery) {
+                node.daemonPID != nil
+            }
+        }
+        let after = try await lab.formation(within: bounds.recovery, every: .milliseconds(50))
+        if after.clusterID != before.clusterID {
+            round.findings.append("the cluster was \(before.clusterID) and is \(after.clusterID)")
+        }
+        if after.members != before.members {
+            round.findings.append("the members were \(before.members) and are \(after.members)")
+        }
+        if round.withWrites {
+            try await eventually("VIP back", within: .seconds(10)) {
+                try await lab[after.leader].setVIP(lab.vipText).status == 202
+            }
+        }
+        round.newHolder = try await lab.settled(for: .milliseconds(500), within: bounds.recovery)
+    }
+
+    /// The register: what was acknowledged is there, and everybody says the same.
+    private func check(_ history: RegisterHistory, _ round: inout NemesisRound) async {
+        round.acknowledged = history.count(.acknowledged)
+        round.unknown = history.count(.unknown)
+        var values: Set<String> = []
+        for node in lab.nodes {
+            do {
+                let value = try await eventually("answer to GET /vip of node \(node.number)", within: bounds.recovery) {
+                    try await node.vip()
+                }
+                values.insert(value)
+            } catch { round.findings.append("\(error)") }
+        }
+        if values.count > 1 { round.findings.append("the nodes disagree on the register: \(values.sorted())") }
+        for value in values {
+            if let objection = history.objection(to: value, initial: lab.vipText) { round.findings.append(objection) }
+        }
+    }
+}

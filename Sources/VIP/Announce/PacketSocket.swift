@@ -1,0 +1,122 @@
+import CLinux
+import Dispatch
+import Glibc
+import Platform
+
+/// A socket for whole Ethernet frames (packet(7)). It never waits.
+///
+/// It works in the network namespace of the thread that created it, and may be used from any thread.
+final class PacketSocket: Sendable {
+    private let descriptor: Int32
+
+    /// Opens a socket that receives nothing before `listen`, so that no queue fills.
+    ///
+    /// - Parameter purpose: what it is for, in the error's words.
+    /// - Throws: `SystemError`: EPERM without CAP_NET_RAW.
+    init(for purpose: String) throws(SystemError) {
+        let kind = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        do {
+            descriptor = try retryingOnInterrupt("open a packet socket for \(purpose)") { socket(AF_PACKET, kind, 0) }
+        } catch {
+            throw error.advised(error.errno == EPERM || error.errno == EACCES ? Remedy.netRaw : nil)
+        }
+    }
+
+    deinit {
+        // The kernel waits for all its processors before it lets go of a packet socket that listened: some ms, which nobody
+        // has here.
+        DispatchQueue.global().async { [descriptor] in close(descriptor) }
+    }
+
+    /// Gives a frame to an interface.
+    ///
+    /// - Parameter frame: with its Ethernet header; shorter ones are refused with EINVAL.
+    /// - Throws: `SystemError`: ENETDOWN when the interface is down, ENODEV or ENXIO when it is gone, ENOBUFS or EAGAIN when
+    ///   its queue is full.
+    func send(_ frame: [UInt8], interface: UInt32) throws(SystemError) {
+        guard frame.count > 14 else { throw SystemError("send", errno: EINVAL) }
+        var target = Self.address(interface, type: UInt16(frame[12]) << 8 | UInt16(frame[13]))
+        target.sll_halen = 6
+        withUnsafeMutableBytes(of: &target.sll_addr) { $0.copyBytes(from: frame[..<6]) }
+        try retryingOnInterrupt("send") {
+            withGeneric(&target) { generic, length in
+                frame.withUnsafeBytes {
+                    sendto(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT), generic, length)
+                }
+            }
+        }
+    }
+
+    /// Lets in the frames of one Ethernet type on one interface that pass the program (linux/filter.h), from now on. What was
+    /// let in before stays in the queue.
+    func listen(interface: UInt32, type: UInt16, program: [sock_filter], isFirst: Bool) throws(SystemError) {
+        var program = program
+        try retryingOnInterrupt("filter frames") {
+            let count = program.count
+            return program.withUnsafeMutableBufferPointer { instructions in
+                var description = sock_fprog(len: UInt16(count), filter: instructions.baseAddress)
+                return setsockopt(
+                    descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &description, socklen_t(MemoryLayout<sock_fprog>.size))
+            }
+        }
+        guard isFirst else { return }
+        var own = Self.address(interface, type: type)
+        try retryingOnInterrupt("listen for frames") { withGeneric(&own) { bind(descriptor, $0, $1) } }
+    }
+
+    /// Has the interface take in frames to a multicast address of 6 bytes, or not any more; it ends with the socket.
+    func membership(_ isMember: Bool, of address: [UInt8], interface: UInt32) throws(SystemError) {
+        var request = packet_mreq()
+        request.mr_ifindex = Int32(bitPattern: interface)
+        request.mr_type = UInt16(PACKET_MR_MULTICAST)
+        request.mr_alen = 6
+        withUnsafeMutableBytes(of: &request.mr_address) { $0.copyBytes(from: address.prefix(6)) }
+        let option = isMember ? PACKET_ADD_MEMBERSHIP : PACKET_DROP_MEMBERSHIP
+        try retryingOnInterrupt("listen to a multicast group") {
+            setsockopt(descriptor, SOL_PACKET, option, &request, socklen_t(MemoryLayout<packet_mreq>.size))
+        }
+    }
+
+    /// The frames that came in since the last call, at most 1024: a flood is taken in pieces, so that nothing else has to
+    /// wait for it.
+    ///
+    /// - Parameter buffer: longer frames are cut to its length.
+    func receive(into buffer: inout [UInt8], _ take: (ArraySlice<UInt8>) -> Void) {
+        for _ in 0..<1024 {
+            let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if count < 0 {
+                // The interface went down: netlink tells of that.
+                if errno == EINTR || errno == ENETDOWN { continue }
+                return
+            }
+            take(buffer[..<count])
+        }
+    }
+
+    private static func address(_ interface: UInt32, type: UInt16) -> sockaddr_ll {
+        var address = sockaddr_ll()
+        address.sll_family = UInt16(AF_PACKET)
+        address.sll_protocol = type.bigEndian
+        address.sll_ifindex = Int32(bitPattern: interface)
+        return address
+    }
+}
+
+private func withGeneric<Result>(
+    _ address: inout sockaddr_ll, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+) -> Result {
+    withUnsafePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            body($0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+        }
+    }
+}
+
+extension SystemError {
+    /// The same error with advice.
+    func advised(_ remedy: String?) -> SystemError {
+        var error = self
+        error.remedy = remedy
+        return error
+    }
+}
