@@ -8,6 +8,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// For what the simulation of leases runs through a hundred thousand times: fast in debug builds, too.
 let optimised: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
 let nio: [Target.Dependency] = [
@@ -40,7 +41,7 @@ let package = Package(
         .target(name: "CLinux"),
 
         // What every module shares: time, errors of system calls, addresses, durable files.
-        .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict + optimised),
 
         // HTTP over libcurl, for discovery and the command line.
         .target(name: "Curl", dependencies: ["CCurl", "Platform"], swiftSettings: strict),
@@ -54,7 +55,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // Who may hold the lead, and until when: rules alone. Optimised in debug builds too, for their simulation.
+        // Who may hold the lead, and until when: rules alone.
         .target(name: "Lease", dependencies: ["Platform"], swiftSettings: strict + optimised),
 
         // The product.

@@ -26,7 +26,7 @@ struct MetricsText: CustomStringConvertible {
         if let failover = report.failover { add(failover) }
     }
 
-    private mutating func add(_ report: FailoverNumbers) {
+    private mutating func add(_ report: FailoverReport) {
         one(
             "lease_remaining_seconds", "gauge", "How long the lease of this node lasts from now on; 0 without one.",
             (report.leaseRemaining ?? 0) / 1000)

@@ -39,14 +39,14 @@ public struct StatusReport: Hashable, Sendable, Codable {
     /// What an operator should look at, each a sentence; empty when all is well.
     public var warnings: [String]
     /// Left out by daemons that do not know it.
-    public var failover: FailoverNumbers?
+    public var failover: FailoverReport?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = [], failover: FailoverNumbers? = nil
+        warnings: [String] = [], failover: FailoverReport? = nil
     ) {
         self.id = id
         self.leaderID = leaderID
@@ -287,7 +287,7 @@ public struct FailoverDocument: Codable, Hashable, Sendable {
 }
 
 /// What became of a planned hand-over.
-public struct FailoverReport: Codable, Hashable, Sendable {
+public struct HandOverReport: Codable, Hashable, Sendable {
     /// "OK", as every answer of success.
     public var message = "OK"
     public var leaderID: UInt64

@@ -24,7 +24,8 @@ public struct LeaseCore: Sendable {
     private var surrendered: UInt64 = 0
     /// What was sent before this counts for nothing: the lead was being given to another.
     private var notBefore = BootInstant(nanoseconds: .min)
-    private var voters: [VoterID] = []
+    /// Sorted; none before they were told.
+    private(set) var voters: [VoterID] = []
     /// Until when the lease was proven with the voters before the last change.
     private var carried: BootInstant?
     /// When that was sent which each voter acknowledged last, in this term.
@@ -111,12 +112,17 @@ public struct LeaseCore: Sendable {
         guard voters.contains(own) else { return nil }
         let others = voters.count / 2
         guard others > 0 else { return wantsPromise(now: now) ? BootInstant(nanoseconds: .max) : nil }
-        var times: [BootInstant] = []
-        for entry in acknowledged where entry.voter != own && voters.contains(entry.voter) {
-            times.append(entry.sentAt)
+        // The newest instant that so many of them have reached; a cluster is too small for sorting to pay.
+        var newest: BootInstant?
+        for entry in acknowledged where counts(entry.voter) {
+            guard newest.map({ entry.sentAt > $0 }) ?? true else { continue }
+            let reached = acknowledged.count(where: { counts($0.voter) && $0.sentAt >= entry.sentAt })
+            if reached >= others { newest = entry.sentAt }
         }
-        guard times.count >= others else { return nil }
-        times.sort(by: >)
-        return times[others - 1].advanced(by: duration)
+        return newest?.advanced(by: duration)
+    }
+
+    private func counts(_ voter: VoterID) -> Bool {
+        voter != own && voters.contains(voter)
     }
 }

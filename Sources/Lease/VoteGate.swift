@@ -42,8 +42,6 @@ public struct VoteGate: Sendable {
 
     private var promises: [Promise] = []
     private var closedUntil: BootInstant
-    /// No leader of this term or below it is acknowledged any more.
-    private var fenced: UInt64 = 0
     let rules: Rules
 
     /// Rules that a test switches off to show that they are needed.
@@ -74,7 +72,7 @@ public struct VoteGate: Sendable {
     public mutating func promise(
         to leader: LeaderProcess, in term: UInt64, sentAt: BootInstant, now: BootInstant
     ) -> Bool {
-        if rules.refusesPast, term < self.term || term <= fenced { return false }
+        if rules.refusesPast, term < self.term { return false }
         self.term = max(self.term, term)
         let until = now.advanced(by: hold)
         promises.removeAll { $0.until <= now }
@@ -115,11 +113,6 @@ public struct VoteGate: Sendable {
     /// This node has proof that the process of the leader is dead.
     public mutating func died(_ leader: LeaderProcess) {
         promises.removeAll { $0.leader == leader }
-    }
-
-    /// Leaders of `term` and below are not acknowledged any more: this node takes part in replacing them.
-    public mutating func fence(upTo term: UInt64) {
-        fenced = max(fenced, term)
     }
 
     /// Until when something is kept back at the longest, for whatever candidate.

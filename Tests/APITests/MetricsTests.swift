@@ -9,8 +9,8 @@ import Testing
 
 @testable import API
 
-extension FailoverNumbers {
-    fileprivate static let example = FailoverNumbers(
+extension FailoverReport {
+    fileprivate static let example = FailoverReport(
         timing: .init(
             profile: nil, latency: 21, heartbeat: 31.5, electionTimeout: 315, lease: 158, silence: 126),
         leaseRemaining: 128.4, leases: 3, leasesLost: ["expired": 1, "transferred": 0], elections: ["dead": 2],
@@ -86,7 +86,7 @@ extension FailoverNumbers {
             text.contains(#""timing":{"election_timeout_ms":315,"heartbeat_ms":31.5,"latency_ms":21,"lease_ms":158,"#))
         #expect(text.contains(#""profile":null"#) && text.contains(#""lease_remaining_ms":128.4"#))
         #expect(try JSONDecoder().decode(StatusReport.self, from: Data(text.utf8)) == Self.report)
-        control.change { $0.status.failover = FailoverNumbers(timing: FailoverNumbers.example.timing) }
+        control.change { $0.status.failover = FailoverReport(timing: FailoverReport.example.timing) }
         let (_, bare) = try await ask("/status", control)
         #expect(bare.contains(#""lease_remaining_ms":null"#) && bare.contains(#""last":null"#))
         control.change { $0.status = .example }

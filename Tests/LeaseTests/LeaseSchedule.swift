@@ -12,13 +12,21 @@ struct SimRandom {
         return z ^ (z >> 31)
     }
 
-    mutating func below(_ bound: Int64) -> Int64 { Int64(next() % UInt64(bound)) }
+    mutating func below(_ bound: Int64) -> Int64 { Int64(next().multipliedFullWidth(by: UInt64(bound)).high) }
     mutating func chance(_ perThousand: Int64) -> Bool { below(1000) < perThousand }
 }
 
 /// One run, drawn from its seed: how many nodes, and what befalls them.
 struct LeaseSchedule {
     static let millisecond: Int64 = 1_000_000
+
+    /// What happens to the holder in the end, when all is calm and settled.
+    enum Blow: CaseIterable {
+        /// Its process dies, the host goes on.
+        case crash
+        /// Nothing passes between it and the others any more.
+        case cut
+    }
 
     var seed: UInt64
     var count: Int
@@ -39,6 +47,11 @@ struct LeaseSchedule {
     var changes: Int64?
     /// Mean time between two untimely elections of a node.
     var elections: Int64
+    /// Mean time between two writes, before and after the calm; nil: none.
+    var writes: Int64?
+    /// Nodes without a vote are sent nothing, as dqlite's spares.
+    var hasSpares: Bool
+    var blow: Blow?
 
     init(seed: UInt64) {
         var random = SimRandom(seed ^ 0xA11C_E5ED)
@@ -57,5 +70,24 @@ struct LeaseSchedule {
         transfers = perhaps(200 + random.below(600))
         changes = perhaps(100 + random.below(400))
         elections = (60 + random.below(500)) * Self.millisecond
+        writes = random.chance(200) ? 50 * Self.millisecond : nil
+        hasSpares = random.chance(500)
+        // One in eight: the long calm before and after costs as much as all that went before.
+        blow = random.chance(125) ? (random.chance(500) ? .crash : .cut) : nil
+    }
+
+    /// A cluster in which nothing happens until the blow.
+    init(calm seed: UInt64, count: Int, blow: Blow, writes: Int64? = nil) {
+        self.init(seed: seed)
+        self.count = count
+        initialVoters = count
+        calmAt = 1
+        crashes = nil
+        pauses = nil
+        partitions = nil
+        transfers = nil
+        changes = nil
+        self.blow = blow
+        self.writes = writes
     }
 }

@@ -3,13 +3,17 @@ import Platform
 
 @testable import Lease
 
-/// Leases over a model of raft, in simulated time: real `VoteGate`s and `LeaseCore`s, clocks that differ in rate, a network
-/// that loses, repeats, delays and partitions, processes that stop, die and come back, members that come and go, and
-/// election timers that go off whenever they like.
+/// Leases over a model of raft, in simulated time: real `VoteGate`s, `LeaseCore`s and `SuccessionCore`s, clocks that differ
+/// in rate, a network that loses, repeats, delays and partitions, processes that stop, die and come back, members that
+/// come and go, and election timers that go off whenever they like. Then calm, in which timers are libraft's; and in some
+/// runs a last blow at the holder.
 ///
 /// A seed repeats its run. It stops at the first instant at which two nodes have a lease.
 struct LeaseSimulation {
     struct Violation: Error, CustomStringConvertible {
+        enum Kind { case twoHolders, noHolder }
+
+        var kind: Kind
         var description: String
     }
 
@@ -17,40 +21,70 @@ struct LeaseSimulation {
     struct Rules {
         var gate = VoteGate.Rules()
         var surrenders = true
+        var transfersEndLease = true
+        var forgetsVoters = true
         var followsChanges = true
         var margin = true
+        /// Not for safety: without it raft's own timers find the next leader.
+        var succeeds = true
+    }
+
+    /// How long it took, in nanoseconds.
+    struct Outcome {
+        /// From the calm to a holder.
+        var recovery: Int64 = 0
+        /// From the blow to another holder; nil without a blow, or if too few voters are left.
+        var takeover: Int64?
+        /// How often a lease was extended: a run without any proves nothing.
+        var extensions = 0
     }
 
     static let hold: Duration = .milliseconds(150)
+    static let silence: Duration = .milliseconds(120)
     static let electionTimeout: Int64 = 300 * LeaseSchedule.millisecond
-    private static let ms = LeaseSchedule.millisecond
+    static let heartbeat: Int64 = 30 * LeaseSchedule.millisecond
+    static let ms = LeaseSchedule.millisecond
+    /// Within this there is a holder after the calm, and after the blow.
+    static let patience: Int64 = 6_000 * ms
 
-    enum Event {
-        case arrive(from: Int, to: Int, SimMessage)
+    enum Event: BitwiseCopyable {
+        case arrive(from: Int8, to: Int8, SimMessage)
         /// The node has written a frame; it reaches the relay.
-        case out(Int, to: Int, SimFrame, incarnation: UInt64)
+        case out(Int8, to: Int8, SimFrame, incarnation: UInt32)
         /// The relay has handed a frame to the node; it reads it.
-        case handed(Int, from: Int, SimFrame, incarnation: UInt64)
-        case release(Int, incarnation: UInt64)
-        case heartbeat(Int, incarnation: UInt64)
-        case election(Int, incarnation: UInt64)
-        case died(seenBy: Int, Int, incarnation: UInt64)
-        case restart(Int)
-        case crash, pause, partition, heal, transfer, change, calm, end
+        case handed(Int8, from: Int8, SimFrame, incarnation: UInt32)
+        /// The disk has entries of the leader of that term.
+        case wrote(Int8, log: SimLog.Entry, for: Int8, term: UInt64, incarnation: UInt32)
+        case release(Int8, incarnation: UInt32)
+        case heartbeat(Int8, term: UInt64, incarnation: UInt32)
+        case election(Int8, incarnation: UInt32)
+        /// Another voter's connection has ended.
+        case ended(Int8, peer: Int8, peerIncarnation: UInt32, incarnation: UInt32)
+        case probe(Int8, of: Int8, incarnation: UInt32)
+        case probed(Int8, isRefused: Bool, incarnation: UInt32)
+        case wake(Int8, incarnation: UInt32)
+        /// The members are read, and the relay is told.
+        case read(Int8, term: UInt64, incarnation: UInt32)
+        case learnt(Int8, SimVoters, term: UInt64, named: UInt32, incarnation: UInt32)
+        case restart(Int8)
+        case crash, pause, partition, heal, transfer, change, write, calm, blow, end
     }
 
     let schedule: LeaseSchedule
     let rules: Rules
     var random: SimRandom
-    var queue = EventQueue<Event>()
+    var queue = EventQueue()
     var now: Int64 = 0
     var nodes: [SimVoter] = []
+    var log: SimLog
+    /// By sender times number of nodes, plus receiver.
     var blocked: [Bool]
     var calm = false
-    /// When a lease began after the calm; how long that took is the outcome.
-    var holderAt: Int64?
-    /// How often a lease was extended: a run without any proves nothing.
-    var extensions = 0
+    var outcome = Outcome()
+    /// The node that was struck in the end, and when.
+    var struck: (id: Int, at: Int64)?
+    private var holderAt: Int64?
+    private var isOver = false
     var trace: ((String) -> Void)?
 
     init(_ schedule: LeaseSchedule, rules: Rules = Rules(), trace: ((String) -> Void)? = nil) {
@@ -59,30 +93,37 @@ struct LeaseSimulation {
         self.trace = trace
         random = SimRandom(schedule.seed)
         blocked = [Bool](repeating: false, count: schedule.count * schedule.count)
-        let voters = Array(0..<schedule.initialVoters)
+        log = SimLog(voters: SimVoters(bits: UInt8(1 << schedule.initialVoters) - 1))
         for id in 0..<schedule.count {
             let rate = 1 + Double(random.below(2 * schedule.drift + 1) - schedule.drift) / 1_000_000
             let offset = random.below(1 << 40)
             let node = SimVoter(
-                id: id, count: schedule.count, voters: voters, rate: rate, offset: offset,
-                gate: Self.gate(BootInstant(nanoseconds: offset), 0, rules), lease: Self.lease(id, rules))
+                id: id, count: schedule.count, rate: rate, offset: offset,
+                gate: gate(BootInstant(nanoseconds: offset), 0), lease: lease(id), succession: succession(id))
+            node.timeout = Self.electionTimeout + random.below(Self.electionTimeout)
             nodes.append(node)
-            queue.add(random.below(schedule.elections), .election(id, incarnation: 1))
+            queue.add(random.below(schedule.elections), .election(Int8(id), incarnation: 1))
         }
         plan(schedule.crashes, .crash)
         plan(schedule.pauses, .pause)
         plan(schedule.partitions, .partition)
         plan(schedule.transfers, .transfer)
         plan(schedule.changes, .change)
+        if let writes = schedule.writes { queue.add(random.below(2 * writes), .write) }
         queue.add(schedule.calmAt, .calm)
     }
 
-    private static func gate(_ now: BootInstant, _ term: UInt64, _ rules: Rules) -> VoteGate {
-        VoteGate(now: now, term: term, hold: hold, closedAtStart: hold, rules: rules.gate)
+    func gate(_ now: BootInstant, _ term: UInt64) -> VoteGate {
+        VoteGate(now: now, term: term, hold: Self.hold, closedAtStart: Self.hold, rules: rules.gate)
     }
 
-    private static func lease(_ id: Int, _ rules: Rules) -> LeaseCore {
-        LeaseCore(own: VoterID(id), duration: rules.margin ? LeaseCore.duration(hold: hold) : hold)
+    func lease(_ id: Int) -> LeaseCore {
+        LeaseCore(
+            own: VoterID(id), duration: rules.margin ? LeaseCore.duration(hold: Self.hold) : Self.hold)
+    }
+
+    func succession(_ id: Int) -> SuccessionCore {
+        SuccessionCore(own: VoterID(id), settings: .init(silence: Self.silence))
     }
 
     private mutating func plan(_ mean: Int64?, _ event: Event) {
@@ -95,14 +136,12 @@ struct LeaseSimulation {
         }
     }
 
-    /// Returns how long after the calm there was a holder; nanoseconds.
-    mutating func run() throws -> Int64 {
-        while let (time, event) = queue.next() {
+    mutating func run() throws -> Outcome {
+        while !isOver, let (time, event) = queue.next() {
             now = time
             try handle(event)
-            if let holderAt { return holderAt - schedule.calmAt }
         }
-        throw Violation(description: "seed \(schedule.seed): no holder within 6 s of the calm")
+        return outcome
     }
 
     // MARK: events
@@ -111,277 +150,145 @@ struct LeaseSimulation {
         switch event {
         case .arrive(let from, let to, let message):
             guard awake(to, event) else { return }
-            try relayReceives(to, from, message)
+            try relayReceives(Int(to), Int(from), message)
         case .out(let id, let to, let frame, let incarnation):
-            guard nodes[id].incarnation == incarnation, awake(id, event) else { return }
-            try relaySends(id, to, frame)
+            guard awake(id, incarnation, event) else { return }
+            try relaySends(Int(id), Int(to), frame)
         case .handed(let id, let from, let frame, let incarnation):
-            guard nodes[id].incarnation == incarnation, awake(id, event) else { return }
-            receive(id, from, frame)
+            guard awake(id, incarnation, event) else { return }
+            receive(Int(id), Int(from), frame)
+        case .wrote(let id, let last, let leader, let term, let incarnation):
+            guard nodes[Int(id)].incarnation == incarnation else { return }
+            wrote(Int(id), last, for: Int(leader), term)
         case .release(let id, let incarnation):
-            guard nodes[id].incarnation == incarnation, awake(id, event) else { return }
-            let held = nodes[id].held
-            nodes[id].held = []
-            nodes[id].releaseAt = 0
-            for vote in held { try relaySends(id, vote.to, vote.frame) }
-        case .heartbeat(let id, let incarnation):
-            guard nodes[id].incarnation == incarnation, nodes[id].role == .leader, awake(id, event) else { return }
-            heartbeat(id)
-            if calm { try check(nodes[id]) }
+            guard awake(id, incarnation, event) else { return }
+            try releaseHeld(Int(id))
+        case .heartbeat(let id, let term, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            heartbeat(Int(id), term)
+            if calm { try check(nodes[Int(id)]) }
         case .election(let id, let incarnation):
-            guard nodes[id].incarnation == incarnation, awake(id, event) else { return }
-            electionTimer(id)
-        case .died(let id, let dead, let incarnation):
-            guard nodes[id].isUp, awake(id, event) else { return }
-            nodes[id].gate.died(VoteGate.LeaderProcess(voter: VoterID(dead), incarnation: incarnation))
-            recheck(id)
-        case .restart(let id): restart(id)
+            guard awake(id, incarnation, event) else { return }
+            electionTimer(Int(id))
+        case .ended(let id, let peer, let process, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            ended(Int(id), Int(peer), process)
+        case .probe(let id, let peer, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            probe(Int(id), Int(peer))
+        case .probed(let id, let isRefused, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            probed(Int(id), isRefused)
+        case .wake(let id, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            wake(Int(id))
+        case .read(let id, let term, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            readMembers(Int(id), term)
+        case .learnt(let id, let voters, let term, let named, let incarnation):
+            guard awake(id, incarnation, event) else { return }
+            try learnt(Int(id), voters, term, named)
+        case .restart(let id): restart(Int(id))
         case .crash: if !calm { crash(pick()) }
-        case .pause:
-            if !calm { nodes[pick()].pausedUntil = now + 1 + random.below(600 * Self.ms) }
-        case .partition:
-            if !calm { partition() }
-        case .heal: for index in blocked.indices { blocked[index] = false }
+        case .pause: if !calm { nodes[pick()].pausedUntil = now + 1 + random.below(600 * Self.ms) }
+        case .partition: if !calm { partition() }
+        case .heal: if struck == nil { for index in blocked.indices { blocked[index] = false } }
         case .transfer: if !calm { transfer() }
         case .change: if !calm { changeMembers() }
+        case .write: writeSomething()
         case .calm: beCalm()
+        case .blow: try strike()
         case .end:
+            if struck != nil, outcome.takeover != nil { return }
+            if struck == nil, holderAt != nil { return }
             for node in nodes {
-                trace?("n\(node.id) \(node.role) term \(node.term) voters \(node.voters) \(node.lease) \(node.gate)")
+                trace?(
+                    "n\(node.id) \(node.role) term \(node.term) voters \(log.voters(node.log)) \(node.lease) "
+                        + "\(node.gate) \(node.succession)")
             }
-            throw Violation(description: "seed \(schedule.seed): no holder within 6 s of the calm")
+            throw Violation(
+                kind: .noHolder,
+                description: "seed \(schedule.seed): no holder within 6 s of the \(struck == nil ? "calm" : "blow")")
         }
     }
 
-    private mutating func pick() -> Int { Int(random.below(Int64(nodes.count))) }
+    private func isRunning(_ id: Int8, _ incarnation: UInt32) -> Bool {
+        nodes[Int(id)].incarnation == incarnation
+    }
+
+    private mutating func awake(_ id: Int8, _ incarnation: UInt32, _ event: Event) -> Bool {
+        isRunning(id, incarnation) && awake(id, event)
+    }
 
     /// A process that is stopped deals with everything when it goes on.
-    private mutating func awake(_ id: Int, _ event: Event) -> Bool {
-        guard nodes[id].isUp else { return false }
-        if nodes[id].pausedUntil > now {
-            queue.add(nodes[id].pausedUntil, event)
+    private mutating func awake(_ id: Int8, _ event: Event) -> Bool {
+        let node = nodes[Int(id)]
+        guard node.isUp else { return false }
+        if node.pausedUntil > now {
+            queue.add(node.pausedUntil, event)
             return false
         }
         return true
     }
 
-    // MARK: faults
+    // MARK: outcome
 
-    private mutating func crash(_ id: Int) {
-        let node = nodes[id]
-        guard node.isUp else { return }
-        trace?("\(now) n\(id) dies")
-        node.isUp = false
-        // Whoever sees the connection end and the port refuse has proof.
-        for other in nodes where other.id != id && random.chance(700) {
-            queue.add(now + random.below(40 * Self.ms), .died(seenBy: other.id, id, incarnation: node.incarnation))
-        }
-        node.incarnation += 1
-        queue.add(now + 1 + random.below(250 * Self.ms), .restart(id))
-    }
+    /// Whether a node holds what the lease is for.
+    private func holds(_ node: SimVoter) -> Bool { node.holds(now) || leadsAlone(node) }
 
-    private mutating func restart(_ id: Int) {
-        let node = nodes[id]
-        guard !node.isUp else { return }
-        trace?("\(now) n\(id) starts")
-        node.isUp = true
-        node.pausedUntil = 0
-        node.role = .follower
-        node.votes = []
-        node.commit = 0
-        node.held = []
-        node.outAt = now
-        node.inAt = now
-        node.heardAt = .min / 2
-        node.gate = Self.gate(node.local(now), node.term, rules)
-        node.lease = Self.lease(id, rules)
-        queue.add(now + electionDelay(), .election(id, incarnation: node.incarnation))
-    }
-
-    private mutating func partition() {
-        let one = pick()
-        let kind = random.below(3)
-        for other in nodes.indices where other != one {
-            if kind != 1 { blocked[one * nodes.count + other] = true }
-            if kind != 2 { blocked[other * nodes.count + one] = true }
-        }
-        if random.chance(300), nodes.count > 3 {
-            let second = pick()
-            for other in nodes.indices where other != one && other != second {
-                blocked[second * nodes.count + other] = true
-                blocked[other * nodes.count + second] = true
-            }
-            blocked[one * nodes.count + second] = false
-            blocked[second * nodes.count + one] = false
-        }
-        queue.add(now + 1 + random.below(500 * Self.ms), .heal)
-    }
-
-    private mutating func beCalm() {
-        calm = true
-        for index in blocked.indices { blocked[index] = false }
-        for node in nodes {
-            node.pausedUntil = min(node.pausedUntil, now)
-            if !node.isUp { restart(node.id) }
-        }
-        queue.add(now + 6_000 * Self.ms, .end)
-    }
-
-    // MARK: the relay
-
-    private mutating func relaySends(_ id: Int, _ to: Int, _ frame: SimFrame) throws {
-        let node = nodes[id]
-        let local = node.local(now)
-        switch frame.kind {
-        case .append(_, _, let entries, _):
-            if frame.term > node.lease.term {
-                node.lease.leads(in: frame.term)
-                try configure(node, node.voters)
-            }
-            for entry in entries { if let voters = entry.voters { try configure(node, voters) } }
-        case .requestVote, .vote(granted: true):
-            var candidate = id
-            if case .vote = frame.kind { candidate = to }
-            if case .hold(let until) = node.gate.vote(for: VoterID(candidate), in: frame.term, now: local) {
-                node.held.append((to, frame))
-                let at = max(now + 1, node.real(until))
-                if at < node.releaseAt || node.releaseAt <= now {
-                    node.releaseAt = at
-                    queue.add(at, .release(id, incarnation: node.incarnation))
-                }
-                return
-            }
-            if rules.surrenders { node.lease.surrender(upTo: frame.term - 1) }
-        case .timeoutNow:
-            if rules.surrenders {
-                node.lease.transfers(now: local, patience: .nanoseconds(Self.electionTimeout))
-            }
-            for other in nodes where other.id != id {
-                send(id, other.id, .released(upTo: local.nanoseconds, incarnation: node.incarnation))
-            }
-        case .appended, .vote(granted: false): break
-        }
-        send(
-            id, to,
-            .frame(
-                frame, incarnation: node.incarnation, sentAt: local.nanoseconds,
-                wantsPromise: node.lease.wantsPromise(now: local)))
-    }
-
-    private mutating func configure(_ node: SimVoter, _ voters: [Int]) throws {
-        guard rules.followsChanges || node.lease.end(now: node.local(now)) == nil else { return }
-        node.lease.configure(voters: voters.map { VoterID($0) }, now: node.local(now))
-        try check(node)
-    }
-
-    private mutating func relayReceives(_ id: Int, _ from: Int, _ message: SimMessage) throws {
-        let node = nodes[id]
-        switch message {
-        case .frame(let frame, let incarnation, let sentAt, let wantsPromise):
-            if wantsPromise, case .append = frame.kind {
-                let leader = VoteGate.LeaderProcess(voter: VoterID(from), incarnation: incarnation)
-                let sent = BootInstant(nanoseconds: sentAt)
-                if node.gate.promise(to: leader, in: frame.term, sentAt: sent, now: node.local(now)) {
-                    send(id, from, .acknowledged(term: frame.term, incarnation: incarnation, sentAt: sentAt))
-                }
-            }
-            node.inAt = max(node.inAt + 1, now + random.below(calm ? 100_000 : 3 * Self.ms))
-            queue.add(node.inAt, .handed(id, from: from, frame, incarnation: node.incarnation))
-        case .acknowledged(let term, let incarnation, let sentAt):
-            guard incarnation == node.incarnation else { return }
-            let before = node.lease.end(now: node.local(now))
-            node.lease.acknowledge(by: VoterID(from), in: term, sentAt: BootInstant(nanoseconds: sentAt))
-            if node.lease.end(now: node.local(now)) != before { try check(node) }
-        case .released(let sentAt, let incarnation):
-            node.gate.released(
-                by: VoteGate.LeaderProcess(voter: VoterID(from), incarnation: incarnation),
-                upTo: BootInstant(nanoseconds: sentAt))
-            recheck(id)
-        }
-    }
-
-    private mutating func recheck(_ id: Int) {
-        if !nodes[id].held.isEmpty { queue.add(now, .release(id, incarnation: nodes[id].incarnation)) }
+    /// A sole voter sends nothing that its relay could see; as long as that has not seen it lead, the node's own answer
+    /// counts (`LocalNode.proof`).
+    private func leadsAlone(_ node: SimVoter) -> Bool {
+        node.isUp && node.role == .leader && node.lease.term < node.term
+            && log.voters(node.log) == SimVoters(bits: 1 << UInt8(node.id))
     }
 
     /// The lease of a node may have begun or become longer.
-    private mutating func check(_ node: SimVoter) throws {
-        guard node.holds(now) else { return }
-        extensions += 1
-        for other in nodes where other.id != node.id && other.holds(now) {
+    mutating func check(_ node: SimVoter) throws {
+        guard holds(node) else { return }
+        outcome.extensions += 1
+        for other in nodes where other.id != node.id && holds(other) {
             throw Violation(
+                kind: .twoHolders,
                 description:
                     "seed \(schedule.seed): at \(now) both n\(other.id) (term \(other.lease.term)) and n\(node.id) "
                     + "(term \(node.lease.term)) have a lease")
         }
-        if calm, holderAt == nil { holderAt = now }
-    }
-
-    private mutating func send(_ from: Int, _ to: Int, _ message: SimMessage) {
-        if blocked[from * nodes.count + to] { return }
-        if !calm, random.chance(schedule.loss) { return }
-        queue.add(now + latency(), .arrive(from: from, to: to, message))
-        if !calm, random.chance(schedule.duplication) {
-            queue.add(now + latency() + random.below(300 * Self.ms), .arrive(from: from, to: to, message))
-        }
-    }
-
-    private mutating func latency() -> Int64 {
-        if !calm, random.chance(schedule.slow) { return 100_000 + random.below(250 * Self.ms) }
-        return 100_000 + random.below(600_000)
-    }
-
-    // MARK: timers
-
-    func electionBase() -> Int64 { Self.electionTimeout }
-
-    mutating func electionDelay() -> Int64 {
-        calm ? Self.electionTimeout + random.below(Self.electionTimeout) : 1 + random.below(2 * schedule.elections)
-    }
-
-    /// What a node writes reaches its relay a little later, in order.
-    mutating func write(_ id: Int, _ to: Int, _ frame: SimFrame) {
-        let node = nodes[id]
-        node.outAt = max(node.outAt + 1, now + random.below(calm ? 100_000 : 3 * Self.ms))
-        queue.add(node.outAt, .out(id, to: to, frame, incarnation: node.incarnation))
-    }
-}
-
-/// Events in the order of their time, and of their addition within one time.
-struct EventQueue<Event> {
-    private var heap: [(time: Int64, order: Int64, event: Event)] = []
-    private var added: Int64 = 0
-
-    mutating func add(_ time: Int64, _ event: Event) {
-        added += 1
-        heap.append((time, added, event))
-        var child = heap.count - 1
-        while child > 0, isBefore(child, (child - 1) / 2) {
-            heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
-        }
-    }
-
-    mutating func next() -> (Int64, Event)? {
-        guard let first = heap.first else { return nil }
-        let last = heap.removeLast()
-        if !heap.isEmpty {
-            heap[0] = last
-            var parent = 0
-            while true {
-                var least = parent
-                for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && isBefore(child, least) {
-                    least = child
-                }
-                if least == parent { break }
-                heap.swapAt(parent, least)
-                parent = least
+        guard calm else { return }
+        if let struck {
+            guard outcome.takeover == nil, node.id != struck.id else { return }
+            trace?("\(now) n\(node.id) holds, \((now - struck.at) / Self.ms) ms after the blow")
+            outcome.takeover = now - struck.at
+            isOver = true
+        } else if holderAt == nil {
+            trace?("\(now) n\(node.id) holds, \((now - schedule.calmAt) / Self.ms) ms after the calm")
+            holderAt = now
+            outcome.recovery = now - schedule.calmAt
+            // What was under way when the calm began is over by then.
+            if schedule.blow == nil {
+                isOver = true
+            } else {
+                queue.add(now + 1_000 * Self.ms + random.below(60 * Self.ms), .blow)
             }
         }
-        return (first.time, first.event)
     }
 
-    private func isBefore(_ left: Int, _ right: Int) -> Bool {
-        heap[left].time != heap[right].time ? heap[left].time < heap[right].time : heap[left].order < heap[right].order
+    private mutating func strike() throws {
+        guard let holder = nodes.first(where: { holds($0) }) else {
+            throw Violation(
+                kind: .noHolder, description: "seed \(schedule.seed): the lease was lost in the calm, before \(now)")
+        }
+        let voters = log.voters(holder.log)
+        guard voters.haveMajority(in: voters.without(holder.id)), let blow = schedule.blow else {
+            isOver = true
+            return
+        }
+        trace?("\(now) \(blow) of n\(holder.id), which leads term \(holder.term) of \(voters)")
+        struck = (holder.id, now)
+        switch blow {
+        case .crash: crash(holder.id)
+        case .cut: isolate(holder.id, from: true, to: true)
+        }
+        queue.add(now + Self.patience, .end)
     }
 }

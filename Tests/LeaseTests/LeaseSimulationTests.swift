@@ -3,10 +3,12 @@ import Testing
 
 @testable import Lease
 
-/// `DQLITE_VIP_LEASE_SCHEDULES=n` runs n schedules instead of 20,000; `DQLITE_VIP_LEASE_SEED=s` prints the one with seed s.
+/// `DQLITE_VIP_LEASE_SCHEDULES=n` runs n schedules instead of 100,000, `DQLITE_VIP_LEASE_FROM=s` begins with seed s;
+/// `DQLITE_VIP_LEASE_SEED=s` prints the one with seed s.
 @Suite("Simulation of leases")
 struct LeaseSimulationTests {
-    static let schedules = number("DQLITE_VIP_LEASE_SCHEDULES") ?? 20_000
+    static let schedules = number("DQLITE_VIP_LEASE_SCHEDULES") ?? 100_000
+    static let first = number("DQLITE_VIP_LEASE_FROM") ?? 0
     static let slices: UInt64 = 8
 
     static func number(_ name: String) -> UInt64? {
@@ -17,25 +19,30 @@ struct LeaseSimulationTests {
         "never have two nodes a lease at one instant, and after the faults there is a holder again",
         arguments: 0..<slices)
     func neverTwo(slice: UInt64) throws {
-        var longest: Int64 = 0
+        var recoveries = Times()
+        var takeovers = Times()
         var extensions = 0
         for seed in slice * Self.schedules / Self.slices..<(slice + 1) * Self.schedules / Self.slices {
-            var simulation = LeaseSimulation(LeaseSchedule(seed: seed))
+            var simulation = LeaseSimulation(LeaseSchedule(seed: Self.first + seed))
             do {
-                longest = max(longest, try simulation.run())
-                extensions += simulation.extensions
+                let outcome = try simulation.run()
+                recoveries.add(outcome.recovery)
+                if let takeover = outcome.takeover { takeovers.add(takeover) }
+                extensions += outcome.extensions
             } catch {
-                Issue.record("\(error); DQLITE_VIP_LEASE_SEED=\(seed) prints the run")
+                Issue.record("\(error); DQLITE_VIP_LEASE_SEED=\(Self.first + seed) prints the run")
                 return
             }
         }
         #expect(extensions > Int(Self.schedules / Self.slices) * 5, "runs without leases prove nothing")
-        print("slice \(slice): holder at most \(longest / 1_000_000) ms after the calm, \(extensions) extensions")
+        #expect(takeovers.count > Int(Self.schedules / Self.slices) / 20, "nor do they without blows")
+        print("slice \(slice): \(extensions) extensions; calm to holder \(recoveries), blow to holder \(takeovers) ms")
     }
 
     struct Fault: Sendable, CustomTestStringConvertible {
         var testDescription: String
-        var drift: Int64 = 1000
+        /// Makes what the rule is against more frequent than in the common schedules.
+        var tempt: @Sendable (inout LeaseSchedule) -> Void = { _ in }
         var change: @Sendable (inout LeaseSimulation.Rules) -> Void
     }
 
@@ -44,29 +51,89 @@ struct LeaseSimulationTests {
         Fault(testDescription: "a process that was started again votes at once") { $0.gate.closedAtStart = false },
         Fault(testDescription: "leaders of the past are acknowledged") { $0.gate.refusesPast = false },
         Fault(testDescription: "a leader that voted for another keeps its lease") { $0.surrenders = false },
-        Fault(testDescription: "a majority of earlier voters is enough") { $0.followsChanges = false },
+        Fault(testDescription: "a leader that hands over keeps its lease") { $0.transfersEndLease = false },
+        Fault(testDescription: "a majority of earlier voters is enough", tempt: { $0.changes = 50_000_000 }) {
+            $0.followsChanges = false
+        },
+        Fault(testDescription: "the voters of an earlier term are kept") { $0.forgetsVoters = false },
         // More drift than a clock has, so that it shows soon.
-        Fault(testDescription: "clocks are taken for equal", drift: 20_000) { $0.margin = false },
+        Fault(testDescription: "clocks are taken for equal", tempt: { $0.drift = 20_000 }) { $0.margin = false },
     ]
 
     @Test("each rule is needed", arguments: faults)
     func needed(fault: Fault) {
         var rules = LeaseSimulation.Rules()
         fault.change(&rules)
-        for seed in 0..<UInt64(60_000) {
+        for seed in 0..<UInt64(200_000) {
             var schedule = LeaseSchedule(seed: seed)
-            schedule.drift = fault.drift
+            schedule.blow = nil
+            fault.tempt(&schedule)
             var simulation = LeaseSimulation(schedule, rules: rules)
             do {
                 _ = try simulation.run()
-            } catch let error as LeaseSimulation.Violation where error.description.contains("have a lease") {
-                print("found at seed \(seed)")
+            } catch let error as LeaseSimulation.Violation where error.kind == .twoHolders {
+                print("\(fault.testDescription): found at seed \(seed)")
                 return
             } catch {
                 continue
             }
         }
         Issue.record("no run broke the promise")
+    }
+
+    // MARK: - Liveness
+
+    @Test(
+        "in a calm cluster there is another holder 400 ms after a crash or a cut, and succession is what makes it",
+        arguments: LeaseSchedule.Blow.allCases, 3...5)
+    func takeover(blow: LeaseSchedule.Blow, count: Int) throws {
+        let with = try Self.takeovers(count: count, blow: blow, succeeds: true)
+        let without = try Self.takeovers(count: count, blow: blow, succeeds: false)
+        print("\(blow) of \(count): with succession \(with), without \(without) ms")
+        #expect(with.count == 1000 && without.count == 1000)
+        #expect(with.longest < 400)
+        #expect(with.median < (blow == .crash ? 60 : 160))
+        #expect(without.median > 400)
+    }
+
+    @Test(
+        "the same holds of nearly all crashes and cuts while there are writes, which are on their way to disks then",
+        arguments: LeaseSchedule.Blow.allCases, 3...5)
+    func takeoverWithWrites(blow: LeaseSchedule.Blow, count: Int) throws {
+        let with = try Self.takeovers(count: count, blow: blow, succeeds: true, writes: 50 * LeaseSchedule.millisecond)
+        print("\(blow) of \(count), with writes: \(with) ms")
+        #expect(with.count == 1000)
+        #expect(with.median < (blow == .crash ? 60 : 160))
+        #expect(with.times.count(where: { $0 >= 400 }) < 10)
+    }
+
+    private static func takeovers(
+        count: Int, blow: LeaseSchedule.Blow, succeeds: Bool, writes: Int64? = nil
+    ) throws -> Times {
+        var rules = LeaseSimulation.Rules()
+        rules.succeeds = succeeds
+        var times = Times()
+        for seed in 0..<UInt64(1000) {
+            let schedule = LeaseSchedule(calm: seed, count: count, blow: blow, writes: writes)
+            var simulation = LeaseSimulation(schedule, rules: rules)
+            if let takeover = try simulation.run().takeover { times.add(takeover) }
+        }
+        return times
+    }
+
+    /// Durations in whole milliseconds.
+    struct Times: CustomStringConvertible {
+        var times: [Int64] = []
+
+        mutating func add(_ nanoseconds: Int64) { times.append(nanoseconds / LeaseSchedule.millisecond) }
+
+        var count: Int { times.count }
+        var longest: Int64 { times.max() ?? 0 }
+        var median: Int64 { at(500) }
+        func at(_ perThousand: Int) -> Int64 {
+            times.isEmpty ? 0 : times.sorted()[min(times.count - 1, times.count * perThousand / 1000)]
+        }
+        var description: String { "\(at(0))/\(median)/\(at(990))/\(longest)" }
     }
 
     @Test("one seed, with its trace", .enabled(if: number("DQLITE_VIP_LEASE_SEED") != nil))

@@ -142,9 +142,9 @@ final class RaftRelay {
 
     func close() {
         heldTimer?.cancel()
-        facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
         rawTimer?.cancel()
         heldRaw = []
+        facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
         succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
@@ -257,26 +257,26 @@ final class RaftRelay {
             // Where a stream cannot be read, votes leave unseen: nothing can be promised.
             guard wantsPromise, unreadable.isEmpty else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
+        case .appendEntriesResult(rejected: 0, let lastIndex):
+            link.storedIndex = max(link.storedIndex, lastIndex)
+            return false
         case .timeoutNow:
             facts.update {
                 $0.elections.stands(for: .transferred, lastSign: now, heardAt: succession.heardAt, now: now)
             }
-            return false
-        case .appendEntriesResult(rejected: 0, let lastIndex):
-            link.storedIndex = max(link.storedIndex, lastIndex)
             return false
         case .appendEntriesResult, .requestVote, .requestVoteResult:
             return false
         }
     }
 
+    /// How far each peer has stored the log, as it last said.
+    var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
+
     private func stands(for cause: ElectionRecord.Cause, _ now: BootInstant) {
         let heardAt = succession.heardAt
         facts.update { $0.elections.stands(for: cause, lastSign: heardAt, heardAt: heardAt, now: now) }
     }
-
-    /// How far each peer has stored the log, as it last said.
-    var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
 
     func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
         gate.released(by: peer, upTo: sentAt)

@@ -5,9 +5,9 @@ import VIP
 
 extension DaemonControl {
     /// Timers, leases and take-overs, for the status.
-    func numbers(_ counters: OwnershipCounters) -> FailoverNumbers {
+    func numbers(_ counters: OwnershipCounters) -> FailoverReport {
         let (numbers, timing, summary) = (cluster.leadNumbers, cluster.timing, takeovers.summary)
-        return FailoverNumbers(
+        return FailoverReport(
             timing: .init(
                 profile: timing.profile, latency: timing.latency.inTenthsOfMilliseconds,
                 heartbeat: timing.heartbeat.inTenthsOfMilliseconds,
@@ -29,7 +29,7 @@ extension DaemonControl {
                 errors: counters.kernelErrors + counters.guardErrors + counters.announceErrors))
     }
 
-    private static func report(_ last: Takeovers.Last) -> FailoverNumbers.Takeover {
+    private static func report(_ last: Takeovers.Last) -> FailoverReport.Takeover {
         let phases = last.split.durations.map { ($0.phase.rawValue, $0.duration.inTenthsOfMilliseconds) }
         return .init(
             term: last.term, at: last.at, reason: last.cause.rawValue, total: last.split.total.inTenthsOfMilliseconds,

@@ -55,10 +55,10 @@ struct DaemonControl: ControlPlane {
         }
     }
 
-    func failOver(to successor: String?) async throws -> FailoverReport {
+    func failOver(to successor: String?) async throws -> HandOverReport {
         do {
             let done = try await cluster.failOver(to: successor)
-            return FailoverReport(
+            return HandOverReport(
                 leaderID: done.leaderID, leaderAddress: done.leaderAddress, isSeamless: done.isConfirmed,
                 tookMilliseconds: done.milliseconds)
         } catch let refused as ClusterNode.HandOverRefused {

@@ -1,7 +1,7 @@
 public import Platform
 
 /// What `GET /status` tells under `failover`: the timers, leases and take-overs of this node. Counts are since its start.
-public struct FailoverNumbers: Hashable, Sendable, Codable {
+public struct FailoverReport: Hashable, Sendable, Codable {
     public var timing: Timers
     /// For how long this node's lease lasts from now on; null without one.
     public var leaseRemaining: Double?
