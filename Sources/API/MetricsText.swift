@@ -67,7 +67,7 @@ struct MetricsText: CustomStringConvertible {
     private mutating func many(
         _ name: String, _ type: String, _ help: String, _ label: String, _ values: [String: UInt64]
     ) {
-        many(name, type, help, label, values.mapValues(Double.init))
+        many(name, type, help, label, values.mapValues { Double($0) })
     }
 
     private mutating func many(

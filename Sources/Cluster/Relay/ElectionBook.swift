@@ -75,8 +75,10 @@ struct ElectionBook: Sendable {
         return nil
     }
 
-    /// A leader was heard after it: who stands then stands for another reason.
+    /// A leader was heard after it: who stands then stands for another reason. One that asked this node to lead sends
+    /// heartbeats until it has heard of the new term.
     private func isOver(_ attempt: Attempt, _ heardAt: BootInstant?) -> Bool {
-        heardAt.map { $0 > attempt.decidedAt } ?? false
+        let patience: Duration = attempt.cause == .transferred ? .seconds(1) : .zero
+        return heardAt.map { $0 > attempt.decidedAt.advanced(by: patience) } ?? false
     }
 }

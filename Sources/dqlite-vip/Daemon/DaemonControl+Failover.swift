@@ -5,7 +5,7 @@ import VIP
 
 extension DaemonControl {
     /// Timers, leases and take-overs, for the status.
-    func failover(_ counters: OwnershipCounters) -> FailoverReport {
+    func numbers(_ counters: OwnershipCounters) -> FailoverReport {
         let (numbers, timing, summary) = (cluster.leadNumbers, cluster.timing, takeovers.summary)
         return FailoverReport(
             timing: .init(

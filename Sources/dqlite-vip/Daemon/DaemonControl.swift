@@ -99,7 +99,7 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot), failover: failover(snapshot.counters))
+            warnings: status.warnings + linkWarnings(snapshot), failover: numbers(snapshot.counters))
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {
