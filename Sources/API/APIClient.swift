@@ -60,7 +60,7 @@ public struct APIClient: Sendable {
     public func clearVirtualAddresses() async throws { _ = try accepted(await send("DELETE", "/v1/vip", nil)) }
 
     /// Gives the lead to another voter: `successor`, or whoever is ready.
-    public func failOver(to successor: String?) async throws -> FailoverReport {
+    public func failOver(to successor: String?) async throws -> HandOverReport {
         let body: Data
         do {
             body = try JSONEncoder().encode(FailoverDocument(to: successor))

@@ -54,6 +54,16 @@ struct APIRoutes: Sendable {
                     try .json(try await control.failOver(to: try await Self.successor(in: request)))
                 }
             ], to: router)
+        add(
+            "metrics",
+            [
+                .get: { _, _ in
+                    let text = MetricsText(await control.status()).description
+                    return Response(
+                        status: .ok, headers: [.contentType: MetricsText.contentType, .cacheControl: "no-store"],
+                        body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+                }
+            ], to: router)
         let health: Handler = { _, _ in
             let report = await control.health()
             return try .json(report, report.isAlive ? .ok : .serviceUnavailable)

@@ -18,7 +18,7 @@ public protocol ControlPlane: Sendable {
     ///
     /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
     /// - Throws: `ControlError`: `invalid` when the successor is none, `conflict` when nobody can take it now.
-    func failOver(to successor: String?) async throws -> FailoverReport
+    func failOver(to successor: String?) async throws -> HandOverReport
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

@@ -38,13 +38,15 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var uptimeSeconds: Int64
     /// What an operator should look at, each a sentence; empty when all is well.
     public var warnings: [String]
+    /// Left out by daemons that do not know it.
+    public var failover: FailoverReport?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = []
+        warnings: [String] = [], failover: FailoverReport? = nil
     ) {
         self.id = id
         self.leaderID = leaderID
@@ -65,6 +67,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         self.version = version
         self.uptimeSeconds = uptimeSeconds
         self.warnings = warnings
+        self.failover = failover
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -87,6 +90,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         case version
         case uptimeSeconds = "uptime_seconds"
         case warnings
+        case failover
     }
 }
 
@@ -283,7 +287,7 @@ public struct FailoverDocument: Codable, Hashable, Sendable {
 }
 
 /// What became of a planned hand-over.
-public struct FailoverReport: Codable, Hashable, Sendable {
+public struct HandOverReport: Codable, Hashable, Sendable {
     /// "OK", as every answer of success.
     public var message = "OK"
     public var leaderID: UInt64

@@ -54,6 +54,9 @@ public struct LeaseCore: Sendable {
         carried = nil
     }
 
+    /// Whether the voters of the term were told; without them there is no lease.
+    public var knowsVoters: Bool { !voters.isEmpty }
+
     /// The voters, as this node's log has them now, committed or not. Said before anybody else can know them.
     ///
     /// dqlite changes one member at a time, and each change is committed before the next: a majority of the voters before

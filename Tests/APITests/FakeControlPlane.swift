@@ -46,11 +46,11 @@ final class FakeControlPlane: ControlPlane {
         }
     }
 
-    func failOver(to successor: String?) async throws -> FailoverReport {
+    func failOver(to successor: String?) async throws -> HandOverReport {
         try state.withLock { state in
             if let error = state.error { throw error }
             state.calls.append("failover \(successor ?? "-")")
-            return FailoverReport(leaderID: 2, leaderAddress: "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
+            return HandOverReport(leaderID: 2, leaderAddress: "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
     }
 

@@ -167,7 +167,9 @@ import Testing
     func unknown() async throws {
         let missing = try await ask(.get, "/statuses")
         #expect(missing.status == 404)
-        #expect(missing.body == "{\"message\":\"there is no /statuses here: see /status, /vip, /healthz, /readyz\"}\n")
+        #expect(
+            missing.body
+                == "{\"message\":\"there is no /statuses here: see /status, /vip, /metrics, /healthz, /readyz\"}\n")
         #expect(try await ask(.get, "/").status == 404)
         let post = try await ask(.post, "/vip", #"{"vip":"x"}"#)
         #expect(post.status == 405 && post.headers[.allow] == "DELETE, GET, HEAD, PUT")

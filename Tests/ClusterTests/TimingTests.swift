@@ -124,7 +124,7 @@ struct TimingTests {
         #expect(
             mine.difference(from: TimingClaim(.fast, of: two))?.text
                 == "192.0.2.1:8800 runs with the timing lan (latency=20ms,lease=150ms,silence=120ms) and 192.0.2.2:8800 with "
-                + "fast (latency=10ms,lease=75ms,silence=60ms): stop both, and start all members of the cluster with the same "
+                + "fast (latency=10ms,lease=100ms,silence=80ms): stop both, and start all members of the cluster with the same "
                 + "--timing")
     }
 
@@ -136,6 +136,6 @@ struct TimingTests {
         #expect(fast.stagger == lan.stagger && fast.probePatience == lan.probePatience)
         #expect(lan.stagger == .milliseconds(15) && lan.probePatience == .milliseconds(80))
         #expect(wan.stagger == .milliseconds(75) && wan.probePatience == .milliseconds(400))
-        #expect(fast.silence == .milliseconds(60) && fast.askInterval == .milliseconds(15))
+        #expect(fast.silence == .milliseconds(80) && fast.askInterval == .milliseconds(20))
     }
 }

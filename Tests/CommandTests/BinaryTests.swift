@@ -30,9 +30,9 @@ import Testing
             }
             addresses.withLock { $0 = texts }
         }
-        func failOver(to successor: String?) async throws -> FailoverReport {
+        func failOver(to successor: String?) async throws -> HandOverReport {
             guard successor != "here" else { throw ControlError(.invalid, "here leads already") }
-            return FailoverReport(
+            return HandOverReport(
                 leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
         func health() async -> HealthReport { HealthReport(isAlive: true) }

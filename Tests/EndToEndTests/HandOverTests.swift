@@ -44,7 +44,7 @@ extension EndToEnd {
                         let asked = round.isMultiple(of: 2) ? holder : holder % 3 + 1
                         let result = try await lab[asked].command(["failover", "--json"])
                         #expect(result.status == .exited(0), "\(result.text)")
-                        let report = try JSONDecoder().decode(FailoverReport.self, from: Data(result.output.utf8))
+                        let report = try JSONDecoder().decode(HandOverReport.self, from: Data(result.output.utf8))
                         if report.isSeamless { seamless += 1 }
                         #expect(!report.leaderAddress.hasPrefix("\(lab[holder].address):"))
                     }

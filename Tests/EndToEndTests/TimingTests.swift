@@ -29,7 +29,7 @@ extension EndToEnd {
                 try lab[2].start(Self.options(2, "fast"))
                 let texts = [
                     "\(lab[1].clusterAddress) runs with the timing lan (latency=20ms,lease=150ms,silence=120ms)",
-                    "\(lab[2].clusterAddress) with fast (latency=10ms,lease=75ms,silence=60ms)",
+                    "\(lab[2].clusterAddress) with fast (latency=10ms,lease=100ms,silence=80ms)",
                 ]
                 for number in 1...2 {
                     try await Self.warned(lab, number, of: texts)

@@ -138,13 +138,7 @@ extension ClusterNode {
     // MARK: - Leading
 
     func leadershipChanged(_ leadership: Leadership) async {
-        let local = facts.current.local
-        // Before the members are read: what is read afterwards is of this term or newer.
-        let term = local?.relayFacts.current.lease.term ?? 0
-        if await refreshMembers(), let local {
-            if term > 0 { local.learnt(facts.current.members, in: term) }
-            local.warm(facts.current.members)
-        }
+        await tellRelay()
         report(.leaderKnown(leaderAddress))
         if leadership != lastLogged {
             lastLogged = leadership
@@ -165,6 +159,16 @@ extension ClusterNode {
         }
         hearing?.cancel()
         await takeUpLead()
+    }
+
+    /// Tells the relay who the members are: without the voters there is no lease.
+    func tellRelay() async {
+        guard let local = facts.current.local else { return }
+        // Before the members are read: what is read afterwards is of this term or newer.
+        let term = local.relayFacts.current.lease.term
+        guard await refreshMembers() else { return }
+        if term > 0 { local.learnt(facts.current.members, in: term) }
+        local.warm(facts.current.members)
     }
 
     /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.

@@ -351,6 +351,7 @@ public actor ClusterNode: Service {
         } catch {
             logger.warning("the database node did not stop cleanly", metadata: ["error": "\(error)"])
         }
+        facts.update { $0.past = $0.past + LeadCounters(local.relayFacts.current) }
     }
 
     private func becameMember(_ clusterID: ClusterID, formed: Bool) {

@@ -1,4 +1,5 @@
 import Dqlite
+import Lease
 import Logging
 import Platform
 
@@ -13,7 +14,10 @@ extension ClusterNode {
                     note(warning: "\(newer)")
                     if local.monitor.current.isLeader { await leaveLead(to: newer) }
                 }
-                if local.relayFacts.current.unreadable > 0 {
+                let relay = local.relayFacts.current
+                // The members could not be read when this node began to lead.
+                if local.monitor.current.isLeader, relay.lease.term > 0, !relay.lease.knowsVoters { await tellRelay() }
+                if relay.unreadable > 0 {
                     note(
                         warning:
                             "raft messages between the nodes cannot be read, so the address follows raft's own timers: run the same version of dqlite-vip and of libdqlite on all nodes"

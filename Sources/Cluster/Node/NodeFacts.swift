@@ -17,6 +17,8 @@ final class NodeFacts: Sendable {
         var expected: Expected?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
+        /// What was counted by local nodes that are no more.
+        var past = LeadCounters()
     }
 
     struct Giving: Sendable {

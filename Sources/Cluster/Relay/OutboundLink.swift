@@ -81,6 +81,14 @@ final class OutboundLink {
 
     fileprivate func take(_ frame: RaftFrame, _ bytes: ByteBuffer) { relay.send(frame, bytes, on: self) }
 
+    fileprivate func takeRaw(_ bytes: ByteBuffer) { relay.sendRaw(bytes, on: self) }
+
+    /// Ends the connections, so that both sides begin anew.
+    func reset() {
+        local?.close(promise: nil)
+        remote?.close(promise: nil)
+    }
+
     fileprivate func isUnreadable() { relay.unreadable(self, address) }
 
     /// Whether libdqlite holds its end.
@@ -230,7 +238,7 @@ private final class LocalStreamHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        if isUnreadable { return link.write(.raw(bytes)) }
+        if isUnreadable { return link.takeRaw(bytes) }
         if preface.peer == nil {
             do {
                 let used = try bytes.withUnsafeReadableBytes { try preface.consume($0) }
@@ -256,7 +264,7 @@ private final class LocalStreamHandler: ChannelInboundHandler {
         if scanner.isLost {
             isUnreadable = true
             link.isUnreadable()
-            link.write(.raw(pending))
+            link.takeRaw(pending)
             pending = ByteBuffer()
         }
     }

@@ -43,6 +43,8 @@ final class RaftRelay {
     private var inbound: [DqliteNodeID: InboundLink] = [:]
     private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
     private var heldTimer: Scheduled<Void>?
+    private var heldRaw: [(link: OutboundLink, bytes: ByteBuffer)] = []
+    private var rawTimer: Scheduled<Void>?
     /// The newest voters that a frame named, and in which term.
     private var voters: (term: UInt64, ids: [DqliteNodeID])?
     /// Called when this node begins to lead a term.
@@ -93,7 +95,14 @@ final class RaftRelay {
                 for voter in voters { self?.outbound[voter.address]?.write(.asked(term: term)) }
             },
             stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
-            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now }))
+            promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now },
+            decided: { [facts] reason, lastSign, heardAt in
+                facts.update {
+                    $0.elections.stands(
+                        for: reason == .dead ? .dead : .silent, lastSign: lastSign, heardAt: heardAt, now: BootClock.now
+                    )
+                }
+            }))
 
     // MARK: - Links
 
@@ -133,6 +142,9 @@ final class RaftRelay {
 
     func close() {
         heldTimer?.cancel()
+        rawTimer?.cancel()
+        heldRaw = []
+        facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
         succession.stop()
         for link in outbound.values { link.close() }
         for link in inbound.values { link.close() }
@@ -153,16 +165,22 @@ final class RaftRelay {
             if count > 0, let configuration = bytes.configuration { configure(configuration.voters, frame.term, now) }
         case .installSnapshot:
             lead(in: frame.term, now)
-        case .requestVote(let candidate, _, _, _) where !frame.isPreVote:
+        case .requestVote where frame.isPreVote:
+            stands(for: .timeout, now)
+        case .requestVote(let candidate, _, _, _):
+            stands(for: .timeout, now)
             guard mayLeave(frame, bytes, voteFor: candidate, on: link, now) else { return }
         case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
             guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
         case .timeoutNow:
             onTransfer(link.peer)
-            facts.update { $0.lease.transfers(now: now, patience: settings.electionTimeout) }
+            facts.update {
+                $0.leases.loses(by: .transferred, now: now)
+                $0.lease.transfers(now: now, patience: settings.electionTimeout)
+            }
             onLease()
             for other in outbound.values { other.write(.released(upTo: now)) }
-        case .requestVote, .requestVoteResult, .appendEntriesResult: break
+        case .requestVoteResult, .appendEntriesResult: break
         }
         let wantsPromise =
             switch frame.kind {
@@ -176,6 +194,7 @@ final class RaftRelay {
         let isNew = facts.update { values in
             guard term > values.lease.term else { return false }
             values.lease.leads(in: term)
+            values.elections.leads(in: term, heardAt: succession.heardAt, now: now)
             return true
         }
         guard isNew else { return }
@@ -196,7 +215,10 @@ final class RaftRelay {
             recheck(at: until)
             return false
         case .pass:
-            facts.update { $0.lease.surrender(upTo: frame.term - 1) }
+            facts.update {
+                if $0.lease.term < frame.term { $0.leases.loses(by: .surrendered, now: now) }
+                $0.lease.surrender(upTo: frame.term - 1)
+            }
             succession.moved(to: frame.term)
             onLease()
             return true
@@ -232,18 +254,29 @@ final class RaftRelay {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
             succession.heard(of: link.peer, in: frame.term, at: now)
-            guard wantsPromise else { return false }
+            // Where a stream cannot be read, votes leave unseen: nothing can be promised.
+            guard wantsPromise, unreadable.isEmpty else { return false }
             return gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now)
         case .appendEntriesResult(rejected: 0, let lastIndex):
             link.storedIndex = max(link.storedIndex, lastIndex)
             return false
-        case .appendEntriesResult, .requestVote, .requestVoteResult, .timeoutNow:
+        case .timeoutNow:
+            facts.update {
+                $0.elections.stands(for: .transferred, lastSign: now, heardAt: succession.heardAt, now: now)
+            }
+            return false
+        case .appendEntriesResult, .requestVote, .requestVoteResult:
             return false
         }
     }
 
     /// How far each peer has stored the log, as it last said.
     var storedIndexes: [DqliteNodeID: UInt64] { inbound.mapValues(\.storedIndex) }
+
+    private func stands(for cause: ElectionRecord.Cause, _ now: BootInstant) {
+        let heardAt = succession.heardAt
+        facts.update { $0.elections.stands(for: cause, lastSign: heardAt, heardAt: heardAt, now: now) }
+    }
 
     func released(by peer: VoteGate.LeaderProcess, upTo sentAt: BootInstant) {
         gate.released(by: peer, upTo: sentAt)
@@ -255,7 +288,9 @@ final class RaftRelay {
         let isMoved = facts.update { values in
             let before = values.lease.end(now: now)
             values.lease.acknowledge(by: peer, in: term, sentAt: sentAt)
-            return values.lease.end(now: now) != before
+            let after = values.lease.end(now: now)
+            values.note(end: after, now)
+            return after != before
         }
         if isMoved { onLease() }
     }
@@ -270,7 +305,9 @@ final class RaftRelay {
     /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
     func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
         guard voters?.term != term, facts.current.lease.term == term else { return }
-        configure(ids, term, BootClock.now)
+        let now = BootClock.now
+        configure(ids, term, now)
+        facts.update { $0.note(end: $0.lease.end(now: now), now) }
         onLease()
     }
 
@@ -294,11 +331,41 @@ final class RaftRelay {
     /// own node votes there cannot be seen.
     func unreadable(_ link: AnyObject, _ address: String) {
         guard unreadable.insert(ObjectIdentifier(link)).inserted else { return }
-        facts.update { $0.unreadable = unreadable.count }
+        facts.update {
+            $0.leases.loses(by: .unreadable, now: BootClock.now)
+            $0.unreadable = unreadable.count
+        }
         logger.warning(
             "a raft stream cannot be read: it is passed on, but there are no leases, and the address follows raft's own timers",
             metadata: ["peer.address": "\(address)"])
         onLease()
+    }
+
+    /// Passes on what cannot be read, once no promise binds any more: there may be a vote in it.
+    func sendRaw(_ bytes: ByteBuffer, on link: OutboundLink) {
+        let now = BootClock.now
+        guard heldRaw.isEmpty, now >= gate.closedNow else {
+            heldRaw.append((link, bytes))
+            // More than a stream of raft holds in that time: it is given up rather than memory.
+            if heldRaw.count > 4096 {
+                heldRaw = []
+                link.reset()
+            }
+            return scheduleRaw(at: max(gate.closedNow, now))
+        }
+        link.write(.raw(bytes))
+    }
+
+    private func scheduleRaw(at instant: BootInstant) {
+        guard rawTimer == nil else { return }
+        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        rawTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in
+            rawTimer = nil
+            guard BootClock.now >= gate.closedNow else { return scheduleRaw(at: gate.closedNow) }
+            let passed = heldRaw
+            heldRaw = []
+            for (link, bytes) in passed { link.write(.raw(bytes)) }
+        }
     }
 
     /// The link begins anew, or is gone.

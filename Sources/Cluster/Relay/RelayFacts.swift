@@ -10,6 +10,14 @@ final class RelayFacts: Sendable {
         var lease: LeaseCore
         /// Streams that cannot be read as raft; while there is one, leases prove nothing here.
         var unreadable = 0
+        var leases = LeaseBook()
+        var elections = ElectionBook()
+
+        /// Takes note of the end that the lease has now.
+        mutating func note(end: BootInstant?, _ now: BootInstant) {
+            guard unreadable == 0 else { return }
+            if leases.sees(end: end, now: now) { elections.leased(in: lease.term, now: now) }
+        }
     }
 
     private let values: Mutex<Values>

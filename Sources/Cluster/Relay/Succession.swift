@@ -19,6 +19,8 @@ final class Succession {
     private var isStopped = false
     /// Of the leader that is being replaced.
     private var address: HostPort?
+    /// When the leader's connection ended.
+    private var endedAt: BootInstant?
     private var reported: SuccessionCore.Reason?
 
     /// What the relay does when it is told to.
@@ -31,6 +33,8 @@ final class Succession {
         var stand: (VoteGate.LeaderProcess) -> Void
         /// Until when this node's votes are kept back.
         var promisedUntil: () -> BootInstant
+        /// This node is going to stand: why, when the last sign of the leader came, and when it was last heard.
+        var decided: (_ reason: SuccessionCore.Reason, _ lastSign: BootInstant, _ heardAt: BootInstant?) -> Void
     }
 
     init(
@@ -67,13 +71,19 @@ final class Succession {
         // Of a leader that is probed already, the address must not be taken for that of another node that ends, too.
         if process == core.leader { self.address = address }
         configure()
-        perform(core.ended(process, now: BootClock.now))
+        let now = BootClock.now
+        if process == core.leader { endedAt = now }
+        perform(core.ended(process, now: now))
     }
 
     func confirmed(by voter: DqliteNodeID, in term: UInt64) {
         core.confirmed(by: voter, in: term, promisedUntil: actions.promisedUntil(), now: BootClock.now)
+        report()
         arm()
     }
+
+    /// When a leader was last heard; nil before the first time.
+    var heardAt: BootInstant? { core.heardAt.nanoseconds == 0 ? nil : core.heardAt }
 
     /// Whether to confirm the silence of the leader of the term.
     func isSilent(in term: UInt64) -> Bool { core.isSilent(in: term, now: BootClock.now) }
@@ -107,6 +117,7 @@ final class Succession {
     private func report() {
         guard let reason = core.reason, reported != reason else { return }
         reported = reason
+        actions.decided(reason, reason == .dead ? endedAt ?? core.heardAt : core.heardAt, heardAt)
         logger.notice(
             reason == .dead
                 ? "the leader's process is dead: this node stands for election"

@@ -57,6 +57,9 @@ struct OwnedAddress {
     var eligibleSince: BootInstant?
     /// When the claim was carried out, as long as that is not reported.
     var claimedAt: BootInstant?
+    /// When it was set, and when its first announcement was sent after that.
+    var setAt: BootInstant?
+    var announcedAt: BootInstant?
     /// It is held as far as events have told.
     var isReported = false
     var term: UInt64?
@@ -97,6 +100,8 @@ struct OwnedAddress {
         hasRoute = nil
         reseatAt = nil
         deleteRetryAt = nil
+        setAt = nil
+        announcedAt = nil
         schedule.released()
     }
 }

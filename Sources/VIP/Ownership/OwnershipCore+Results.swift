@@ -33,6 +33,7 @@ extension OwnershipCore {
                 entries[index].hasRoute = entries[index].needsRoute
             }
             entries[index].claimedAt = now
+            entries[index].setAt = now
             entries[index].schedule.claimed(now: now)
             entries[index].probe.claimed(now: now)
         case .probe(let address, _):
@@ -45,6 +46,7 @@ extension OwnershipCore {
             if entries[index].claimedAt != nil { entries[index].claimedAt = now }
             if wasSent {
                 entries[index].announcements += 1
+                if entries[index].announcedAt == nil { entries[index].announcedAt = now }
                 counters.announcements += 1
             }
         case .delete(let address, _):

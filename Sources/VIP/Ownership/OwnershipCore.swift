@@ -224,7 +224,7 @@ public struct OwnershipCore: Sendable {
                 return .init(
                     address: entry.address, state: entry.state, detail: detail, since: entry.since, term: entry.term,
                     announcements: entry.announcements, lastError: entry.lastError,
-                    foreignHolder: entry.foreignHolder)
+                    foreignHolder: entry.foreignHolder, setAt: entry.setAt, announcedAt: entry.announcedAt)
             },
             counters: counters)
     }

@@ -156,6 +156,9 @@ public struct OwnershipSnapshot: Sendable, Hashable {
         public var lastError: String?
         /// Another host of the LAN that has the address while this one holds it.
         public var foreignHolder: HardwareAddress?
+        /// When it was set and first announced; nil while it is not.
+        public var setAt: BootInstant?
+        public var announcedAt: BootInstant?
     }
 
     public var interface: String

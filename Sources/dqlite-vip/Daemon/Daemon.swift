@@ -65,8 +65,10 @@ enum Daemon {
             settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub, ready: ready)
         let ownership = try makeOwnership(settings, guardClient: guardClient, data: data, logger: logger, hub: hub)
         hub.connect(cluster: cluster, ownership: ownership)
+        let takeovers = Takeovers(cluster: cluster, ownership: ownership, logger: logger)
         let control = DaemonControl(
-            settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, startedAt: BootClock.now)
+            settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, takeovers: takeovers,
+            startedAt: BootClock.now)
         let (apiListens, apiIsUp) = AsyncStream.makeStream(of: Void.self)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
@@ -79,7 +81,10 @@ enum Daemon {
         var configuration = ServiceGroupConfiguration(
             services: [
                 .init(service: ClusterService(cluster: cluster, apiListens: apiListens)), .init(service: api),
-                .init(service: ConfigurationFollower(cluster: cluster, ownership: ownership, logger: logger)),
+                .init(
+                    service: ConfigurationFollower(
+                        cluster: cluster, ownership: ownership, takeovers: takeovers, logger: logger)),
+                .init(service: takeovers),
                 .init(service: ownership), .init(service: FaultWatch(cluster: cluster)),
                 .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)

@@ -11,6 +11,7 @@ struct DaemonControl: ControlPlane {
     let cluster: ClusterNode
     let ownership: Ownership
     let discovery: any Discovery
+    let takeovers: Takeovers
     let startedAt: BootInstant
 
     // MARK: - The virtual addresses
@@ -54,10 +55,10 @@ struct DaemonControl: ControlPlane {
         }
     }
 
-    func failOver(to successor: String?) async throws -> FailoverReport {
+    func failOver(to successor: String?) async throws -> HandOverReport {
         do {
             let done = try await cluster.failOver(to: successor)
-            return FailoverReport(
+            return HandOverReport(
                 leaderID: done.leaderID, leaderAddress: done.leaderAddress, isSeamless: done.isConfirmed,
                 tookMilliseconds: done.milliseconds)
         } catch let refused as ClusterNode.HandOverRefused {
@@ -98,7 +99,7 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot))
+            warnings: status.warnings + linkWarnings(snapshot), failover: failover(snapshot.counters))
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {

@@ -20,6 +20,7 @@ struct ClusterService: Service {
 struct ConfigurationFollower: Service {
     let cluster: ClusterNode
     let ownership: Ownership
+    let takeovers: Takeovers
     let logger: Logger
 
     func run() async throws {
@@ -31,6 +32,7 @@ struct ConfigurationFollower: Service {
                 desired = addresses
             }
             if let term = update.term {
+                takeovers.tookUp(term: term, hasAddresses: !addresses.isEmpty)
                 cluster.tookUp(term: term)
                 ownership.kick()
                 if cluster.isHandedOver { Task { await confirmTakeOver() } }

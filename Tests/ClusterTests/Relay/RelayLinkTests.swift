@@ -210,6 +210,27 @@ struct RelayLinkTests {
         }
     }
 
+    @Test(
+        "a node whose own stream cannot be read promises nothing any more, and what it promised binds that stream too")
+    func unreadableFollower() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            _ = try await two.accept(from: one)
+            let back = try await two.open(to: one)
+            let arriving = try await one.accept(from: two)
+            try await Task.sleep(for: .milliseconds(320))
+            try await Self.lead(one, near)
+            let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
+            let strange = words(99, 16, 1, 2)
+            back.write(strange)
+            try await Self.eventually("the stream to be given up") { two.facts.current.unreadable == 1 }
+            near.write(heartbeat(5))
+            #expect(await arriving.read(strange.count) == strange)
+            #expect(BootClock.now > lease.end)
+            #expect(one.facts.lease(now: BootClock.now) == nil, "what came in meanwhile was not acknowledged")
+        }
+    }
+
     @Test("when the leader's connection ends and its port refuses, the node is told to stand: its term, its position")
     func death() async throws {
         let (one, two) = (try await Side(1), try await Side(2))

@@ -11,7 +11,16 @@ import Testing
 struct MulticastNetwork {
     let network: Network
 
-    init(nodes: Int) throws { network = try Network(servers: nodes) }
+    init(nodes: Int) throws {
+        network = try Network(servers: nodes)
+        // The kernel's worker that tells of a carrier may come late.
+        let deadline = BootClock.now.advanced(by: .seconds(20))
+        for server in network.servers {
+            while try !ToolCommand.check(["ip", "-n", server.name, "-o", "link", "show", Network.interface])
+                .contains("state UP"), BootClock.now < deadline
+            {}
+        }
+    }
 
     func close() { network.close() }
 
