@@ -122,9 +122,11 @@ public struct SuccessionCore: Sendable {
         }
     }
 
-    /// What came of connecting to the leader's port.
-    public mutating func probed(isRefused: Bool, now: BootInstant) -> [Directive] {
-        guard case .probing(let since) = state, let leader else { return [] }
+    /// What came of connecting to the port of a leader's process: an answer about another, which comes late, proves nothing.
+    public mutating func probed(
+        _ process: VoteGate.LeaderProcess, isRefused: Bool, now: BootInstant
+    ) -> [Directive] {
+        guard case .probing(let since) = state, let leader, process == leader else { return [] }
         guard isRefused else {
             guard since.duration(to: now) < settings.probePatience else {
                 // Alive, or out of reach: silence will tell.

@@ -60,12 +60,12 @@ struct LeaseSimulation {
         case election(Int8, incarnation: UInt32)
         /// Another voter's connection has ended.
         case ended(Int8, peer: Int8, peerIncarnation: UInt32, incarnation: UInt32)
-        case probe(Int8, of: Int8, incarnation: UInt32)
-        case probed(Int8, isRefused: Bool, incarnation: UInt32)
+        case probe(Int8, of: Int8, peerIncarnation: UInt32, incarnation: UInt32)
+        case probed(Int8, of: Int8, peerIncarnation: UInt32, isRefused: Bool, incarnation: UInt32)
         case wake(Int8, incarnation: UInt32)
         /// The members are read, and the relay is told.
         case read(Int8, term: UInt64, incarnation: UInt32)
-        case learnt(Int8, SimVoters, term: UInt64, named: UInt32, incarnation: UInt32)
+        case learnt(Int8, SimVoters, reading: UInt32, term: UInt64, named: UInt32, incarnation: UInt32)
         case restart(Int8)
         case crash, pause, partition, heal, transfer, change, write, calm, blow, end
     }
@@ -173,20 +173,20 @@ struct LeaseSimulation {
         case .ended(let id, let peer, let process, let incarnation):
             guard awake(id, incarnation, event) else { return }
             ended(Int(id), Int(peer), process)
-        case .probe(let id, let peer, let incarnation):
+        case .probe(let id, let peer, let process, let incarnation):
             guard awake(id, incarnation, event) else { return }
-            probe(Int(id), Int(peer))
-        case .probed(let id, let isRefused, let incarnation):
+            probe(Int(id), Int(peer), process)
+        case .probed(let id, let peer, let process, let isRefused, let incarnation):
             guard awake(id, incarnation, event) else { return }
-            probed(Int(id), isRefused)
+            probed(Int(id), Int(peer), process, isRefused)
         case .wake(let id, let incarnation):
             guard awake(id, incarnation, event) else { return }
             wake(Int(id))
         case .read(let id, let term, let incarnation):
             guard awake(id, incarnation, event) else { return }
             readMembers(Int(id), term)
-        case .learnt(let id, let voters, let term, let named, let incarnation):
-            guard awake(id, incarnation, event) else { return }
+        case .learnt(let id, let voters, let reading, let term, let named, let incarnation):
+            guard awake(id, incarnation, event), nodes[Int(id)].readings == reading else { return }
             try learnt(Int(id), voters, term, named)
         case .restart(let id): restart(Int(id))
         case .crash: if !calm { crash(pick()) }
@@ -201,11 +201,7 @@ struct LeaseSimulation {
         case .end:
             if struck != nil, outcome.takeover != nil { return }
             if struck == nil, holderAt != nil { return }
-            for node in nodes {
-                trace?(
-                    "n\(node.id) \(node.role) term \(node.term) voters \(log.voters(node.log)) \(node.lease) "
-                        + "\(node.gate) \(node.succession)")
-            }
+            traceNodes()
             throw Violation(
                 kind: .noHolder,
                 description: "seed \(schedule.seed): no holder within 6 s of the \(struck == nil ? "calm" : "blow")")
@@ -229,6 +225,15 @@ struct LeaseSimulation {
             return false
         }
         return true
+    }
+
+    private func traceNodes() {
+        guard let trace else { return }
+        for node in nodes {
+            trace(
+                "n\(node.id) \(node.role) term \(node.term) voters \(log.voters(node.log)) \(node.lease) "
+                    + "\(node.gate) \(node.succession)")
+        }
     }
 
     // MARK: outcome
@@ -275,6 +280,9 @@ struct LeaseSimulation {
 
     private mutating func strike() throws {
         guard let holder = nodes.first(where: { holds($0) }) else {
+            // What was under way when the calm began may have cost the first holder its lead.
+            guard now > schedule.calmAt + Self.patience else { return queue.add(now + 500 * Self.ms, .blow) }
+            traceNodes()
             throw Violation(
                 kind: .noHolder, description: "seed \(schedule.seed): the lease was lost in the calm, before \(now)")
         }

@@ -55,7 +55,15 @@ struct LeaseSimulationTests {
         Fault(testDescription: "a majority of earlier voters is enough", tempt: { $0.changes = 50_000_000 }) {
             $0.followsChanges = false
         },
-        Fault(testDescription: "the voters of an earlier term are kept") { $0.forgetsVoters = false },
+        Fault(
+            testDescription: "the voters of an earlier term are kept",
+            tempt: {
+                $0.changes = 50_000_000
+                $0.elections = 80_000_000
+                $0.partitions = 200_000_000
+                $0.calmAt = 2_000_000_000
+            }
+        ) { $0.forgetsVoters = false },
         // More drift than a clock has, so that it shows soon.
         Fault(testDescription: "clocks are taken for equal", tempt: { $0.drift = 20_000 }) { $0.margin = false },
     ]

@@ -86,10 +86,12 @@ extension LeaseSimulation {
         let node = nodes[id]
         guard node.lease.term == term else { return }
         if !calm, random.chance(100) { return readAgain(node) }
+        node.readings += 1
         queue.add(
             now + random.below(calm ? 3 * Self.ms : 30 * Self.ms),
             .learnt(
-                Int8(id), log.voters(node.log), term: term, named: node.named, incarnation: node.incarnation))
+                Int8(id), log.voters(node.log), reading: node.readings, term: term, named: node.named,
+                incarnation: node.incarnation))
     }
 
     private mutating func readAgain(_ node: SimVoter) {
@@ -192,17 +194,20 @@ extension LeaseSimulation {
     }
 
     /// A connection attempt reaches the host: only a kernel without a listener refuses.
-    mutating func probe(_ id: Int, _ peer: Int) {
+    mutating func probe(_ id: Int, _ peer: Int, _ process: UInt32) {
         let isCut = blocked[id * nodes.count + peer] || blocked[peer * nodes.count + id]
         queue.add(
             now + (isCut ? 50 * Self.ms : 100_000 + random.below(600_000)),
-            .probed(Int8(id), isRefused: !isCut && !nodes[peer].isUp, incarnation: nodes[id].incarnation))
+            .probed(
+                Int8(id), of: Int8(peer), peerIncarnation: process, isRefused: !isCut && !nodes[peer].isUp,
+                incarnation: nodes[id].incarnation))
     }
 
-    mutating func probed(_ id: Int, _ isRefused: Bool) {
+    mutating func probed(_ id: Int, _ peer: Int, _ incarnation: UInt32, _ isRefused: Bool) {
         let node = nodes[id]
+        let process = VoteGate.LeaderProcess(voter: VoterID(peer), incarnation: UInt64(incarnation))
         perform(
-            node, node.succession.probed(isRefused: isRefused, now: node.local(now)), after: 4 * Self.ms)
+            node, node.succession.probed(process, isRefused: isRefused, now: node.local(now)), after: 4 * Self.ms)
     }
 
     private mutating func perform(
@@ -215,7 +220,9 @@ extension LeaseSimulation {
                 guard let leader = node.succession.leader else { continue }
                 queue.add(
                     now + delay + 100_000 + random.below(600_000),
-                    .probe(Int8(node.id), of: Int8(leader.voter), incarnation: node.incarnation))
+                    .probe(
+                        Int8(node.id), of: Int8(leader.voter), peerIncarnation: UInt32(leader.incarnation),
+                        incarnation: node.incarnation))
             case .dead(let process):
                 trace?("\(now) n\(node.id) finds n\(process.voter) dead")
                 node.gate.died(process)

@@ -83,6 +83,8 @@ final class SimVoter {
     var wakeAt: Int64 = .max
     /// How many configurations frames have named to the relay.
     var named: UInt32 = 0
+    /// How many times the members were asked for; only the last answer counts.
+    var readings: UInt32 = 0
     /// Sockets between node and relay keep the order, each for itself.
     var outAt: [Int64]
     var inAt: [Int64]

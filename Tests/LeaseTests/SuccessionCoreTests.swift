@@ -39,8 +39,10 @@ struct SuccessionCoreTests {
             var core = Self.follower(own)
             #expect(core.ended(Self.leader, now: Self.at(8)) == [.probe])
             #expect(core.ended(Self.leader, now: Self.at(9)).isEmpty, "one look at a time")
-            #expect(core.probed(isRefused: false, now: Self.at(9)) == [.probe], "its port may accept a moment longer")
-            #expect(core.probed(isRefused: true, now: Self.at(10)) == [.dead(Self.leader)])
+            #expect(
+                core.probed(Self.leader, isRefused: false, now: Self.at(9)) == [.probe],
+                "its port may accept a moment longer")
+            #expect(core.probed(Self.leader, isRefused: true, now: Self.at(10)) == [.dead(Self.leader)])
             #expect(core.reason == .dead)
             #expect(Self.stands(&core, until: first + 9) == [first, first + 4, first + 8])
         }
@@ -50,8 +52,8 @@ struct SuccessionCoreTests {
     func alive() {
         var core = Self.follower()
         #expect(core.ended(Self.leader, now: Self.at(8)) == [.probe])
-        #expect(core.probed(isRefused: false, now: Self.at(87)) == [.probe])
-        #expect(core.probed(isRefused: false, now: Self.at(89)).isEmpty)
+        #expect(core.probed(Self.leader, isRefused: false, now: Self.at(87)) == [.probe])
+        #expect(core.probed(Self.leader, isRefused: false, now: Self.at(89)).isEmpty)
         #expect(core.nextWake == Self.at(120))
     }
 
@@ -60,6 +62,19 @@ struct SuccessionCoreTests {
         var core = Self.follower()
         #expect(core.ended(.init(voter: 3, incarnation: 30), now: Self.at(8)).isEmpty)
         #expect(core.ended(.init(voter: 1, incarnation: 9), now: Self.at(8)).isEmpty)
+    }
+
+    @Test("a refusal that comes late, from the port of another leader, is no proof against this one")
+    func lateRefusal() {
+        var core = Self.follower()
+        let next = VoteGate.LeaderProcess(voter: 3, incarnation: 30)
+        _ = core.ended(Self.leader, now: Self.at(8))
+        core.heard(of: next, in: 6, now: Self.at(9))
+        #expect(core.probed(next, isRefused: true, now: Self.at(9)).isEmpty, "it is heard")
+        #expect(core.ended(next, now: Self.at(10)) == [.probe])
+        #expect(core.probed(Self.leader, isRefused: true, now: Self.at(11)).isEmpty)
+        #expect(core.reason == nil)
+        #expect(core.probed(next, isRefused: true, now: Self.at(12)) == [.dead(next)])
     }
 
     @Test("silence is asked about, and only with a majority the node stands, once its own promise is over")
@@ -96,7 +111,7 @@ struct SuccessionCoreTests {
     func moved() {
         var core = Self.follower()
         _ = core.ended(Self.leader, now: Self.at(8))
-        _ = core.probed(isRefused: true, now: Self.at(10))
+        _ = core.probed(Self.leader, isRefused: true, now: Self.at(10))
         core.moved(to: 6)
         #expect(core.nextWake == nil && core.due(now: Self.at(20)).isEmpty)
         core.heard(of: Self.leader, in: 5, now: Self.at(21))
@@ -124,7 +139,7 @@ struct SuccessionCoreTests {
         #expect(asked == Self.settings.mostQuestions)
         var deaf = Self.follower()
         _ = deaf.ended(Self.leader, now: Self.at(8))
-        _ = deaf.probed(isRefused: true, now: Self.at(10))
+        _ = deaf.probed(Self.leader, isRefused: true, now: Self.at(10))
         #expect(Self.stands(&deaf, until: 100_000).count == Self.settings.mostRepetitions)
     }
 }

@@ -68,7 +68,8 @@ final class Succession {
     }
 
     func ended(_ process: VoteGate.LeaderProcess, at address: HostPort) {
-        self.address = address
+        // Of a leader that is probed already, the address must not be taken for that of another node that ends, too.
+        if process == core.leader { self.address = address }
         configure()
         let now = BootClock.now
         if process == core.leader { endedAt = now }
@@ -153,9 +154,9 @@ final class Succession {
             let directives: [SuccessionCore.Directive]
             switch result {
             case .failure(let error) where Self.isRefusal(error):
-                directives = core.probed(isRefused: true, now: BootClock.now)
+                directives = core.probed(leader, isRefused: true, now: BootClock.now)
             case .success, .failure:
-                directives = core.probed(isRefused: false, now: BootClock.now)
+                directives = core.probed(leader, isRefused: false, now: BootClock.now)
             }
             guard directives == [.probe] else { return perform(directives) }
             loop.assumeIsolated().scheduleTask(
@@ -170,7 +171,8 @@ final class Succession {
     /// Refused, and not merely unanswered: only a kernel without a listener does that.
     private static func isRefusal(_ error: any Error) -> Bool {
         if let error = error as? NIOConnectionError {
-            return error.connectionErrors.contains { isRefusal($0.error) }
+            // A name may have several addresses; one that was never listened on says nothing.
+            return !error.connectionErrors.isEmpty && error.connectionErrors.allSatisfy { isRefusal($0.error) }
         }
         return (error as? IOError)?.errnoCode == ECONNREFUSED
     }

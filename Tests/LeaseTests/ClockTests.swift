@@ -1,0 +1,27 @@
+import FoundationEssentials
+import Testing
+
+@Suite("The one clock")
+struct ClockTests {
+    /// Whoever sets the clock of a host, or suspends it, must not move a lease.
+    @Test("lease, cluster and address are decided on CLOCK_BOOTTIME alone", arguments: ["Lease", "Cluster", "VIP"])
+    func bootTime(module: String) throws {
+        let others = [
+            "Date(", "Date.now", "WallTime", "CLOCK_REALTIME", "CLOCK_MONOTONIC", "ContinuousClock", "SuspendingClock",
+            "clock: .continuous", "clock: .suspending", "gettimeofday(", "time(nil)", "DispatchTime", "NIODeadline.now",
+        ]
+        // Tests/LeaseTests/ClockTests.swift
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let sources = root.appending(path: "Sources/\(module)").path
+        var files = 0
+        for path in try FileManager.default.subpathsOfDirectory(atPath: sources) where path.hasSuffix(".swift") {
+            let text = try String(contentsOfFile: "\(sources)/\(path)", encoding: .utf8)
+            for clock in others where text.contains(clock) {
+                Issue.record("\(module)/\(path) speaks of \(clock): what it decides must not depend on another clock")
+            }
+            files += 1
+        }
+        #expect(files > 0)
+    }
+}
