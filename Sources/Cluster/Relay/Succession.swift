@@ -17,8 +17,8 @@ final class Succession {
     private let actions: Actions
     private var timer: (task: Scheduled<Void>, at: BootInstant)?
     private var isStopped = false
-    /// Of the leader that is being replaced.
-    private var address: HostPort?
+    /// The leader whose connection ended last, and its port.
+    private var suspect: (process: VoteGate.LeaderProcess, address: HostPort)?
     /// When the leader's connection ended.
     private var endedAt: BootInstant?
     private var reported: SuccessionCore.Reason?
@@ -68,8 +68,8 @@ final class Succession {
     }
 
     func ended(_ process: VoteGate.LeaderProcess, at address: HostPort) {
-        // Of a leader that is probed already, the address must not be taken for that of another node that ends, too.
-        if process == core.leader { self.address = address }
+        // Others end, too; their ports say nothing of the leader's process.
+        if process == core.leader { suspect = (process, address) }
         configure()
         let now = BootClock.now
         if process == core.leader { endedAt = now }
@@ -144,7 +144,7 @@ final class Succession {
     }
 
     private func probe() {
-        guard let address else { return }
+        guard let (process, address) = suspect else { return }
         let limit = core.settings.probePatience * 5 / 8
         let attempt = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(limit.inNanoseconds))
             .connect(host: address.host, port: Int(address.port))
@@ -154,9 +154,9 @@ final class Succession {
             let directives: [SuccessionCore.Directive]
             switch result {
             case .failure(let error) where Self.isRefusal(error):
-                directives = core.probed(leader, isRefused: true, now: BootClock.now)
+                directives = core.probed(process, isRefused: true, now: BootClock.now)
             case .success, .failure:
-                directives = core.probed(leader, isRefused: false, now: BootClock.now)
+                directives = core.probed(process, isRefused: false, now: BootClock.now)
             }
             guard directives == [.probe] else { return perform(directives) }
             loop.assumeIsolated().scheduleTask(
