@@ -94,9 +94,9 @@ nemesis:
 	@.build/release/dqlite-vip-lab nemesis --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) \
 	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE)) $(if $(IPV6),--ipv6)
 
-# A million schedules of the bootstrap; SCHEDULES=n for another number.
+# A million schedules of the bootstrap, and a million of the leases; SCHEDULES=n for another number.
 sim: deps
-	DQLITE_VIP_SIM_SCHEDULES=$(or $(SCHEDULES),1000000) $(SWIFT) test --configuration release \
+	DQLITE_VIP_SIM_SCHEDULES=$(or $(SCHEDULES),1000000) DQLITE_VIP_LEASE_SCHEDULES=$(or $(SCHEDULES),1000000) $(SWIFT) test --configuration release \
 	    -Xswiftc -enable-testing --filter Simulation
 
 clean:
