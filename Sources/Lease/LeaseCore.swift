@@ -24,8 +24,8 @@ public struct LeaseCore: Sendable {
     private var surrendered: UInt64 = 0
     /// What was sent before this counts for nothing: the lead was being given to another.
     private var notBefore = BootInstant(nanoseconds: .min)
-    /// Sorted; none before they were told.
-    private(set) var voters: [VoterID] = []
+    /// Sorted; none before they were told, and without them there is no lease.
+    public private(set) var voters: [VoterID] = []
     /// Until when the lease was proven with the voters before the last change.
     private var carried: BootInstant?
     /// When that was sent which each voter acknowledged last, in this term.
@@ -53,9 +53,6 @@ public struct LeaseCore: Sendable {
         acknowledged = []
         carried = nil
     }
-
-    /// Whether the voters of the term were told; without them there is no lease.
-    public var knowsVoters: Bool { !voters.isEmpty }
 
     /// The voters, as this node's log has them now, committed or not. Said before anybody else can know them.
     ///

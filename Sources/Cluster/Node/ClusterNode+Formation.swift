@@ -164,10 +164,10 @@ extension ClusterNode {
     /// Tells the relay who the members are: without the voters there is no lease.
     func tellRelay() async {
         guard let local = facts.current.local else { return }
-        // Before the members are read: what is read afterwards is of this term or newer.
-        let term = local.relayFacts.current.lease.term
-        guard await refreshMembers() else { return }
-        if term > 0 { local.learnt(facts.current.members, in: term) }
+        let reading = local.relayFacts.beginReading()
+        guard let members = try? await membership.members() else { return }
+        facts.update { $0.members = members }
+        if reading.term > 0 { local.learnt(members, by: reading) }
         local.warm(facts.current.members)
     }
 

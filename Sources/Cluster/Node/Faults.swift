@@ -15,8 +15,13 @@ extension ClusterNode {
                     if local.monitor.current.isLeader { await leaveLead(to: newer) }
                 }
                 let relay = local.relayFacts.current
-                // The members could not be read when this node began to lead.
-                if local.monitor.current.isLeader, relay.lease.term > 0, !relay.lease.knowsVoters { await tellRelay() }
+                // They could not be read when this node began to lead, or they changed and no frame said so: a sole voter sends
+                // none.
+                if local.monitor.current.isLeader, relay.lease.term > 0,
+                    relay.lease.voters != facts.current.members.filter({ $0.role == .voter }).map(\.id).sorted()
+                {
+                    await tellRelay()
+                }
                 if relay.unreadable > 0 {
                     note(
                         warning:

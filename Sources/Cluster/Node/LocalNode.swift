@@ -126,9 +126,9 @@ final class LocalNode: Sendable {
     }
 
     /// Tells the relay who votes, as read after this node began to lead `term`; and connects to all members.
-    func learnt(_ members: [DqliteMember], in term: UInt64) {
+    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading) {
         let voters = members.filter { $0.role == .voter }.map(\.id)
-        loop.execute { [relay] in relay.value.learnt(voters: voters, in: term) }
+        loop.execute { [relay] in relay.value.learnt(voters: voters, by: reading) }
     }
 
     func warm(_ members: [DqliteMember]) {

@@ -45,8 +45,8 @@ final class RaftRelay {
     private var heldTimer: Scheduled<Void>?
     private var heldRaw: [(link: OutboundLink, bytes: ByteBuffer)] = []
     private var rawTimer: Scheduled<Void>?
-    /// The newest voters that a frame named, and in which term.
-    private var voters: (term: UInt64, ids: [DqliteNodeID])?
+    /// Which reading of the members counted last.
+    private var lastReading: UInt64 = 0
     /// Called when this node begins to lead a term.
     private let onLead: @Sendable () -> Void
     /// Called when this node's lease has begun, ended or got another end. It must not block.
@@ -165,7 +165,10 @@ final class RaftRelay {
         switch frame.content {
         case .appendEntries(_, _, _, let count, _):
             lead(in: frame.term, now)
-            if count > 0, let configuration = bytes.configuration { configure(configuration.voters, frame.term, now) }
+            if count > 0, let configuration = bytes.configuration {
+                facts.update { $0.named += 1 }
+                configure(configuration.voters, frame.term, now)
+            }
         case .installSnapshot:
             lead(in: frame.term, now)
         case .requestVote where frame.isPreVote:
@@ -301,15 +304,19 @@ final class RaftRelay {
     // MARK: - Voters
 
     private func configure(_ ids: [DqliteNodeID], _ term: UInt64, _ now: BootInstant) {
-        voters = (term, ids)
         facts.update { if $0.lease.term == term { $0.lease.configure(voters: ids, now: now) } }
     }
 
-    /// The voters as the local node told them after it began to lead `term`; what a frame of that term said is newer.
-    func learnt(voters ids: [DqliteNodeID], in term: UInt64) {
-        guard voters?.term != term, facts.current.lease.term == term else { return }
+    /// The voters as the local node told them. What a frame has named since the reading began is newer, and so is what a later
+    /// reading said.
+    func learnt(voters ids: [DqliteNodeID], by reading: RelayFacts.Reading) {
+        let known = facts.current
+        guard known.named == reading.named, known.lease.term == reading.term, reading.number > lastReading else {
+            return
+        }
+        lastReading = reading.number
         let now = BootClock.now
-        configure(ids, term, now)
+        configure(ids, reading.term, now)
         facts.update { $0.note(end: $0.lease.end(now: now), now) }
         onLease()
     }

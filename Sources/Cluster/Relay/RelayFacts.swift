@@ -10,6 +10,9 @@ final class RelayFacts: Sendable {
         var lease: LeaseCore
         /// Streams that cannot be read as raft; while there is one, leases prove nothing here.
         var unreadable = 0
+        /// How many configurations were named in frames of this node.
+        var named: UInt64 = 0
+        fileprivate var readings: UInt64 = 0
         var leases = LeaseBook()
         var elections = ElectionBook()
 
@@ -17,6 +20,22 @@ final class RelayFacts: Sendable {
         mutating func note(end: BootInstant?, _ now: BootInstant) {
             guard unreadable == 0 else { return }
             if leases.sees(end: end, now: now) { elections.leased(in: lease.term, now: now) }
+        }
+    }
+
+    /// A reading of the members, as it began.
+    struct Reading: Sendable {
+        var term: UInt64
+        var named: UInt64
+        /// In the order in which they began.
+        var number: UInt64
+    }
+
+    /// To be called before the members are read: what is read afterwards is as new as this, or newer.
+    func beginReading() -> Reading {
+        update { values in
+            values.readings += 1
+            return Reading(term: values.lease.term, named: values.named, number: values.readings)
         }
     }
 

@@ -138,16 +138,17 @@ struct RelayLinkTests {
         }
     }
 
-    private static func learn(_ side: Side, _ term: UInt64) async throws {
-        try await side.group.next().submit { [relay = side.relay] in relay.value.learnt(voters: [1, 2, 3], in: term) }
-            .get()
+    private static func learn(_ side: Side, by reading: RelayFacts.Reading) async throws {
+        try await side.group.next().submit { [relay = side.relay] in relay.value.learnt(voters: [1, 2, 3], by: reading)
+        }
+        .get()
     }
 
     /// Makes a node the leader of term 5, with a lease, by two heartbeats.
     private static func lead(_ side: Side, _ stream: Stream) async throws {
         stream.write(heartbeat(5))
         try await eventually("the lead") { side.facts.current.lease.term == 5 }
-        try await learn(side, 5)
+        try await learn(side, by: side.facts.beginReading())
         stream.write(heartbeat(5))
         try await eventually("a lease") { side.facts.lease(now: BootClock.now) != nil }
     }
@@ -162,7 +163,7 @@ struct RelayLinkTests {
             near.write(Array(frames[70...]))
             #expect(await far.read(frames.count) == frames)
             #expect(one.facts.lease(now: BootClock.now) == nil, "whose vote counts is not known yet")
-            try await Self.learn(one, 5)
+            try await Self.learn(one, by: one.facts.beginReading())
             let before = BootClock.now
             near.write(heartbeat(5))
             try await Self.eventually("a lease") { one.facts.lease(now: before).map { $0.end > before } ?? false }
@@ -171,6 +172,33 @@ struct RelayLinkTests {
             // Its own vote in a higher term ends it, whatever is acknowledged.
             near.write(words(4, 24, 6, 1, 0))
             try await Self.eventually("surrender") { one.facts.lease(now: before) == nil }
+        }
+    }
+
+    @Test(
+        "the newest reading of the members counts, and none that began before a frame named others or in another term")
+    func readings() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let early = one.facts.beginReading()
+            near.write(heartbeat(5))
+            try await Self.eventually("the lead") { one.facts.current.lease.term == 5 }
+            try await Self.learn(one, by: early)
+            #expect(one.facts.current.lease.voters.isEmpty, "it may be of an earlier term")
+            let (first, second) = (one.facts.beginReading(), one.facts.beginReading())
+            try await Self.learn(one, by: second)
+            #expect(one.facts.current.lease.voters == [1, 2, 3])
+            // An entry that makes the node 2 the only other voter: id, address with its zero byte, role.
+            let members: [UInt8] = [1] + words(2) + words(1) + [0, 1] + words(2) + [0, 1] + [0, 0, 0]
+            let third = one.facts.beginReading()
+            near.write(words(1, 64, 5, 12, 5, 12, 1, 5, 3 | UInt64(members.count) << 32, 0) + members)
+            try await Self.eventually("the voters of the frame") { one.facts.current.lease.voters == [1, 2] }
+            for stale in [first, third] {
+                try await Self.learn(one, by: stale)
+                #expect(one.facts.current.lease.voters == [1, 2])
+            }
+            try await Self.learn(one, by: one.facts.beginReading())
+            #expect(one.facts.current.lease.voters == [1, 2, 3])
         }
     }
 
