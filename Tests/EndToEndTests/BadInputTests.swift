@@ -14,7 +14,8 @@ extension EndToEnd {
                     ("nonsense/24", "nonsense"), ("300.1.1.1/24", "300.1.1.1"), ("10.42.0/24", "10.42.0"),
                     ("224.0.0.5/24", "multicast"), ("127.0.0.1/8", "loopback"), ("0.0.0.0/24", "unspecified"),
                     ("10.42.0.0/24", "network"), ("10.42.0.255/24", "broadcast"), ("255.255.255.255/32", "broadcast"),
-                    ("fd00::10/64", "IPv6"), ("10.42.0.1/24", "10.42.0.1"), ("10.42.0.2/32", "10.42.0.2"),
+                    ("ff02::10/64", "multicast"), ("::1/128", "loopback"), ("fd00::10/129", "129"),
+                    ("10.42.0.1/24", "10.42.0.1"), ("10.42.0.2/32", "10.42.0.2"),
                     ("10.42.0.3/16", "10.42.0.3"),
                 ]
                 for (vip, word) in cases {
@@ -119,7 +120,7 @@ extension EndToEnd {
                 BadStart("start --data-dir data --iface eth0 --voters 9", "--voters"),
                 BadStart("start --data-dir data --iface eth0 --vip 10.42.0.100", "prefix length"),
                 BadStart("start --data-dir data --iface eth0 --vip 10.42.0.1/24", "10.42.0.1"),
-                BadStart("start --data-dir data --iface eth0 --vip fd00::1/64", "IPv6"),
+                BadStart("start --data-dir data --iface eth0 --vip ff02::1/64", "multicast"),
                 BadStart("start --data-dir data --iface eth0 --log-level loud", "loud", "debug"),
                 BadStart("start --data-dir data --iface eth0 --log-format xml", "xml", "json"),
                 BadStart("start --data-dir data --iface eth0 --no-such-flag", "--no-such-flag"),
