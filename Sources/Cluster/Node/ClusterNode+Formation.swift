@@ -166,9 +166,8 @@ extension ClusterNode {
         guard let local = facts.current.local else { return }
         let reading = local.relayFacts.beginReading()
         guard let members = try? await membership.members() else { return }
-        facts.update { $0.members = members }
         if reading.term > 0 { local.learnt(members, by: reading) }
-        local.warm(facts.current.members)
+        local.warm(members)
     }
 
     /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.
@@ -222,13 +221,8 @@ extension ClusterNode {
 
     // MARK: - Members
 
-    /// - Returns: whether they could be read.
-    @discardableResult
-    func refreshMembers() async -> Bool {
-        guard let members = try? await membership.members() else { return false }
-        facts.update { $0.members = members }
-        return true
-    }
+    /// Reads the members into the facts, if they can be read.
+    func refreshMembers() async { _ = try? await membership.members() }
 
     /// Who leads, as this node knows.
     var leadership: Leadership {

@@ -88,8 +88,15 @@ extension ClusterNode {
     // MARK: - The one that gives
 
     private func handOver(to wanted: String?) async throws -> HandOver {
-        guard facts.current.giving == nil else {
+        guard handingOver == nil else {
             throw HandOverRefused(kind: .conflict, description: "the lead is being handed over already")
+        }
+        let (taken, continuation) = AsyncStream.makeStream(of: Void.self)
+        handingOver = continuation
+        defer {
+            handingOver = nil
+            facts.update { $0.giving = nil }
+            onLeadership()
         }
         await refreshMembers()
         guard leads, let local = facts.current.local, let clusterID = facts.current.clusterID else {
@@ -103,14 +110,6 @@ extension ClusterNode {
             "raft.leader_address": "\(successor.address)", "raft.term": "\(term)",
         ]
         facts.update { $0.giving = .init(term: term, successor: successor.id) }
-        defer {
-            facts.update { $0.giving = nil }
-            giving.forEach { $0.finish() }
-            giving = []
-            onLeadership()
-        }
-        let (taken, continuation) = AsyncStream.makeStream(of: Void.self)
-        giving.append(continuation)
         do {
             try await membership.transfer(to: successor.id, timeout: .seconds(1))
         } catch {
@@ -285,7 +284,7 @@ extension ClusterNode {
         guard facts.current.giving?.term == term else { return .written }
         facts.update { $0.giving?.until = BootClock.now }
         onLeadership()
-        for waiter in giving { waiter.yield() }
+        handingOver?.yield()
         return .written
     }
 }

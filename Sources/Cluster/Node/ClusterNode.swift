@@ -51,8 +51,8 @@ public actor ClusterNode: Service {
     /// For those who begin to watch later.
     var lastUpdate: ConfigurationUpdate?
     private(set) var isStopping = false
-    /// Those who wait for the successor to have the addresses.
-    var giving: [AsyncStream<Void>.Continuation] = []
+    /// A hand-over of the lead is under way: to be told when the successor has the addresses.
+    var handingOver: AsyncStream<Void>.Continuation?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var hearing: Task<Void, Never>?
@@ -292,7 +292,7 @@ public actor ClusterNode: Service {
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
             id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
-            group: group, incarnation: facts.incarnation,
+            group: group,
             handshake: { address in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(

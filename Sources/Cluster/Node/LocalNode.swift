@@ -40,7 +40,6 @@ final class LocalNode: Sendable {
     /// Starts libdqlite on a directory and begins to watch it.
     ///
     /// - Parameters:
-    ///   - incarnation: this process.
     ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
     ///   - onReturn: called when a peer that could not be reached is connected again.
     ///   - onTransfer: called when the node is about to tell another voter to stand, its lease being over with that.
@@ -48,7 +47,7 @@ final class LocalNode: Sendable {
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
         id: DqliteNodeID, address: HostPort, directory: String, timing: Timing, group: any EventLoopGroup,
-        incarnation: UInt64, handshake: @escaping OutboundLink.Handshake,
+        handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
         onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
@@ -60,7 +59,7 @@ final class LocalNode: Sendable {
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, incarnation: incarnation, term: term, loop: loop,
+                    own: id, term: term, loop: loop,
                     settings: .init(timing),
                     facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
@@ -109,12 +108,12 @@ final class LocalNode: Sendable {
     /// A sole voter sends nothing that could be acknowledged, and nobody can be elected without it; and where a stream
     /// cannot be read there are no leases: then it is the answer of the local node itself, which raft's step-down bounds.
     func proof(members: [DqliteMember]) -> (term: UInt64, end: BootInstant)? {
-        let relay = relayFacts.current
         if let lease = relayFacts.lease(now: BootClock.now) {
             // A sole voter's never ends; the guard is told a time that is near.
             return (lease.term, min(lease.end, BootClock.now.advanced(by: .seconds(1))))
         }
         guard let proof = monitor.proof else { return nil }
+        let relay = relayFacts.current
         let voters = members.filter { $0.role == .voter }
         let isSole = voters.map(\.id) == [dqliteID] && relay.lease.term < proof.term
         return isSole || relay.unreadable > 0 ? proof : nil

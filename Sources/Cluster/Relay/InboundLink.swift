@@ -54,10 +54,10 @@ final class InboundLink {
         peer = process
         self.address = address
         outside = channel
-        try channel.pipeline.syncOperations.addHandler(OutsideHandler(link: self))
+        try channel.pipeline.syncOperations.addHandler(RelayStreamHandler(take: take, ended: outsideEnded))
     }
 
-    fileprivate func take(_ message: RelayMessage, on channel: any Channel) throws {
+    private func take(_ message: RelayMessage, on channel: any Channel) throws {
         guard channel === outside else { return }
         switch message {
         case .preface(let bytes):
@@ -123,7 +123,7 @@ final class InboundLink {
         inside.writeAndFlush(ByteBuffer(bytes: frame), promise: nil)
     }
 
-    fileprivate func outsideEnded(_ channel: any Channel) {
+    private func outsideEnded(_ channel: any Channel) {
         guard channel === outside else { return }
         outside = nil
         relay.lost(self)
@@ -143,36 +143,6 @@ final class InboundLink {
         outside?.close(promise: nil)
         outside = nil
         inside.close(promise: nil)
-    }
-}
-
-/// The peer's connection.
-private final class OutsideHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    private let link: InboundLink
-    private var reader = RelayMessage.Reader()
-
-    init(link: InboundLink) {
-        self.link = link
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        reader.append(unwrapInboundIn(data))
-        do {
-            while let message = try reader.next() { try link.take(message, on: context.channel) }
-        } catch {
-            context.close(promise: nil)
-        }
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        link.outsideEnded(context.channel)
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
     }
 }
 

@@ -155,7 +155,8 @@ final class OutboundLink {
         peer = acceptance.dqliteID
         remote = channel
         do {
-            try channel.pipeline.syncOperations.addHandler(AcknowledgementHandler(link: self))
+            try channel.pipeline.syncOperations.addHandler(
+                RelayStreamHandler(take: { [self] message, _ in try take(message) }, ended: remoteEnded))
         } catch {
             return remoteEnded(channel)
         }
@@ -185,7 +186,7 @@ final class OutboundLink {
         retryLater()
     }
 
-    fileprivate func remoteEnded(_ channel: any Channel) {
+    private func remoteEnded(_ channel: any Channel) {
         guard remote === channel else { return }
         remote = nil
         channel.close(promise: nil)
@@ -202,14 +203,15 @@ final class OutboundLink {
         }
     }
 
-    fileprivate func acknowledged(_ term: UInt64, _ sentAt: BootInstant) {
-        guard let peer else { return }
-        relay.acknowledged(by: peer, in: term, sentAt: sentAt)
-    }
-
-    fileprivate func silent(_ term: UInt64) {
-        guard let peer else { return }
-        relay.confirmed(by: peer, in: term)
+    private func take(_ message: RelayMessage) throws {
+        switch message {
+        case .acknowledged(let term, let sentAt):
+            if let peer { relay.acknowledged(by: peer, in: term, sentAt: sentAt) }
+        case .silent(let term):
+            if let peer { relay.confirmed(by: peer, in: term) }
+        case .preface, .frame, .raw, .released, .asked:
+            throw RelayMessage.Reader.Failure(description: "what only the node that dialled may say")
+        }
     }
 
     func close() {
@@ -272,42 +274,6 @@ private final class LocalStreamHandler: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         link.localEnded(context.channel)
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
-    }
-}
-
-/// Reads what the peer's relay says back.
-private final class AcknowledgementHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    private let link: OutboundLink
-    private var reader = RelayMessage.Reader()
-
-    init(link: OutboundLink) {
-        self.link = link
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        reader.append(unwrapInboundIn(data))
-        do {
-            while let message = try reader.next() {
-                switch message {
-                case .acknowledged(let term, let sentAt): link.acknowledged(term, sentAt)
-                case .silent(let term): link.silent(term)
-                case .preface, .frame, .raw, .released, .asked: return context.close(promise: nil)
-                }
-            }
-        } catch {
-            context.close(promise: nil)
-        }
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        link.remoteEnded(context.channel)
         context.fireChannelInactive()
     }
 

@@ -32,8 +32,6 @@ final class RaftRelay {
     static let version = 1
 
     let own: DqliteNodeID
-    /// Told to peers, so that this process is not taken for an earlier one of the same node.
-    let incarnation: UInt64
     let loop: any EventLoop
     let logger: Logger
     let facts: RelayFacts
@@ -64,14 +62,13 @@ final class RaftRelay {
     ///   - term: libraft's term on disk.
     ///   - members: the members as last seen.
     init(
-        own: DqliteNodeID, incarnation: UInt64, term: UInt64, loop: any EventLoop, settings: Settings,
+        own: DqliteNodeID, term: UInt64, loop: any EventLoop, settings: Settings,
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
         onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
     ) {
         self.own = own
-        self.incarnation = incarnation
         self.loop = loop
         self.settings = settings
         self.facts = facts
@@ -233,9 +230,13 @@ final class RaftRelay {
 
     private func recheck(at instant: BootInstant) {
         heldTimer?.cancel()
+        heldTimer = schedule(at: instant) { [self] in releaseHeld() }
+    }
+
+    /// A little behind the instant: what waits for it must not come too early.
+    private func schedule(at instant: BootInstant, _ body: @escaping () -> Void) -> Scheduled<Void> {
         let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
-        heldTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in releaseHeld()
-        }
+        return loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds), body)
     }
 
     /// Looks again at what is kept back.
@@ -358,7 +359,7 @@ final class RaftRelay {
             heldRaw.append((link, bytes))
             // More than a stream of raft holds in that time: it is given up rather than memory.
             if heldRaw.count > 4096 {
-                heldRaw = []
+                heldRaw.removeAll { $0.link === link }
                 link.reset()
             }
             return scheduleRaw(at: max(gate.closedNow, now))
@@ -368,8 +369,7 @@ final class RaftRelay {
 
     private func scheduleRaw(at instant: BootInstant) {
         guard rawTimer == nil else { return }
-        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
-        rawTimer = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [self] in
+        rawTimer = schedule(at: instant) { [self] in
             rawTimer = nil
             guard BootClock.now >= gate.closedNow else { return scheduleRaw(at: gate.closedNow) }
             let passed = heldRaw

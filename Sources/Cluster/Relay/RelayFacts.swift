@@ -40,10 +40,8 @@ final class RelayFacts: Sendable {
     }
 
     private let values: Mutex<Values>
-    let own: VoterID
 
     init(own: VoterID, hold: Duration) {
-        self.own = own
         values = Mutex(Values(lease: LeaseCore(own: own, hold: hold)))
     }
 

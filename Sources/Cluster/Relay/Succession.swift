@@ -17,10 +17,8 @@ final class Succession {
     private let actions: Actions
     private var timer: (task: Scheduled<Void>, at: BootInstant)?
     private var isStopped = false
-    /// The leader whose connection ended last, and its port.
-    private var suspect: (process: VoteGate.LeaderProcess, address: HostPort)?
-    /// When the leader's connection ended.
-    private var endedAt: BootInstant?
+    /// The leader whose connection ended last, its port, and when.
+    private var suspect: (process: VoteGate.LeaderProcess, address: HostPort, endedAt: BootInstant)?
     private var reported: SuccessionCore.Reason?
 
     /// What the relay does when it is told to.
@@ -68,11 +66,10 @@ final class Succession {
     }
 
     func ended(_ process: VoteGate.LeaderProcess, at address: HostPort) {
-        // Others end, too; their ports say nothing of the leader's process.
-        if process == core.leader { suspect = (process, address) }
-        configure()
         let now = BootClock.now
-        if process == core.leader { endedAt = now }
+        // Others end, too; their ports say nothing of the leader's process.
+        if process == core.leader { suspect = (process, address, now) }
+        configure()
         perform(core.ended(process, now: now))
     }
 
@@ -117,7 +114,7 @@ final class Succession {
     private func report() {
         guard let reason = core.reason, reported != reason else { return }
         reported = reason
-        actions.decided(reason, reason == .dead ? endedAt ?? core.heardAt : core.heardAt, heardAt)
+        actions.decided(reason, reason == .dead ? suspect?.endedAt ?? core.heardAt : core.heardAt, heardAt)
         logger.notice(
             reason == .dead
                 ? "the leader's process is dead: this node stands for election"
@@ -144,7 +141,7 @@ final class Succession {
     }
 
     private func probe() {
-        guard let (process, address) = suspect else { return }
+        guard let (process, address, _) = suspect else { return }
         let limit = core.settings.probePatience * 5 / 8
         let attempt = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(limit.inNanoseconds))
             .connect(host: address.host, port: Int(address.port))

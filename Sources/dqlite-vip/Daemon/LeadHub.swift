@@ -26,7 +26,7 @@ final class LeadHub: Sendable {
     /// Called on the cluster's threads whenever the proof of leadership may be another. The cell wakes whoever has to know.
     func leadershipChanged() {
         _ = lease
-        let leads = hint.leads
+        let leads = leads
         // Before there is a lease the LAN can be asked for the addresses already.
         if leads, !wasLeading.exchange(leads, ordering: .relaxed) {
             parts.withLock { $0.ownership }?.kick()
@@ -37,8 +37,10 @@ final class LeadHub: Sendable {
 
     /// Another node is back: behind a partition that has healed there may be neighbours who know the last holder only.
     func nodeReturned() {
-        if hint.leads { parts.withLock { $0.ownership }?.announceAgain() }
+        if leads { parts.withLock { $0.ownership }?.announceAgain() }
     }
+
+    private var leads: Bool { parts.withLock { $0.cluster }?.leads == true }
 
     /// What is known of the lead beyond the lease.
     var hint: LeadHint {

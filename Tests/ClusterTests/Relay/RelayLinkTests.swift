@@ -42,7 +42,7 @@ private final class Side: Sendable {
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, incarnation: id * 10, term: 1, loop: loop,
+                    own: id, term: 1, loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
                     onLease: {}, onTransfer: { _ in }, onReturn: {}),
