@@ -102,7 +102,8 @@ final class RaftRelay {
                         for: reason == .dead ? .dead : .silent, lastSign: lastSign, heardAt: heardAt, now: BootClock.now
                     )
                 }
-            }))
+            },
+            predecessors: { [facts] account in facts.update { $0.predecessors = account } }))
 
     // MARK: - Links
 
@@ -328,6 +329,9 @@ final class RaftRelay {
     func lost(_ link: InboundLink) {
         succession.ended(link.peer, at: link.address)
     }
+
+    /// Asks the hosts of leaders whose process ended; `onAnswer` is called when what is known of them has changed.
+    func inquire(_ onAnswer: @escaping () -> Void) { succession.inquire(onAnswer) }
 
     /// Whether to confirm to a peer that the leader of the term is silent.
     func hearsNoLeader(in term: UInt64) -> Bool { succession.isSilent(in: term) }
