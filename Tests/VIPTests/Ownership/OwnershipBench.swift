@@ -338,7 +338,7 @@ struct OwnershipBench {
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event, .probe, .listen: break
+        case .survey, .guardRelease, .event, .probe, .inquire, .listen: break
         }
     }
 
