@@ -116,6 +116,7 @@ struct NemesisCommand: AsyncParsableCommand {
                 + words("two holders", round.overlap)
                 + (round.connectionsLost.map { ", connections lost \($0)" } ?? "")
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
+                + (round.unheardOverlap > .zero ? words("unheard", round.unheardOverlap) : "")
                 + words("well again after", round.recovery)
                 + (round.withWrites ? ", \(round.acknowledged) writes, \(round.unknown) unknown" : "")
                 + (round.isDisturbed ? ", disturbed: the probe stood still for \(round.stall.inWords)" : ""))

@@ -56,7 +56,8 @@ extension EndToEnd {
             try await expectNothing(of: [
                 // Long enough that another node has it, and so short that nobody has.
                 Trouble(kind: .stopDaemon, length: 1000...2000), Trouble(kind: .stopGuard, length: 1000...2000),
-                Trouble(kind: .stopBoth, length: 700...1000), Trouble(kind: .stopBoth, length: 2000...3000),
+                Trouble(kind: .debugger, length: 700...1000), Trouble(kind: .stopBoth, length: 700...1000),
+                Trouble(kind: .stopBoth, length: 2000...3000),
             ])
         }
 

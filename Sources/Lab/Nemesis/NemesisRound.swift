@@ -22,6 +22,8 @@ public struct NemesisRound: Sendable {
     public var overlap = Duration.zero
     /// The same of planned hand-overs.
     public var plannedOverlap = Duration.zero
+    /// The same of a kernel whose host was cut off and had neither daemon nor guard left, before anybody could hear that.
+    public var unheardOverlap = Duration.zero
     /// From the moment at which everything was put right until all was well.
     public var recovery: Duration?
     /// How often a client lost the connection that it held to the VIP; nil with writes.
@@ -49,6 +51,8 @@ public struct NemesisBounds: Sendable {
     public var overlap = Duration.milliseconds(1)
     /// The same in a planned hand-over.
     public var plannedOverlap = Duration.milliseconds(100)
+    /// The same with a kernel that cannot be heard and that nobody can take the address from: its lifetime.
+    public var unheardOverlap = Duration.seconds(2)
     /// Nobody has the address although a majority is there.
     public var vacancy = Duration.seconds(5)
     /// From the moment at which everything was put right until all is well.

@@ -32,7 +32,8 @@ struct ClaimProbeTests {
         mutating func claimIfAny(before limit: Double) -> (time: Double, holder: HardwareAddress?)? {
             while time <= limit {
                 while let answer = answers.first, answer.at <= time {
-                    predecessor?.answeredSince = instant(answer.asked)
+                    let askedAt = instant(answer.asked)
+                    predecessor?.answeredSince = askedAt
                     answers.removeFirst()
                 }
                 if !isOver { probe.seek(isAllowed: time >= leaseAt, predecessor: predecessor, now: now) }
