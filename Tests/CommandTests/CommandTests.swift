@@ -98,8 +98,9 @@ import Testing
         let last = FailoverReport.Takeover(
             term: 8, at: WallTime(milliseconds: 0), reason: "dead", total: 24.61,
             phases: ["election": 15.25, "detection": 2, "announce": 0.31])
+        let line = lines { $0.failover?.takeovers.last = last }.last.map(String.init)
         #expect(
-            lines { $0.failover?.takeovers.last = last }.last
+            line
                 == "take-over   1970-01-01T00:00:00.000Z, term 8, the leader's process was dead: 24.6 ms "
                 + "(detection 2.0, election 15.3, announce 0.3)")
     }

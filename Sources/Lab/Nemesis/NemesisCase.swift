@@ -109,13 +109,10 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         switch self {
         case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
         // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
-        case .fullDisk: Self.diskFailures
+        case .fullDisk: ["No space left on device", "Segmentation", "Crash:", "disk I/O error"]
         default: []
         }
     }
-
-    /// What a full disk makes daemon and libraries say.
-    static let diskFailures = ["No space left on device", "Segmentation", "Crash:", "disk I/O error"]
 
     /// Whether the address must not move at all.
     public var mustStay: Bool {

@@ -12,7 +12,7 @@ public final class NemesisLab: Sendable {
     private let holder = Mutex<TCPProber?>(nil)
     private let loads = Mutex<[ChildProcess]>([])
     private let debuggers = Mutex<[Int: Debugger]>([:])
-    private let filled = Mutex<[Int: (daemon: pid_t?, logLength: Int)]>([:])
+    private let filled = Mutex<[Int: pid_t?]>([:])
 
     /// What audits need to know of a round.
     struct Record: Sendable {
@@ -132,9 +132,9 @@ public final class NemesisLab: Sendable {
                 "ip", "-n", lab[node].namespace.name, "address", "delete", lab.vipText, "dev", Network.interface,
             ])
         case .fillDisk(let node):
-            filled.withLock { $0[node] = (lab[node].daemonPID, lab[node].logText.utf8.count) }
+            filled.withLock { $0[node] = lab[node].daemonPID }
             try disk(node).fill()
-        case .awaitFullDisk(let node): try await awaitFullDisk(node)
+        case .awaitFullDisk(let node): try await awaitFullDisk(node) { false }
         case .freeDisk(let node): try disk(node).free()
         case .wallClock(let node, let seconds): try clock(node).set(seconds: seconds)
         case .starveProcessors(let loops, let time):
@@ -149,13 +149,14 @@ public final class NemesisLab: Sendable {
         }
     }
 
-    /// What libraft made before can still be written to: tens of megabytes.
-    private func awaitFullDisk(_ node: Int) async throws {
+    /// Keeps the disk full until that is felt: `isFelt`, or the daemon has ended. What libraft made before can still be
+    /// written to: tens of megabytes.
+    func awaitFullDisk(_ node: Int, _ isFelt: () -> Bool) async throws {
         guard let before = filled.withLock({ $0[node] }) else { return }
-        try await eventually("write that fails on node \(node)", within: .seconds(90), every: .milliseconds(100)) {
-            if lab[node].daemonPID != before.daemon { return true }
-            let log = String(decoding: lab[node].logText.utf8.dropFirst(before.logLength), as: UTF8.self)
-            return NemesisCase.diskFailures.contains { log.contains($0) }
+        let disk = try disk(node)
+        try await eventually("write that fails on node \(node)", within: .seconds(90), every: .milliseconds(3)) {
+            try disk.fill()
+            return lab[node].daemonPID != before || isFelt()
         }
     }
 

@@ -33,6 +33,8 @@ public struct NemesisRound: Sendable {
     public var unknown = 0
     /// The longest time in which the probe itself did not run.
     public var stall = Duration.zero
+    /// What is worth telling and no fault.
+    public var remarks: [String] = []
     /// What must not be, in words. Empty for a round that went well.
     public var findings: [String] = []
 
@@ -104,7 +106,7 @@ public struct NemesisRunner: Sendable {
         async let writing: Void = write(withWrites ? trouble.writers : 0, trouble.writeInterval, writer)
         var relieved: BootInstant?
         do {
-            relieved = try await carryOut(plan, from: start)
+            relieved = try await carryOut(plan, from: start, &round, writer)
         } catch {
             round.findings.append("the plan could not be carried out: \(error)")
         }
@@ -152,14 +154,23 @@ public struct NemesisRunner: Sendable {
     }
 
     /// Gives the time of the first of the steps that put things right at the end.
-    private func carryOut(_ plan: NemesisPlan, from start: BootInstant) async throws -> BootInstant? {
+    private func carryOut(
+        _ plan: NemesisPlan, from start: BootInstant, _ round: inout NemesisRound, _ writer: RegisterWriter
+    ) async throws -> BootInstant? {
         var relieved: BootInstant?
         for (index, step) in plan.steps.enumerated() {
             let rest = BootClock.now.duration(to: start.advanced(by: step.at))
             if rest > .zero { try await Task.sleep(for: rest) }
             if index == plan.firstRelief { relieved = BootClock.now }
             do {
-                try await nemesis.perform(step.action)
+                if case .awaitFullDisk(let node) = step.action {
+                    let before = writer.trouble.count
+                    try await nemesis.awaitFullDisk(node) { writer.trouble.count > before }
+                    let answer = writer.trouble.dropFirst(before).first
+                    round.remarks.append("the disk was felt: \(answer ?? "the daemon ended")")
+                } else {
+                    try await nemesis.perform(step.action)
+                }
             } catch { throw LabError("\(step.action): \(error)") }
         }
         let rest = BootClock.now.duration(to: start.advanced(by: plan.length))

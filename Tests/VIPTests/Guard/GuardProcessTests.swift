@@ -28,7 +28,7 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("kill -9 of the daemon: the address is gone within 50 ms, and back from a new daemon", arguments: both)  // 1 ms
+    @Test("kill -9 of the daemon: the address is gone within 50 ms, and back from a new daemon", arguments: both)
     func killDaemon(vip: String) async throws {
         try await withHolder(vip) { namespace, probe, log, address async throws in
             let daemon = try probe.daemonPID()
@@ -43,7 +43,7 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("kill -9 of the guard: the daemon lets go and ends within 100 ms", arguments: both)  // 1 ms, 12 ms
+    @Test("kill -9 of the guard: the daemon lets go and ends within 100 ms", arguments: both)
     func killGuard(vip: String) async throws {
         try await withHolder(vip) { _, probe, log, address async throws in
             let daemon = try probe.daemonPID()
@@ -61,7 +61,7 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("both killed so that neither can act: the kernel removes the address by itself", arguments: both)  // 1.1 to 1.4 s
+    @Test("both killed so that neither can act: the kernel removes the address by itself", arguments: both)
     func killBoth(vip: String) async throws {
         try await withHolder(vip) { _, probe, log, address async throws in
             let daemon = try probe.daemonPID()
