@@ -78,7 +78,7 @@ final class InboundLink {
         case .released(let sentAt):
             relay.released(by: peer, upTo: sentAt)
         case .asked(let term):
-            if relay.hearsNoLeader(in: term) { answer(.silent(term: term), on: channel) }
+            if relay.hearsNoLeader(in: term, asked: peer) { answer(.silent(term: term), on: channel) }
         case .acknowledged, .silent:
             throw RelayMessage.Reader.Failure(description: "an answer in the wrong direction")
         }

@@ -192,6 +192,23 @@ final class RaftRelay {
             default: false
             }
         link.write(.frame(bytes, sentAt: now, wantsPromise: wantsPromise))
+        if wantsPromise, facts.update({ $0.lease.sends(now: now) }) { giveUp(now) }
+    }
+
+    /// Nobody answers, and the lease is over: those who hear this node need not wait for it.
+    private func giveUp(_ now: BootInstant) {
+        let term = facts.update { values in
+            values.lease.transfers(now: now, patience: settings.electionTimeout)
+            return values.lease.term
+        }
+        onLease()
+        logger.notice(
+            "no majority of the voters answers: the others are asked to replace this leader",
+            metadata: ["raft.term": "\(term)"])
+        for other in outbound.values {
+            other.write(.released(upTo: now))
+            other.write(.asked(term: term))
+        }
     }
 
     private func lead(in term: UInt64, _ now: BootInstant) {
@@ -334,7 +351,11 @@ final class RaftRelay {
     func inquire(_ onAnswer: @escaping () -> Void) { succession.inquire(onAnswer) }
 
     /// Whether to confirm to a peer that the leader of the term is silent.
-    func hearsNoLeader(in term: UInt64) -> Bool { succession.isSilent(in: term) }
+    ///
+    /// A leader that asks for itself gives up, and gets no answer.
+    func hearsNoLeader(in term: UInt64, asked peer: VoteGate.LeaderProcess) -> Bool {
+        !succession.gaveUp(peer, in: term) && succession.isSilent(in: term)
+    }
 
     func confirmed(by peer: DqliteNodeID, in term: UInt64) {
         succession.confirmed(by: peer, in: term)

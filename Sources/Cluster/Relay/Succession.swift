@@ -89,6 +89,18 @@ final class Succession {
         arm()
     }
 
+    /// A peer says that nobody answers it as leader of the term.
+    ///
+    /// - Returns: false when it is not the leader that this node follows.
+    func gaveUp(_ process: VoteGate.LeaderProcess, in term: UInt64) -> Bool {
+        guard process == core.leader else { return false }
+        configure()
+        core.gaveUp(process, in: term, promisedUntil: actions.promisedUntil(), now: BootClock.now)
+        report()
+        arm()
+        return true
+    }
+
     /// When a leader was last heard; nil before the first time.
     var heardAt: BootInstant? { core.heardAt.nanoseconds == 0 ? nil : core.heardAt }
 
@@ -125,10 +137,14 @@ final class Succession {
         guard let reason = core.reason, reported != reason else { return }
         reported = reason
         actions.decided(reason, reason == .dead ? suspect?.endedAt ?? core.heardAt : core.heardAt, heardAt)
+        let words: Logger.Message =
+            switch reason {
+            case .dead: "the leader's process is dead: this node stands for election"
+            case .silent: "the leader is silent, and others say so, too: this node stands for election"
+            case .unanswered: "the leader says that it hears no majority: this node stands for election"
+            }
         logger.notice(
-            reason == .dead
-                ? "the leader's process is dead: this node stands for election"
-                : "the leader is silent, and others say so, too: this node stands for election",
+            words,
             metadata: ["raft.leader": "\(core.leader?.voter ?? 0)", "raft.term": "\(core.term)"])
     }
 
