@@ -202,6 +202,30 @@ struct RelayLinkTests {
         }
     }
 
+    @Test("a promise is acknowledged with the node's answer, and at once when none has come until the next heartbeat")
+    func acknowledgedWithAnswer() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let far = try await two.accept(from: one)
+            let back = try await two.open(to: one)
+            let answers = try await one.accept(from: two)
+            near.write(heartbeat(5))
+            try await Self.eventually("the lead") { one.facts.current.lease.term == 5 }
+            #expect(await far.read(heartbeat(5).count) == heartbeat(5))
+            try await Self.learn(one, by: one.facts.beginReading())
+            // Had it been acknowledged by itself, that would have come before this question is answered.
+            try await two.group.next().submit {}.get()
+            try await one.group.next().submit {}.get()
+            #expect(one.facts.lease(now: BootClock.now) == nil)
+            back.write(words(2, 24, 5, 0, 12))
+            #expect(await answers.read(40) == words(2, 24, 5, 0, 12))
+            try await Self.eventually("a lease by the answer") { one.facts.lease(now: BootClock.now) != nil }
+            try await Self.eventually("its end") { one.facts.lease(now: BootClock.now) == nil }
+            near.write(heartbeat(5) + heartbeat(5))
+            try await Self.eventually("a lease without an answer") { one.facts.lease(now: BootClock.now) != nil }
+        }
+    }
+
     @Test("a vote against a leader that was acknowledged is kept back, and a pre-vote is not")
     func gate() async throws {
         try await Self.withSides { one, two in
