@@ -194,13 +194,17 @@ final class RaftRelay {
             }
         case .requestVoteResult: break
         }
-        let wantsPromise =
+        let (wantsPromise, isUnanswered) =
             switch frame.kind {
-            case .appendEntries, .installSnapshot: facts.update { $0.lease.wantsPromise(now: now) }
-            default: false
+            case .appendEntries, .installSnapshot:
+                facts.update { values in
+                    let wantsPromise = values.lease.wantsPromise(now: now)
+                    return (wantsPromise, wantsPromise && values.lease.sends(now: now))
+                }
+            default: (false, false)
             }
         link.write(.frame(bytes, sentAt: now, wantsPromise: wantsPromise))
-        if wantsPromise, facts.update({ $0.lease.sends(now: now) }) { giveUp(now) }
+        if isUnanswered { giveUp(now) }
     }
 
     /// Nobody answers, and the lease is over: those who hear this node need not wait for it.
