@@ -164,10 +164,12 @@ public struct NemesisRunner: Sendable {
             if index == plan.firstRelief { relieved = BootClock.now }
             do {
                 if case .awaitFullDisk(let node) = step.action {
-                    let before = writer.trouble.count
-                    try await nemesis.awaitFullDisk(node) { writer.trouble.count > before }
-                    let answer = writer.trouble.dropFirst(before).first
-                    round.remarks.append("the disk was felt: \(answer ?? "the daemon ended")")
+                    let (answers, unknown) = (writer.trouble.count, writer.written.count(.unknown))
+                    try await nemesis.awaitFullDisk(node) { writer.written.count(.unknown) > unknown }
+                    let answer = writer.trouble.dropFirst(answers).first
+                    let isHung = answer == nil && writer.written.count(.unknown) > unknown
+                    round.remarks.append(
+                        "the disk was felt: \(answer ?? (isHung ? "writes get no answer" : "the daemon ended"))")
                 } else {
                     try await nemesis.perform(step.action)
                 }
