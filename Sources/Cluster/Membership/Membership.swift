@@ -8,13 +8,14 @@ import Platform
 /// Raft takes one change of its configuration at once, and a change that waits for an unreachable node blocks every
 /// other for 50 s. So every node is asked first, at the very address it gives, whether it is there and who it is.
 actor Membership {
-    private let store: ConfigurationStore
+    let store: ConfigurationStore
     private let policy: RolePolicy
-    private let logger: Logger
-    private var ownID: DqliteNodeID = 0
+    let logger: Logger
+    private(set) var ownID: DqliteNodeID = 0
+    private(set) var sight: MemberSight?
     /// One for each purpose: a connection carries one request at a time, and a change can take seconds; nobody else shall
     /// wait for it.
-    private let viewing, changing, transferring: NodeConnection
+    let viewing, changing, transferring: NodeConnection
     private let queue = SerialQueue()
     private let onMembers: @Sendable ([DqliteMember]) -> Void
     /// Candidates that wait for, or are in, the queue.
@@ -41,6 +42,9 @@ actor Membership {
         ownID = id
         for connection in [viewing, changing, transferring] { await connection.use(socket) }
     }
+
+    /// Says what is seen of the members besides raft's configuration.
+    func use(_ sight: MemberSight) { self.sight = sight }
 
     /// The members as the local node has them in its raft configuration.
     @discardableResult
@@ -90,11 +94,12 @@ actor Membership {
         }
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
+            if try await makeWay(stale) { continue }
             try await remove(stale, "another node answers at its address now")
         }
         // The same node at another address.
         for moved in members where moved.id == candidate.dqliteID && moved.address != candidate.address {
-            try await remove(moved, "it moved to another address")
+            try await move(moved, to: candidate.address)
         }
         members = try await self.members()
         var role = members.first { $0.id == candidate.dqliteID }?.role
@@ -137,7 +142,7 @@ actor Membership {
         try await members()
     }
 
-    private func run<Result: Sendable>(
+    func run<Result: Sendable>(
         _ connection: NodeConnection, _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
         let client = try await connection.connected()

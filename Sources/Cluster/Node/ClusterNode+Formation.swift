@@ -243,7 +243,7 @@ extension ClusterNode {
         guard let leader = leadership.leader,
             let member = facts.members.first(where: { $0.id == leader })
         else { return nil }
-        return try? HostPort(parsing: member.address)
+        return leader == facts.local?.dqliteID ? settings.advertised : self.facts.address(of: member)
     }
 }
 

@@ -86,7 +86,7 @@ public actor ClusterNode: Service {
         store = ConfigurationStore(group: group)
         membership = Membership(
             group: group, store: store, policy: settings.rolePolicy, logger: logger,
-            onMembers: { [facts] members in facts.update { $0.members = members } })
+            onMembers: { [facts] members in facts.take(members) })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
@@ -118,6 +118,8 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
+                    tasks.addTask { await self.findMembers() }
+                    tasks.addTask { await self.keepAddress() }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -291,13 +293,13 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
-            id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
-            group: group,
-            handshake: { address in
+            id: id, incarnation: facts.incarnation, address: settings.advertised, directory: data.raftDirectory,
+            timing: settings.timing, group: group, places: { facts.places(of: $0) },
+            handshake: { member in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
-                    address: settings.advertised.description, target: facts.member(at: address)?.id,
+                    address: settings.advertised.description, target: member,
                     timing: settings.timingClaim,
                     incarnation: facts.incarnation, relay: RaftRelay.version)
             },
@@ -309,20 +311,13 @@ public actor ClusterNode: Service {
             onTransfer: { successor in
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
-            }, onReturn: onReturn)
+            }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.refreshMembers() } })
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)
+        await membership.use(sight(of: local))
         await refreshMembers()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
-        if let known = facts.current.members.first(where: { $0.id == id }),
-            known.address != settings.advertised.description
-        {
-            note(
-                warning: "the members of the cluster know this node at \(known.address) and not at "
-                    + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
-                    + "directory to join under the new address")
-        }
     }
 
     /// Waits until nothing binds any more that a run with a longer lease has promised: the gate of this one is closed at its
@@ -385,6 +380,7 @@ public actor ClusterNode: Service {
                 return .failed(difference)
             }
             if case .join(let join) = request, facts.current.isFormed { return .peer(await admit(join)) }
+            if case .hello(let view) = request { meet(view) }
             guard !isStopping else { return .peer(.error("the node is stopping")) }
             let token = nextToken
             nextToken += 1

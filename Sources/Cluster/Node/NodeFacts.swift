@@ -46,8 +46,25 @@ final class NodeFacts: Sendable {
         values.withLock { change(&$0) }
     }
 
-    /// The member at an address, to say in the handshake whom we mean to reach.
-    func member(at address: String) -> DqliteMember? {
-        values.withLock { $0.members.first { $0.address == address } }
+    /// Where members were met.
+    let addressBook = AddressBook()
+
+    /// Where to try to reach a member, the likeliest first.
+    func places(of id: DqliteNodeID) -> [HostPort] {
+        if let member = current.members.first(where: { $0.id == id }) { return addressBook.places(of: member) }
+        return addressBook[id].map { [$0] } ?? []
+    }
+
+    /// Where a member is, as far as is known; nil when what the configuration has is no address.
+    func address(of member: DqliteMember) -> HostPort? { addressBook.places(of: member).first }
+
+    /// Takes in the members as they were read; what matters for connections is told to the local node.
+    func take(_ members: [DqliteMember]) {
+        let local = values.withLock { values in
+            defer { values.members = members }
+            return values.members == members ? nil : values.local
+        }
+        if !members.isEmpty { addressBook.keep(only: members.map(\.id)) }
+        local?.warm(members)
     }
 }

@@ -49,6 +49,9 @@ struct PortAnswers: ClusterPortDelegate {
                     "\(settings.advertised) and \(handshake.address) run versions of dqlite-vip that do not go together: "
                     + "install the same on all members")
         }
+        if let address = try? HostPort(parsing: handshake.address) {
+            self.facts.addressBook.learn(handshake.dqliteID, at: address)
+        }
         return local.admission
     }
 }

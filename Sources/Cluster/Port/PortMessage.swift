@@ -74,8 +74,7 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     /// The node that dials.
     var dqliteID: DqliteNodeID
     var address: String
-    /// The node that it means to reach, when it knows: an address that now belongs to another node must not take part
-    /// in raft under the old node's id.
+    /// The node that it means to reach: whoever is at the address must not take part in raft under another's id.
     var target: DqliteNodeID?
     /// Members with different timers would depose each other, or trust promises that the other does not keep.
     var timing: TimingClaim
@@ -88,6 +87,8 @@ struct RaftHandshake: Codable, Sendable, Equatable {
 /// What the node says of itself that lets raft in.
 struct RaftAcceptance: Codable, Sendable, Equatable {
     var dqliteID: DqliteNodeID
+    /// Its process; nil from a version that did not say so.
+    var incarnation: UInt64?
 }
 
 /// The JSON bytes of what peers say to each other, bounded in size; `PeerFrameReader` cuts the frames around them.

@@ -1,0 +1,159 @@
+import Discovery
+import Dqlite
+import Logging
+import Platform
+
+/// Members that are not where raft's configuration says: this node among them, or others.
+///
+/// Everybody tells its present address to whom it connects; and who cannot be reached is looked for with the discovery. So
+/// raft goes on with the old configuration, even when all members have moved at once. That the configuration follows is a
+/// matter of order: each asks the leader for it.
+extension ClusterNode {
+    /// Between two looks at the address that the others have for this node.
+    private static let addressInterval: Duration = .milliseconds(500)
+    /// Between two searches while there is no leader; with one it becomes longer.
+    private static let searchInterval: Duration = .milliseconds(500)
+    private static let longestSearchInterval: Duration = .seconds(10)
+
+    // MARK: - The others
+
+    /// A node has said who and where it is.
+    func meet(_ view: NodeView) {
+        let facts = facts.current
+        guard let local = facts.local, view.dqliteID != local.dqliteID, let clusterID = facts.clusterID,
+            view.clusterID?.description == clusterID, facts.members.contains(where: { $0.id == view.dqliteID })
+        else { return }
+        if self.facts.addressBook.learn(view.dqliteID, at: view.address) { local.found(view.dqliteID) }
+    }
+
+    /// Looks for members that cannot be reached, for as long as the node runs.
+    func findMembers() async {
+        var interval = Self.searchInterval
+        while !Task.isCancelled {
+            try? await Task.sleep(for: interval)
+            let facts = facts.current
+            guard facts.isFormed, !isStopping, let local = facts.local else { continue }
+            if await local.unreachable(of: facts.members).isEmpty {
+                interval = Self.searchInterval
+                continue
+            }
+            await search()
+            let isLed = leadership.leader != nil
+            interval = isLed ? min(interval * 2, Self.longestSearchInterval) : Self.searchInterval
+        }
+    }
+
+    /// Asks all addresses that the discovery names who is there.
+    private func search() async {
+        guard let addresses = try? await discovery.lookUp() else { return }
+        let hello = PortRequest.peer(.hello(view))
+        let own = settings.advertised
+        await withTaskGroup(of: NodeView?.self) { tasks in
+            for address in Set(addresses).prefix(NodeView.maximumListed) where address != own {
+                tasks.addTask { [peers] in
+                    guard case .peer(.view(let view)) = try? await peers.ask(hello, of: address, timeout: .seconds(1))
+                    else { return nil }
+                    return view
+                }
+            }
+            for await view in tasks {
+                if let view { meet(view) }
+            }
+        }
+    }
+
+    /// What the leader sees of the members.
+    func sight(of local: LocalNode) -> MemberSight {
+        MemberSight(
+            responsive: { await local.responsive(within: $0) },
+            elsewhere: { [weak self] member in await self?.elsewhere(member) })
+    }
+
+    private func elsewhere(_ member: DqliteMember) async -> HostPort? {
+        guard let place = facts.addressBook[member.id], place.description != member.address,
+            case .peer(.view(let found)) = try? await peers.ask(.peer(.hello(view)), of: place, timeout: .seconds(1)),
+            found.dqliteID == member.id, found.clusterID?.description == facts.current.clusterID
+        else { return nil }
+        return place
+    }
+
+    // MARK: - This node
+
+    /// The address that the configuration has for this node when it is not this node's own.
+    private var outdatedAddress: String? {
+        let facts = facts.current
+        guard facts.isFormed, let local = facts.local,
+            let own = facts.members.first(where: { $0.id == local.dqliteID })
+        else { return nil }
+        return own.address == settings.advertised.description ? nil : own.address
+    }
+
+    /// Has the configuration follow this node, for as long as it runs.
+    func keepAddress() async {
+        var reported: String?
+        while !Task.isCancelled {
+            try? await Task.sleep(for: Self.addressInterval)
+            guard !isStopping, outdatedAddress != nil else { continue }
+            await refreshMembers()
+            guard let before = outdatedAddress else { continue }
+            let problem = await askForOwnAddress()
+            guard problem != reported else { continue }
+            reported = problem
+            var metadata: Logger.Metadata = [
+                "node.address.before": "\(before)", "node.address": "\(settings.advertised)",
+            ]
+            if let problem {
+                metadata["reason"] = "\(problem)"
+                logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
+            } else {
+                logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
+            }
+        }
+    }
+
+    /// - Returns: why it is not done yet; nil when it is.
+    private func askForOwnAddress() async -> String? {
+        guard let clusterID = record.clusterID else { return "the node is in no cluster" }
+        if leads { return await giveLeadToBeMoved() }
+        guard let leader = leaderAddress else { return "no leader is known" }
+        let request = JoinRequest(
+            nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, address: settings.advertised,
+            clusterName: record.clusterName, clusterID: clusterID, nonVoter: settings.nonVoter)
+        do {
+            let reply = try await peers.ask(
+                .peer(.join(request), timing: settings.timingClaim), of: leader, timeout: .seconds(10))
+            guard case .peer(let answer) = reply else { return "\(leader) answered something else" }
+            switch answer {
+            case .joined:
+                await refreshMembers()
+                return nil
+            case .redirect: return "no leader is known"
+            case .refused(let refusal): return refusal.text
+            case .error(let text): return text
+            case .view, .agreed, .accepted: return "\(leader) answered something else"
+            }
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// A leader cannot remove itself and go on.
+    private func giveLeadToBeMoved() async -> String? {
+        let facts = facts.current
+        guard let local = facts.local else { return "the database node is not running" }
+        let others = facts.members.filter { $0.role == .voter && $0.id != local.dqliteID }.map(\.id)
+        guard !others.isEmpty else {
+            return "this node is the only voter; it is done when there is another one that can lead meanwhile"
+        }
+        let present = await local.responsive(within: Membership.freshness)
+        guard others.count(where: present.contains) > others.count / 2 else {
+            return "this node leads, and too few of the other voters are there to change its address: start them"
+        }
+        do {
+            _ = try await handOver(to: nil)
+            return "another node takes the lead, to change this node's address"
+        } catch {
+            return "\(error)"
+        }
+    }
+}
