@@ -6,7 +6,11 @@ struct MetricsText: CustomStringConvertible {
     private(set) var description = ""
 
     init(_ report: StatusReport) {
-        one("info", "gauge", "The running daemon.", 1, ["version": report.version, "cluster": report.clusterName])
+        one(
+            "info", "gauge", "The running daemon.", 1,
+            [
+                "version": report.version, "cluster": report.clusterName, "node": report.name, "node_id": report.nodeID,
+            ])
         one("uptime_seconds", "gauge", "Age of the daemon.", Double(report.uptimeSeconds))
         one("formed", "gauge", "Whether the node belongs to a formed cluster.", report.state == .formed ? 1 : 0)
         one("has_leader", "gauge", "Whether a leader is known.", report.leaderID == 0 ? 0 : 1)

@@ -105,13 +105,19 @@ public struct ClusterMember: Hashable, Sendable, Codable {
     public var nodeID: String?
     /// Its name for people; left out while it is not known.
     public var name: String?
+    /// What its operator has attached to it; left out when that is nothing.
+    public var labels: [String: String]?
 
-    public init(id: UInt64, address: String, role: MemberRole, nodeID: String? = nil, name: String? = nil) {
+    public init(
+        id: UInt64, address: String, role: MemberRole, nodeID: String? = nil, name: String? = nil,
+        labels: [String: String]? = nil
+    ) {
         self.id = id
         self.address = address
         self.role = role
         self.nodeID = nodeID
         self.name = name
+        self.labels = labels
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -120,6 +126,7 @@ public struct ClusterMember: Hashable, Sendable, Codable {
         case role
         case nodeID = "node_id"
         case name
+        case labels
     }
 }
 

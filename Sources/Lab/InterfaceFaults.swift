@@ -14,6 +14,15 @@ extension Network {
             ] + (present ? ["brd", "+"] : []) + ["dev", Self.interface])
     }
 
+    /// Removes all IPv4 addresses of a node's eth0 but one.
+    func dropForeignAddresses(ofNode node: Int, own: IPAddress) throws {
+        for address in try addresses(ofNode: node) where !address.hasPrefix("\(own)/") {
+            // One whose lifetime ends at this moment is gone, as it should be.
+            _ = try ToolCommand.run(
+                ["ip", "-n", servers[node - 1].name, "address", "delete", address, "dev", Self.interface])
+        }
+    }
+
     /// Takes the node's own interface down or up, as its operator does.
     public func setInterface(ofNode node: Int, up: Bool) throws {
         try ToolCommand.check(

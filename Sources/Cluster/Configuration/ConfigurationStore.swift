@@ -85,7 +85,7 @@ actor ConfigurationStore {
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
             let nodes = try await client.query("SELECT dqlite_id, node_id, name FROM node ORDER BY dqlite_id", [])
-            return ReplicatedConfiguration(
+            let configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
                 },
@@ -94,6 +94,7 @@ actor ConfigurationStore {
                     else { return nil }
                     return .init(dqliteID: DqliteNodeID(bitPattern: id), nodeID: nodeID, name: name)
                 })
+            return try await Self.labelled(configuration, client)
         }
     }
 
@@ -115,6 +116,8 @@ actor ConfigurationStore {
                         + "DO UPDATE SET node_id = excluded.node_id, name = excluded.name "
                         + "WHERE node_id <> excluded.node_id OR name <> excluded.name",
                     [.integer(Int64(bitPattern: node.dqliteID)), .text(node.nodeID), .text(node.name)])
+            case .labelNode(let id, let labels):
+                try await Self.label(id, labels, in: client)
             case .forgetNode(let id):
                 _ = try await client.execute(
                     "DELETE FROM node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
@@ -135,7 +138,7 @@ actor ConfigurationStore {
     }
 
     /// All of `body` takes effect at once, or nothing: a reader never sees half of it.
-    private static func transaction(_ client: DqliteClient, _ body: () async throws -> Void) async throws {
+    static func transaction(_ client: DqliteClient, _ body: () async throws -> Void) async throws {
         _ = try await client.execute("BEGIN IMMEDIATE", [])
         do {
             try await body()

@@ -20,6 +20,8 @@ public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
         public var dqliteID: DqliteNodeID
         public var nodeID: String
         public var name: String
+        /// What its operator has attached to it; nil: nothing, or not told.
+        public var labels: [String: String]?
 
         public init(dqliteID: DqliteNodeID, nodeID: String, name: String) {
             self.dqliteID = dqliteID
@@ -37,6 +39,8 @@ public enum ConfigurationChange: Codable, Sendable, Equatable {
     case setAddressesIfNone([String])
     /// Records how a member introduced itself.
     case describeNode(ReplicatedConfiguration.NodeEntry)
+    /// Replaces the labels of a member.
+    case labelNode(DqliteNodeID, [String: String])
     /// Forgets a member that is no longer in raft's configuration.
     case forgetNode(DqliteNodeID)
 }

@@ -70,7 +70,8 @@ extension Membership {
         guard there.count > others.count / 2 else {
             throw PortFailure(
                 reason: .notReady,
-                text: "only \(there.count) of the \(others.count) other voters are there, and without a majority of them "
+                text:
+                    "only \(there.count) of the \(others.count) other voters are there, and without a majority of them "
                     + "the change could not be committed: start the others; the node is reached meanwhile")
         }
     }

@@ -88,26 +88,47 @@ extension ClusterNode {
         return own.address == settings.advertised.description ? nil : own.address
     }
 
-    /// Has the configuration follow this node, for as long as it runs.
-    func keepAddress() async {
+    /// Has the configuration follow this node, for as long as it runs: its address, its name and its labels.
+    func keepEntries() async {
         var reported: String?
         while !Task.isCancelled {
             try? await Task.sleep(for: Self.addressInterval)
-            guard !isStopping, outdatedAddress != nil else { continue }
-            await refreshMembers()
-            guard let before = outdatedAddress else { continue }
-            let problem = await askForOwnAddress()
-            guard problem != reported else { continue }
-            reported = problem
-            var metadata: Logger.Metadata = [
-                "node.address.before": "\(before)", "node.address": "\(settings.advertised)",
-            ]
-            if let problem {
-                metadata["reason"] = "\(problem)"
-                logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
-            } else {
-                logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
+            guard facts.current.isFormed, !isStopping else { continue }
+            await keepAddress(&reported)
+            await keepName()
+        }
+    }
+
+    private func keepAddress(_ reported: inout String?) async {
+        guard outdatedAddress != nil else { return }
+        await refreshMembers()
+        guard let before = outdatedAddress else { return }
+        let problem = await askForOwnAddress()
+        guard problem != reported else { return }
+        reported = problem
+        var metadata: Logger.Metadata = [
+            "node.address.before": "\(before)", "node.address": "\(settings.advertised)",
+        ]
+        if let problem {
+            metadata["reason"] = "\(problem)"
+            logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
+        } else {
+            logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
+        }
+    }
+
+    /// Nothing depends on it: what fails is tried again.
+    private func keepName() async {
+        guard let entry = configuration.nodes.first(where: { $0.dqliteID == record.dqliteID }),
+            leadership.leader != nil
+        else { return }
+        do {
+            if entry.name != settings.name { try await commit(.describeNode(ownEntry)) }
+            if entry.labels ?? [:] != settings.labels {
+                try await commit(.labelNode(entry.dqliteID, settings.labels))
             }
+        } catch {
+            logger.debug("name and labels of this node are not written yet", metadata: ["error": "\(error)"])
         }
     }
 

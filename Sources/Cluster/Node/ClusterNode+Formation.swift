@@ -215,7 +215,7 @@ extension ClusterNode {
         }
     }
 
-    private var ownEntry: ReplicatedConfiguration.NodeEntry {
+    var ownEntry: ReplicatedConfiguration.NodeEntry {
         .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
     }
 

@@ -106,7 +106,8 @@ public actor ClusterNode: Service {
         logger.info(
             "the cluster port is open",
             metadata: [
-                "node.id": "\(core.record.nodeID)", "node.address": "\(settings.advertised)",
+                "node.id": "\(core.record.nodeID)", "node.name": "\(settings.name)",
+                "node.address": "\(settings.advertised)",
                 "listen": "\(settings.listen)",
             ])
         onListening()
@@ -119,7 +120,7 @@ public actor ClusterNode: Service {
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
                     tasks.addTask { await self.findMembers() }
-                    tasks.addTask { await self.keepAddress() }
+                    tasks.addTask { await self.keepEntries() }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))

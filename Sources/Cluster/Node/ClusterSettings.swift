@@ -20,6 +20,8 @@ public struct ClusterSettings: Sendable {
     public var apiAddress: HostPort?
     /// The node's name for people.
     public var name: String
+    /// What its operator has attached to it.
+    public var labels: [String: String]
     /// Virtual addresses that are set when the cluster forms and has none.
     public var initialAddresses: [String]
     public var timing: Timing
@@ -36,6 +38,7 @@ public struct ClusterSettings: Sendable {
     public init(
         clusterName: String, bootstrapExpect: Int?, search: Search, nonVoter: Bool = false, voters: Int,
         listen: HostPort, advertised: HostPort, apiAddress: HostPort? = nil, name: String,
+        labels: [String: String] = [:],
         initialAddresses: [String] = [], timing: Timing = .lan
     ) {
         self.clusterName = clusterName
@@ -47,6 +50,7 @@ public struct ClusterSettings: Sendable {
         self.advertised = advertised
         self.apiAddress = apiAddress
         self.name = name
+        self.labels = labels
         self.initialAddresses = initialAddresses
         self.timing = timing
     }

@@ -23,7 +23,8 @@ final class LocalNode: Sendable {
     private let incarnation: UInt64
 
     private init(
-        dqliteID: DqliteNodeID, incarnation: UInt64, node: DqliteNode, socket: DqliteAddress, monitor: LeadershipMonitor,
+        dqliteID: DqliteNodeID, incarnation: UInt64, node: DqliteNode, socket: DqliteAddress,
+        monitor: LeadershipMonitor,
         observer: RaftObserver, relay: NIOLoopBound<RaftRelay>, relayFacts: RelayFacts, dialer: RaftDialer,
         loop: any EventLoop
     ) {
@@ -90,7 +91,8 @@ final class LocalNode: Sendable {
         observer.follow(monitor)
         try monitor.start()
         return LocalNode(
-            dqliteID: id, incarnation: incarnation, node: node, socket: socket, monitor: monitor, observer: observer, relay: relay,
+            dqliteID: id, incarnation: incarnation, node: node, socket: socket, monitor: monitor, observer: observer,
+            relay: relay,
             relayFacts: facts, dialer: dialer, loop: loop)
     }
 

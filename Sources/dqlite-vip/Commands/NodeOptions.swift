@@ -84,6 +84,16 @@ struct NodeOptions: ParsableArguments {
     var clusterName: String?
 
     @Option(
+        help: ArgumentHelp("Name of this node, for people. Default: the host name.", valueName: "name"))
+    var nodeName: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What to attach to this node, for people and for programs that read the status; may be repeated.",
+            valueName: "key=value"))
+    var label: [String] = []
+
+    @Option(
         help: ArgumentHelp("trace, debug, info, notice, warning, error or critical. Default: info.", valueName: "level")
     )
     var logLevel: String?
@@ -108,6 +118,8 @@ struct NodeOptions: ParsableArguments {
         input.give(.voters, voters)
         input.give(.timing, timing)
         input.give(.clusterName, clusterName)
+        input.give(.nodeName, nodeName)
+        input.give(.label, label)
         input.give(.logLevel, logLevel)
         input.give(.logFormat, logFormat)
         return input

@@ -20,14 +20,17 @@ struct StatusTable: CustomStringConvertible {
         rows.append(["daemon", "version \(report.version), up \(Self.age(report.uptimeSeconds))"])
         for (index, warning) in report.warnings.enumerated() { rows.append([index == 0 ? "warnings" : "", warning]) }
 
-        var members = [["ID", "NAME", "ADDRESS", "ROLE", ""]]
+        let isLabelled = report.clusterMembers.contains { $0.labels?.isEmpty == false }
+        var members = [["ID", "NAME", "ADDRESS", "ROLE"] + (isLabelled ? ["LABELS"] : []) + [""]]
         for member in report.clusterMembers {
             let marks = [
                 member.id == report.leaderID ? "leader" : "", member.id == report.id ? "this node" : "",
             ]
-            members.append([
-                "\(member.id)", member.name ?? "-", member.address, member.role.rawValue, marks.joinedNonEmpty(", "),
-            ])
+            let labels = (member.labels ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            members.append(
+                ["\(member.id)", member.name ?? "-", member.address, member.role.rawValue]
+                    + (isLabelled ? [labels.isEmpty ? "-" : labels.joined(separator: ",")] : [])
+                    + [marks.joinedNonEmpty(", ")])
         }
         let table = members.count > 1 ? "\n" + Self.columns(members) : ""
         return Self.columns(rows) + table

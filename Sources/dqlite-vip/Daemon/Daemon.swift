@@ -127,7 +127,7 @@ enum Daemon {
             search: settings.discovery.isNowhere ? .nowhere : discovery.canClaimFounding ? .store : .discovery,
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
-            name: HostName.current,
+            name: settings.nodeName ?? HostName.current, labels: settings.labels,
             initialAddresses: settings.virtualAddresses, timing: settings.timing)
         logger.info(
             "timing",

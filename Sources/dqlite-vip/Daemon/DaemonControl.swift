@@ -85,9 +85,9 @@ struct DaemonControl: ControlPlane {
             clusterMembers: status.members.map { member in
                 ClusterMember(
                     id: member.id, address: member.address, role: API.MemberRole(rawValue: "\(member.role)"),
-                    nodeID: names[member.id]?.nodeID, name: names[member.id]?.name)
+                    nodeID: names[member.id]?.nodeID, name: names[member.id]?.name, labels: names[member.id]?.labels)
             }.sorted { $0.id < $1.id },
-            nodeID: status.nodeID, name: HostName.current, address: status.address.description,
+            nodeID: status.nodeID, name: settings.nodeName ?? HostName.current, address: status.address.description,
             clusterID: status.clusterID ?? "", clusterName: settings.clusterName,
             state: NodeState(rawValue: status.state.rawValue), waitingFor: status.waitingFor,
             term: status.leadership.term, vip: status.configuration.addresses.first ?? "",
