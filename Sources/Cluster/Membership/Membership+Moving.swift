@@ -46,6 +46,13 @@ extension Membership {
         try await members()
     }
 
+    /// Does something while no member is added, removed or given a role.
+    func whileUnchanged<Result: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await queue.run(body)
+    }
+
     /// Frees the address of a member that lives at another one, when somebody else needs it.
     ///
     /// Its own new address may be taken in turn: two members that have changed places. So it gets a name at which nobody is,

@@ -16,7 +16,7 @@ actor Membership {
     /// One for each purpose: a connection carries one request at a time, and a change can take seconds; nobody else shall
     /// wait for it.
     let viewing, changing, transferring: NodeConnection
-    private let queue = SerialQueue()
+    let queue = SerialQueue()
     private let onMembers: @Sendable ([DqliteMember]) -> Void
     /// Candidates that wait for, or are in, the queue.
     private var underWay: [Candidate: Task<MemberRole, any Error>] = [:]
@@ -85,7 +85,8 @@ actor Membership {
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
         var members = try await members()
-        let isMember = members.contains(candidate)
+        // The founder comes back under the id that only a founder has.
+        let isMember = candidate.isReturning || members.contains { $0.id == candidate.dqliteID }
         guard candidate.dqliteID != 0, candidate.dqliteID != DqliteID.libraryBootstrap,
             isMember || candidate.dqliteID != DqliteID.bootstrap
         else {
@@ -167,18 +168,14 @@ struct Candidate: Sendable, Hashable {
     var dqliteID: DqliteNodeID
     var address: String
     var name: String
+    /// It is a member, or was until its address was being changed.
+    var isReturning = false
 
     var metadata: Logger.Metadata {
         [
             "node.id": "\(nodeID)", "node.dqlite_id": "\(dqliteID)", "node.address": "\(address)",
             "node.name": "\(name)",
         ]
-    }
-}
-
-extension [DqliteMember] {
-    fileprivate func contains(_ candidate: Candidate) -> Bool {
-        contains { $0.id == candidate.dqliteID && $0.address == candidate.address }
     }
 }
 

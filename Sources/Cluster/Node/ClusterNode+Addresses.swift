@@ -90,31 +90,46 @@ extension ClusterNode {
 
     /// Has the configuration follow this node, for as long as it runs: its address, its name and its labels.
     func keepEntries() async {
-        var reported: String?
+        var move: Move?
         while !Task.isCancelled {
-            try? await Task.sleep(for: Self.addressInterval)
+            let isPatient = (move?.attempts ?? 0) > 10
+            try? await Task.sleep(for: isPatient ? Self.addressInterval * 6 : Self.addressInterval)
             guard facts.current.isFormed, !isStopping else { continue }
-            await keepAddress(&reported)
+            await keepAddress(&move)
             await keepName()
         }
     }
 
-    private func keepAddress(_ reported: inout String?) async {
-        guard outdatedAddress != nil else { return }
-        await refreshMembers()
-        guard let before = outdatedAddress else { return }
+    /// A change of this node's address that is under way. It is over when the leader says so, and not when the address is
+    /// right: the role comes after it.
+    private struct Move {
+        var before: String
+        var attempts = 0
+        var problem: String?
+    }
+
+    private func keepAddress(_ move: inout Move?) async {
+        if move == nil, outdatedAddress != nil {
+            await refreshMembers()
+            move = outdatedAddress.map { Move(before: $0) }
+        }
+        guard var current = move else { return }
         let problem = await askForOwnAddress()
-        guard problem != reported else { return }
-        reported = problem
         var metadata: Logger.Metadata = [
-            "node.address.before": "\(before)", "node.address": "\(settings.advertised)",
+            "node.address.before": "\(current.before)", "node.address": "\(settings.advertised)",
         ]
-        if let problem {
+        guard let problem else {
+            move = nil
+            return logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
+        }
+        current.attempts += 1
+        // Most reasons are over by the next time.
+        if current.attempts > 1, problem != current.problem {
             metadata["reason"] = "\(problem)"
             logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
-        } else {
-            logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
         }
+        current.problem = problem
+        move = current
     }
 
     /// Nothing depends on it: what fails is tried again.
@@ -139,7 +154,7 @@ extension ClusterNode {
         guard let leader = leaderAddress else { return "no leader is known" }
         let request = JoinRequest(
             nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, address: settings.advertised,
-            clusterName: record.clusterName, clusterID: clusterID, nonVoter: settings.nonVoter)
+            clusterName: record.clusterName, clusterID: clusterID, nonVoter: settings.nonVoter, isReturning: true)
         do {
             let reply = try await peers.ask(
                 .peer(.join(request), timing: settings.timingClaim), of: leader, timeout: .seconds(10))
@@ -158,10 +173,20 @@ extension ClusterNode {
         }
     }
 
-    /// A leader cannot remove itself and go on.
+    /// A leader cannot remove itself and go on. It is the last one to be moved: so the lead goes once, and not to and fro.
     private func giveLeadToBeMoved() async -> String? {
         let facts = facts.current
         guard let local = facts.local else { return "the database node is not running" }
+        if outdatedAddress == nil { return nil }
+        let unreachable = await local.unreachable(of: facts.members)
+        let moving = facts.members.filter { member in
+            let place = self.facts.address(of: member)
+            return member.id != local.dqliteID && !unreachable.contains(member.id)
+                && place?.description != member.address
+        }
+        guard moving.isEmpty else {
+            return "this node leads, and others that have moved come first: \(moving.map(\.address))"
+        }
         let others = facts.members.filter { $0.role == .voter && $0.id != local.dqliteID }.map(\.id)
         guard !others.isEmpty else {
             return "this node is the only voter; it is done when there is another one that can lead meanwhile"
@@ -171,7 +196,7 @@ extension ClusterNode {
             return "this node leads, and too few of the other voters are there to change its address: start them"
         }
         do {
-            _ = try await handOver(to: nil)
+            try await membership.whileUnchanged { _ = try await self.handOver(to: nil) }
             return "another node takes the lead, to change this node's address"
         } catch {
             return "\(error)"

@@ -94,7 +94,7 @@ extension ClusterNode {
         }
         let candidate = Candidate(
             nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
-            name: join.name)
+            name: join.name, isReturning: join.isReturning == true)
         do {
             let role = try await membership.admit(candidate, as: .joiner(nonVoter: join.nonVoter)) {
                 try await self.identify($0)
@@ -105,8 +105,9 @@ extension ClusterNode {
         } catch let error as DqliteError where error.code == .notLeader {
             return .redirect(leader: leaderAddress)
         } catch {
-            logger.warning(
-                "a node could not be added",
+            let isEarly = (error as? PortFailure)?.reason == .notReady
+            logger.log(
+                level: isEarly ? .debug : .warning, "a node could not be added",
                 metadata: candidate.metadata.merging(["error": "\(error)"]) { $1 })
             return .error("\(join.address) could not be added: \(error)")
         }
