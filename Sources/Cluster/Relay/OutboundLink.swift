@@ -103,8 +103,6 @@ final class OutboundLink {
 
     /// Whether libdqlite holds its end.
     var isInUse: Bool { local != nil }
-    /// Whether the peer is connected.
-    var isConnected: Bool { remote?.isActive ?? false }
 
     // MARK: - The peer's side
 

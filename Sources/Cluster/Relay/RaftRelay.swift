@@ -244,7 +244,7 @@ final class RaftRelay {
             onLease()
             for other in outbound.values { other.write(.released(upTo: now)) }
         case .appendEntriesResult:
-            if let peer = link.peer, let due = owed.removeValue(forKey: peer), due.process == inbound[peer]?.peer {
+            if let due = owed.removeValue(forKey: link.peer), due.process == inbound[link.peer]?.peer {
                 let acknowledged = RelayMessage.acknowledged(term: due.term, sentAt: due.sentAt)
                 link.write(.frame(bytes, sentAt: now, wantsPromise: false), and: acknowledged)
                 return
@@ -355,7 +355,7 @@ final class RaftRelay {
     /// packet instead of two. What waits for the disk, and the next one when an answer has not come, is acknowledged at once.
     private func owes(to peer: VoteGate.LeaderProcess, _ frame: RaftFrame, _ sentAt: BootInstant) -> Bool {
         guard case .appendEntries(_, _, _, count: 0, _) = frame.content, owed[peer.voter] == nil,
-            outbound.values.contains(where: { $0.peer == peer.voter && $0.isConnected })
+            outbound[peer.voter]?.isConnected == true
         else {
             owed[peer.voter] = nil
             return false
