@@ -9,6 +9,8 @@ struct MemberSight: Sendable {
     /// Where a member answers that has left the address which the configuration has for it; nil when it is not known to
     /// answer anywhere else.
     var elsewhere: @Sendable (DqliteMember) async -> HostPort?
+    /// Whether a node answers with a member's identity at the address that the configuration has for it.
+    var isAtHome: @Sendable (DqliteMember) async -> Bool
 }
 
 /// Members that come back under another address.
@@ -27,6 +29,13 @@ extension Membership {
         guard member.id != ownID else {
             throw PortFailure(
                 reason: .notReady, text: "\(member.address) leads: its address is changed when another node leads")
+        }
+        if await sight?.isAtHome(member) == true {
+            throw PortFailure(
+                reason: .wrongNode,
+                text:
+                    "a node with the same identity also answers at \(member.address), its address before: one of the two runs "
+                    + "on a copy of the other's data directory; stop that one and empty its data directory")
         }
         if member.role == .voter { try await requireQuorum(without: member) }
         logger.notice(

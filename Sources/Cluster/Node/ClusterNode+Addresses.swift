@@ -66,15 +66,24 @@ extension ClusterNode {
     func sight(of local: LocalNode) -> MemberSight {
         MemberSight(
             responsive: { await local.responsive(within: $0) },
-            elsewhere: { [weak self] member in await self?.elsewhere(member) })
+            elsewhere: { [weak self] member in
+                guard let self, let place = facts.addressBook[member.id], place.description != member.address,
+                    await answers(member, at: place)
+                else { return nil }
+                return place
+            },
+            isAtHome: { [weak self] member in
+                guard let self, let place = try? HostPort(parsing: member.address) else { return false }
+                return await answers(member, at: place)
+            })
     }
 
-    private func elsewhere(_ member: DqliteMember) async -> HostPort? {
-        guard let place = facts.addressBook[member.id], place.description != member.address,
-            case .peer(.view(let found)) = try? await peers.ask(.peer(.hello(view)), of: place, timeout: .seconds(1)),
-            found.dqliteID == member.id, found.clusterID?.description == facts.current.clusterID
-        else { return nil }
-        return place
+    private func answers(_ member: DqliteMember, at place: HostPort) async -> Bool {
+        guard
+            case .peer(.view(let found)) = try? await peers.ask(
+                .peer(.hello(view)), of: place, timeout: .milliseconds(500))
+        else { return false }
+        return found.dqliteID == member.id && found.clusterID?.description == facts.current.clusterID
     }
 
     // MARK: - This node
