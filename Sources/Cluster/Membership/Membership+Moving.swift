@@ -75,6 +75,23 @@ extension Membership {
         return true
     }
 
+    /// A member wants the address that the leader's own entry has: it gets a name at which nobody is, so that both entries can
+    /// change once another node leads.
+    ///
+    /// - Throws: always; it has to ask again.
+    func park(_ candidate: Candidate) async throws {
+        let placeholder = Self.placeholder(for: candidate.dqliteID)
+        if let member = try await members().first(where: { $0.id == candidate.dqliteID }), member.address != placeholder
+        {
+            try await move(member, to: placeholder)
+        }
+        throw PortFailure(
+            reason: .notReady,
+            text:
+                "\(candidate.address) is the address that the configuration has for the leader, which has moved, too: "
+                + "it gives the lead away first")
+    }
+
     /// Parses as no address, so that nobody tries to connect there.
     static func placeholder(for id: DqliteNodeID) -> String { "moving-\(id):0" }
 

@@ -95,6 +95,7 @@ actor Membership {
         }
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
+            if stale.id == ownID { try await park(candidate) }
             if try await makeWay(stale) { continue }
             try await remove(stale, "another node answers at its address now")
         }

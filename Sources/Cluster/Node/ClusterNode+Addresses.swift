@@ -114,7 +114,8 @@ extension ClusterNode {
     private struct Move {
         var before: String
         var attempts = 0
-        var problem: String?
+        /// What was logged last.
+        var reported: String?
     }
 
     private func keepAddress(_ move: inout Move?) async {
@@ -133,11 +134,11 @@ extension ClusterNode {
         }
         current.attempts += 1
         // Most reasons are over by the next time.
-        if current.attempts > 1, problem != current.problem {
+        if current.attempts > 1, problem != current.reported {
+            current.reported = problem
             metadata["reason"] = "\(problem)"
             logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
         }
-        current.problem = problem
         move = current
     }
 
@@ -191,7 +192,7 @@ extension ClusterNode {
         let moving = facts.members.filter { member in
             let place = self.facts.address(of: member)
             return member.id != local.dqliteID && !unreachable.contains(member.id)
-                && place?.description != member.address
+                && ![place?.description, Membership.placeholder(for: member.id)].contains(member.address)
         }
         guard moving.isEmpty else {
             return "this node leads, and others that have moved come first: \(moving.map(\.address))"
