@@ -55,6 +55,8 @@ public actor ClusterNode: Service {
     var handingOver: AsyncStream<Void>.Continuation?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
+    /// Members whose removal is under way.
+    var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?
 
     /// - Parameters:
@@ -86,7 +88,7 @@ public actor ClusterNode: Service {
         store = ConfigurationStore(group: group)
         membership = Membership(
             group: group, store: store, policy: settings.rolePolicy, logger: logger,
-            onMembers: { [facts] members in facts.update { $0.members = members } })
+            onMembers: { [facts] members in facts.update { $0.note(members) } })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
@@ -118,6 +120,10 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
+                    tasks.addTask {
+                        await self.keepRoles()
+                        try await Task.sleep(for: .seconds(1 << 40))
+                    }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -143,6 +149,7 @@ public actor ClusterNode: Service {
         for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
         pendingAnswers = [:]
         await handOver()
+        if settings.membership.leavesOnShutdown { await leave() }
         await port.close()
         await store.use(nil)
         await membership.use(nil)
@@ -189,6 +196,11 @@ public actor ClusterNode: Service {
         input.yield(event)
     }
 
+    /// Notes on disk that this node has left its cluster, after its last event.
+    func persistLeft() async throws {
+        if let record = core.left() { try await persist(record) }
+    }
+
     var record: NodeRecord { core.record }
 
     // MARK: - Directives
@@ -214,6 +226,8 @@ public actor ClusterNode: Service {
             commitFormed(clusterID, before: deadline)
         case .claimFounding(let clusterID):
             claimFounding(clusterID)
+        case .stopNode:
+            await stopLocalNode()
         case .stopNodeAndWipeRaft:
             await stopLocalNode()
             try data.wipeRaft()
@@ -346,8 +360,11 @@ public actor ClusterNode: Service {
             $0.local = nil
             $0.members = []
             $0.isFormed = false
+            $0.roster = nil
         }
         guard let local else { return }
+        // Nothing is proven any more.
+        onLeadership()
         await store.use(nil)
         await membership.use(nil)
         do {
@@ -409,6 +426,14 @@ public actor ClusterNode: Service {
             return await sameCluster(clusterID) { answer(tookOver: term) }
         case .failOver(let wanted, let clusterID):
             return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
+        case .roster(let roster):
+            return await sameCluster(roster.clusterID) { answer(roster) }
+        case .removeNode(let order, let clusterID):
+            return await sameCluster(clusterID) { await answer(order) }
+        case .dismissed(let removal, let clusterID):
+            return await sameCluster(clusterID) { answer(dismissed: removal) }
+        case .standing(let id, let clusterID):
+            return await sameCluster(clusterID) { await answer(standingOf: id) }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }

@@ -26,6 +26,7 @@ struct SettingsCheck {
         var logLevel: Logger.Level
         var logFormat: LogFormat
         var timing: Timing
+        var membership: MembershipOptions
     }
 
     mutating func everything() -> Outcome {
@@ -45,7 +46,8 @@ struct SettingsCheck {
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
             discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
             voters: voters,
-            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing())
+            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing(),
+            membership: membership())
     }
 
     mutating func fault(_ key: StartInput.Key, _ text: String, _ reason: String) {

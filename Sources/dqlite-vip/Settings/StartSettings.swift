@@ -28,6 +28,7 @@ struct StartSettings: Hashable, Sendable {
     var logFormat: LogFormat
     /// The same on all members.
     var timing = Timing.lan
+    var membership = MembershipOptions()
 
     /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
     func apiAddress(of advertised: HostPort) -> HostPort? {
