@@ -198,7 +198,8 @@ extension RoleCore {
         let now: BootInstant
 
         init(_ members: [Member], own: DqliteNodeID, core: RoleCore, now: BootInstant) {
-            self.members = members.map { member in
+            // In one order, so that the same members always give the same decision.
+            self.members = members.sorted { $0.id < $1.id }.map { member in
                 var member = member
                 if member.id == own {
                     member.presence = .reachable(since: BootInstant(nanoseconds: 0))
