@@ -35,6 +35,28 @@ import Testing
             return HandOverReport(
                 leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
+        func nodes() async -> NodesReport {
+            NodesReport(
+                nodes: [
+                    ClusterMember(
+                        id: 1, address: "192.0.2.1:8800", role: .voter, name: "one", isReachable: true,
+                        failureDomain: "rack-1"),
+                    ClusterMember(
+                        id: 22, address: "192.0.2.2:8800", role: .spare, isReachable: false,
+                        unreachableSince: WallTime(milliseconds: 0), isNonVoter: true),
+                ], failuresSurvived: 0, summary: "no failure is survived",
+                removed: [
+                    RemovedNodeReport(
+                        id: 3, address: "192.0.2.3:8800", nodeID: nil, name: nil, reason: "left",
+                        at: WallTime(milliseconds: 1000))
+                ])
+        }
+        func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport {
+            guard force else { throw ControlError(.conflict, "the cluster would lose its quorum without \(target)") }
+            return RemovedNodeReport(
+                id: 22, address: "192.0.2.2:8800", nodeID: nil, name: target, reason: "removed",
+                at: WallTime(milliseconds: 0))
+        }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }

@@ -84,16 +84,11 @@ actor ConfigurationStore {
         try await run { client in
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
-            let nodes = try await client.query("SELECT dqlite_id, node_id, name FROM node ORDER BY dqlite_id", [])
             let configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
-                },
-                nodes: nodes.rows.compactMap { row in
-                    guard case .integer(let id) = row[0], case .text(let nodeID) = row[1], case .text(let name) = row[2]
-                    else { return nil }
-                    return .init(dqliteID: DqliteNodeID(bitPattern: id), nodeID: nodeID, name: name)
-                })
+                }, nodes: try await Self.withAdditions(client) { try await Self.nodes($0) },
+                removed: try await Self.withAdditions(client) { try await Self.removals($0) })
             return try await Self.labelled(configuration, client)
         }
     }
@@ -111,16 +106,18 @@ actor ConfigurationStore {
                     "SELECT 1 FROM vip UNION ALL SELECT 1 FROM meta WHERE key = 'addresses_set' LIMIT 1", [])
                 if known.rows.isEmpty { try await Self.replace(addresses, in: client) }
             case .describeNode(let node):
-                _ = try await client.execute(
-                    "INSERT INTO node (dqlite_id, node_id, name) VALUES (?, ?, ?) ON CONFLICT (dqlite_id) "
-                        + "DO UPDATE SET node_id = excluded.node_id, name = excluded.name "
-                        + "WHERE node_id <> excluded.node_id OR name <> excluded.name",
-                    [.integer(Int64(bitPattern: node.dqliteID)), .text(node.nodeID), .text(node.name)])
+                try await Self.withAdditions(client) { try await Self.describe(node, in: $0) }
             case .labelNode(let id, let labels):
                 try await Self.label(id, labels, in: client)
             case .forgetNode(let id):
-                _ = try await client.execute(
-                    "DELETE FROM node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+                try await Self.withAdditions(client) { try await Self.forget(id, in: $0) }
+            case .noteRemoval(let removal):
+                try await Self.withAdditions(client) { try await Self.note(removal, in: $0) }
+            case .forgetRemoval(let id):
+                try await Self.withAdditions(client) { client in
+                    _ = try await client.execute(
+                        "DELETE FROM removed_node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+                }
             }
         }
     }

@@ -112,10 +112,12 @@ actor Membership {
             logger.notice("a node was added", metadata: candidate.metadata)
             role = .spare
         }
-        let others = members.filter { $0.id != candidate.dqliteID && $0.role == .voter }.count
+        let others = members.filter { $0.id != candidate.dqliteID }
         let wanted = policy.role(
-            currentVoters: others, isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
-        if role != DqliteRole(wanted), role != .voter {
+            currentVoters: others.count { $0.role == .voter }, currentStandbys: others.count { $0.role == .standby },
+            isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
+        // Here a role is only ever raised; whether one is to be lowered is seen with all members in view.
+        if let current = role, DqliteRole(wanted).rawValue < current.rawValue {
             let role = DqliteRole(wanted)
             try await run(changing) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
             try await self.members()
@@ -127,7 +129,9 @@ actor Membership {
             try await store.apply(
                 .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
         }
-        return role == .voter ? .voter : wanted
+        // What was raised is not read anew: it is the role that was asked for.
+        let before = role.flatMap { MemberRole(rawValue: $0.rawValue) } ?? .spare
+        return before.rawValue < wanted.rawValue ? before : wanted
     }
 
     private func remove(_ member: DqliteMember, _ reason: String) async throws {

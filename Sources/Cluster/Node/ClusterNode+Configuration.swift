@@ -49,6 +49,8 @@ extension ClusterNode {
 
     private func publish(_ update: ConfigurationUpdate) {
         configuration = update.configuration
+        let removed = Set((configuration.removed ?? []).filter(\.isFinal).map(\.dqliteID))
+        facts.update { $0.removed = removed }
         lastUpdate = update
         for watcher in watchers.values { watcher.yield(update) }
     }

@@ -92,6 +92,10 @@ extension ClusterNode {
         guard facts.current.local?.monitor.current.isLeader == true else {
             return .redirect(leader: leaderAddress)
         }
+        if let removal = configuration.removed?.last(where: { $0.dqliteID == join.dqliteID }), removal.isFinal {
+            let text = "\(join.address) was removed from cluster \(clusterID): start it with --rejoin"
+            return .refused(Refusal(.removed, text, removal: removal))
+        }
         let candidate = Candidate(
             nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
             name: join.name, isReturning: join.isReturning == true)
@@ -101,6 +105,7 @@ extension ClusterNode {
             }
             await refreshMembers()
             try await refreshConfiguration()
+            Task { await callRoll() }
             return .joined(clusterID, role)
         } catch let error as DqliteError where error.code == .notLeader {
             return .redirect(leader: leaderAddress)
@@ -217,7 +222,9 @@ extension ClusterNode {
     }
 
     var ownEntry: ReplicatedConfiguration.NodeEntry {
-        .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
+        .init(
+            dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name,
+            isNonVoter: settings.nonVoter, failureDomain: settings.membership.failureDomain)
     }
 
     // MARK: - Members
@@ -233,7 +240,10 @@ extension ClusterNode {
         if leadership.leader == nil, let own = facts.members.first(where: { $0.id == local.dqliteID }),
             own.role != .voter
         {
-            leadership.leader = local.observer.recentLeader(within: settings.timing.electionTimeout * 2)
+            leadership.leader =
+                own.role == .spare
+                ? facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster.leader : nil }
+                : local.observer.recentLeader(within: settings.timing.electionTimeout * 2)
         }
         return leadership
     }

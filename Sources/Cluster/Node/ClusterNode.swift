@@ -55,6 +55,8 @@ public actor ClusterNode: Service {
     var handingOver: AsyncStream<Void>.Continuation?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
+    /// Members whose removal is under way.
+    var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?
 
     /// - Parameters:
@@ -122,6 +124,10 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.watchLocalNode() }
                     tasks.addTask { await self.findMembers() }
                     tasks.addTask { await self.keepEntries() }
+                    tasks.addTask {
+                        await self.keepRoles()
+                        try await Task.sleep(for: .seconds(1 << 40))
+                    }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -147,6 +153,7 @@ public actor ClusterNode: Service {
         for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
         pendingAnswers = [:]
         await handOver()
+        if settings.membership.leavesOnShutdown { await leave() }
         await port.close()
         await store.use(nil)
         await membership.use(nil)
@@ -193,6 +200,11 @@ public actor ClusterNode: Service {
         input.yield(event)
     }
 
+    /// Notes on disk that this node has left its cluster, after its last event.
+    func persistLeft() async throws {
+        if let record = core.left() { try await persist(record) }
+    }
+
     var record: NodeRecord { core.record }
 
     // MARK: - Directives
@@ -218,6 +230,8 @@ public actor ClusterNode: Service {
             commitFormed(clusterID, before: deadline)
         case .claimFounding(let clusterID):
             claimFounding(clusterID)
+        case .stopNode:
+            await stopLocalNode()
         case .stopNodeAndWipeRaft:
             await stopLocalNode()
             try data.wipeRaft()
@@ -343,8 +357,11 @@ public actor ClusterNode: Service {
             $0.local = nil
             $0.members = []
             $0.isFormed = false
+            $0.roster = nil
         }
         guard let local else { return }
+        // Nothing is proven any more.
+        onLeadership()
         await store.use(nil)
         await membership.use(nil)
         do {
@@ -407,6 +424,14 @@ public actor ClusterNode: Service {
             return await sameCluster(clusterID) { answer(tookOver: term) }
         case .failOver(let wanted, let clusterID):
             return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
+        case .roster(let roster):
+            return await sameCluster(roster.clusterID) { answer(roster) }
+        case .removeNode(let order, let clusterID):
+            return await sameCluster(clusterID) { await answer(order) }
+        case .dismissed(let removal, let clusterID):
+            return await sameCluster(clusterID) { answer(dismissed: removal) }
+        case .standing(let id, let clusterID):
+            return await sameCluster(clusterID) { await answer(standingOf: id) }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }

@@ -167,13 +167,18 @@ public struct Refusal: Codable, Sendable, Equatable {
         case notFormed
         /// The request names another cluster.
         case otherCluster
+        /// The cluster has removed the asker.
+        case removed
     }
 
     public var code: Code
     public var text: String
     public var view: NodeView?
+    /// With `.removed`: when and why.
+    public var removal: RemovedNode?
 
-    public init(_ code: Code, _ text: String, view: NodeView? = nil) {
+    public init(_ code: Code, _ text: String, view: NodeView? = nil, removal: RemovedNode? = nil) {
+        self.removal = removal
         self.code = code
         self.text = text
         self.view = view

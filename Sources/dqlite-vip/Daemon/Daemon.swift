@@ -128,7 +128,7 @@ enum Daemon {
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
             name: settings.nodeName ?? HostName.current, labels: settings.labels,
-            initialAddresses: settings.virtualAddresses, timing: settings.timing)
+            initialAddresses: settings.virtualAddresses, timing: settings.timing, membership: settings.membership)
         logger.info(
             "timing",
             metadata: ["timing": "\(settings.timing)", "timing.profile": "\(settings.timing.profile ?? "none")"])

@@ -26,6 +26,7 @@ struct SettingsCheck {
         var logLevel: Logger.Level
         var logFormat: LogFormat
         var timing: Timing
+        var membership: MembershipOptions
         var nodeName: String?
         var labels: [String: String] = [:]
     }
@@ -48,7 +49,7 @@ struct SettingsCheck {
             discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
             voters: voters,
             clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing(),
-            nodeName: nodeName(), labels: labels())
+            membership: membership(), nodeName: nodeName(), labels: labels())
     }
 
     mutating func fault(_ key: StartInput.Key, _ text: String, _ reason: String) {

@@ -14,6 +14,12 @@ struct StartInput: Hashable, Sendable {
         case nonVoter = "non-voter"
         case vip
         case voters
+        case standbys
+        case demoteAfter = "demote-after"
+        case failureDomain = "failure-domain"
+        case leaveOnShutdown = "leave-on-shutdown"
+        case reapAfter = "reap-after"
+        case rejoin
         case timing
         case clusterName = "cluster-name"
         case nodeName = "node-name"

@@ -39,7 +39,7 @@ extension StartSettings {
             discovery: checked.discovery, bootstrapExpect: checked.bootstrapExpect, isNonVoter: checked.isNonVoter,
             virtualAddresses: checked.virtualAddresses, voters: checked.voters, clusterName: checked.clusterName,
             logLevel: checked.logLevel, logFormat: checked.logFormat, timing: checked.timing,
-            nodeName: checked.nodeName, labels: checked.labels)
+            membership: checked.membership, nodeName: checked.nodeName, labels: checked.labels)
     }
 }
 

@@ -28,6 +28,7 @@ struct StartSettings: Hashable, Sendable {
     var logFormat: LogFormat
     /// The same on all members.
     var timing = Timing.lan
+    var membership = MembershipOptions()
     /// The node's name for people; nil: the host's.
     var nodeName: String?
     /// What its operator has attached to the node.
