@@ -47,7 +47,7 @@ extension ConfigurationStore {
     }
 
     static func forget(_ id: DqliteNodeID, in client: DqliteClient) async throws {
-        for table in ["node", "node_option"] {
+        for table in ["node", "node_option", "node_label"] {
             _ = try await client.execute(
                 "DELETE FROM \(table) WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
         }

@@ -84,12 +84,16 @@ actor ConfigurationStore {
         try await run { client in
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
-            let configuration = ReplicatedConfiguration(
+            var configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
                 }, nodes: try await Self.withAdditions(client) { try await Self.nodes($0) },
                 removed: try await Self.withAdditions(client) { try await Self.removals($0) })
-            return try await Self.labelled(configuration, client)
+            let labels = try await Self.withAdditions(client) { try await Self.labels($0) }
+            for index in configuration.nodes.indices {
+                configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
+            }
+            return configuration
         }
     }
 
