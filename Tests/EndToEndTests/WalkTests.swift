@@ -35,7 +35,7 @@ extension EndToEnd {
                         kinds.insert("\(step)".prefix(8))
                         #expect(model.troubled.count <= model.spare)
                         switch step {
-                        case .wipe, .move, .flap: #expect(before < model.spare)
+                        case .wipe, .replace, .move, .flap: #expect(before < model.spare)
                         case .moveAll, .blackOut: #expect(before == 0)
                         default: break
                         }

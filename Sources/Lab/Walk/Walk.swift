@@ -61,7 +61,7 @@ public final class Walk: Sendable {
                 var stage = Stage(number: number, step: step)
                 let (logs, begin) = (LogMarks(lab), BootClock.now)
                 do {
-                    try await perform(step, &state)
+                    try await perform(step, model, &state)
                     let done = BootClock.now
                     if number <= steps || step == queue.last {
                         try await audit(model.present, state)
@@ -83,12 +83,17 @@ public final class Walk: Sendable {
 
     // MARK: Steps
 
-    private func perform(_ step: WalkStep, _ state: inout State) async throws {
+    private func perform(_ step: WalkStep, _ model: WalkModel, _ state: inout State) async throws {
         switch step {
         case .stop(let number): try await lab[number].terminate()
         case .kill(let number): try await kill(number)
         case .start(let number): try start(number, state)
         case .wipe(let number):
+            try await kill(number)
+            lab[number].wipe()
+            try start(number, state)
+        case .replace(let number):
+            try await remove(number, through: model.present.first { $0 != number } ?? number)
             try await kill(number)
             lab[number].wipe()
             try start(number, state)
@@ -126,6 +131,18 @@ public final class Walk: Sendable {
                 throw LabError("PUT /vip through node \(number): \(response.status) \(response.message)")
             }
             state.vip = vip
+        }
+    }
+
+    /// Takes a node out of the cluster, by its id, and waits until it knows.
+    private func remove(_ number: Int, through other: Int) async throws {
+        let id = try await lab[number].status().id
+        let response = try await lab[other].request("DELETE", "/v1/nodes/\(id)", within: .seconds(10))
+        guard response.status == 200 else {
+            throw LabError("DELETE /v1/nodes/\(id) at node \(other): \(response.status) \(response.message)")
+        }
+        try await eventually("node \(number) to know that it is removed", within: .seconds(10)) {
+            try await lab[number].status().state == "removed"
         }
     }
 
@@ -203,7 +220,7 @@ public final class Walk: Sendable {
         let bounds = NemesisBounds()
         let bound =
             switch step {
-            case .stop, .move, .moveAll: bounds.plannedOverlap
+            case .stop, .replace, .move, .moveAll: bounds.plannedOverlap
             default: bounds.overlap
             }
         var findings = vips.flatMap { vip in

@@ -15,6 +15,8 @@ public enum WalkStep: Sendable, Hashable, CustomStringConvertible {
     case start(Int)
     /// Killed, and started again without its data.
     case wipe(Int)
+    /// Removed from the cluster, stopped when it knows, and started again without its data.
+    case replace(Int)
     /// Stopped or killed, and started again at another address.
     case move(Int, orderly: Bool)
     /// All members killed, and started again, each at another address.
@@ -34,6 +36,7 @@ public enum WalkStep: Sendable, Hashable, CustomStringConvertible {
         case .kill(let node): "kill node \(node)"
         case .start(let node): "start node \(node)"
         case .wipe(let node): "wipe node \(node)"
+        case .replace(let node): "remove node \(node), and let it join anew"
         case .move(let node, let orderly): "move node \(node), \(orderly ? "stopped" : "killed")"
         case .moveAll: "move all nodes"
         case .cut(let node, let cut): "cut node \(node) off \(cut.rawValue)"
@@ -81,7 +84,7 @@ public struct WalkModel: Sendable {
             choices.append((1, .configure(node)))
             // One more is missing for a while, a wiped one until it is added anew.
             guard troubled.count < spare else { continue }
-            choices += [(2, .stop(node)), (2, .kill(node)), (2, .wipe(node)), (1, .flap(node))]
+            choices += [(2, .stop(node)), (2, .kill(node)), (2, .wipe(node)), (1, .flap(node)), (1, .replace(node))]
             choices += [(2, .move(node, orderly: Bool.random(using: &generator)))]
             choices += WalkStep.Cut.allCases.map { (1, .cut(node, $0)) }
         }
@@ -111,7 +114,7 @@ public struct WalkModel: Sendable {
         case .stop(let node), .kill(let node): troubled[node] = .down
         case .cut(let node, let cut): troubled[node] = .cut(cut)
         case .start(let node), .heal(let node): troubled[node] = nil
-        case .wipe, .move, .moveAll, .flap, .blackOut, .configure: break
+        case .wipe, .replace, .move, .moveAll, .flap, .blackOut, .configure: break
         }
     }
 }

@@ -99,6 +99,29 @@ struct ConfigurationStoreTests {
         }
     }
 
+    @Test("labels are replaced as a whole, go with their node, and are made room for in an older database")
+    func labels() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            try await execute("DROP TABLE node_label", socket, group)
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "u", name: "seven")))
+            #expect(try await store.configuration().nodes.map(\.labels) == [nil])
+            try await execute("DROP TABLE node_label", socket, group)
+            try await store.apply(.labelNode(7, ["rack": "3", "arch": "arm"]))
+            #expect(try await store.configuration().nodes.map(\.labels) == [["rack": "3", "arch": "arm"]])
+            // What is said of the node itself leaves them alone.
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "u", name: "seventh")))
+            try await store.apply(.labelNode(7, ["rack": "4"]))
+            #expect(try await store.configuration().nodes.map(\.labels) == [["rack": "4"]])
+            try await store.apply(.forgetNode(7))
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "v", name: "another")))
+            #expect(try await store.configuration().nodes.map(\.labels) == [nil])
+            await store.use(nil)
+        }
+    }
+
     @Test("making the database of a cluster again changes nothing")
     func create() async throws {
         try await withLeader { socket, group in
