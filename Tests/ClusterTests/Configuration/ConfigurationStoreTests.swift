@@ -79,10 +79,11 @@ struct ConfigurationStoreTests {
             await store.use(socket)
             let reader = try await DqliteClient.connect(to: socket, on: group)
             try await reader.open(Schema.database)
+            let count = Int64(Schema.statements.count { $0.hasPrefix("CREATE TABLE") })
             // Tables and facts, as a reader counts them meanwhile.
             let watching = Task {
                 var seen: [[DqliteValue]] = []
-                while !Task.isCancelled, seen.last?.first != .integer(4) {
+                while !Task.isCancelled, seen.last?.first != .integer(count) {
                     let tables = try await reader.query("SELECT count(*) FROM sqlite_master WHERE type = 'table'").rows
                     let row = tables.first ?? []
                     if seen.last != row { seen.append(row) }
