@@ -127,6 +127,10 @@ extension EndToEnd {
                 try await lab[mover].kill9()
                 let home = Home(host: 110 + mover)
                 try start(lab, mover, at: home, join: join(lab))
+                // Were it not there yet, its place would count as free.
+                try await eventually("leader heard by the node that has moved", within: .seconds(10)) {
+                    try await lab[mover].status().leaderID != 0
+                }
                 try lab.network.setAddress(lab[4].address, ofNode: 4, present: false)
                 try lab.network.setAddress(lab[mover].address, ofNode: 4, present: true)
                 try lab[4].start(options)
