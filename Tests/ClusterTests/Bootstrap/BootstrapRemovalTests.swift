@@ -97,7 +97,8 @@ struct BootstrapRemovalTests {
         let record = try #require(left)
         #expect(record.wipePending && record.dqliteID != 5005)
         var next = try H(.expect(3), record: record, raftIsEmpty: false)
-        #expect(next.log.deeds.first == "stop and wipe" && next.log.deeds.last == "start \(record.dqliteID)")
+        let deeds = next.log.deeds
+        #expect(deeds.first == "stop and wipe" && deeds.last == "start \(record.dqliteID)")
         var fresh = try H(.expect(3))
         let none = fresh.core.left()
         #expect(none == nil)
