@@ -76,11 +76,14 @@ extension ClusterNode {
         case .assign(let id, let role, let reason):
             guard let member = members.first(where: { $0.id == id }) else { return Self.look }
             do {
-                try await membership.assign(member, role, reason: reason.rawValue) { try await self.confirm($0) }
+                try await membership.assign(member, role, of: members, reason: reason.rawValue) {
+                    try await self.confirm($0)
+                }
+                lastRoleFailure = nil
             } catch {
-                logger.warning(
+                tellOnce(
                     "the role of a member could not be changed",
-                    metadata: [
+                    [
                         "node.dqlite_id": "\(id)", "node.address": "\(member.address)", "node.role": "\(role)",
                         "reason": "\(reason.rawValue)", "error": "\(error)",
                     ])
@@ -92,9 +95,9 @@ extension ClusterNode {
             do {
                 _ = try await remove(member, for: .reaped, force: false)
             } catch {
-                logger.warning(
+                tellOnce(
                     "a member that is gone could not be removed",
-                    metadata: [
+                    [
                         "node.dqlite_id": "\(id)", "node.address": "\(member.address)", "error": "\(error)",
                     ])
                 return Self.look * 2
@@ -105,6 +108,13 @@ extension ClusterNode {
         return settings.timing.hold
     }
 
+    /// A warning, unless it is the same as the one before: what fails is tried again every second.
+    private func tellOnce(_ message: Logger.Message, _ metadata: Logger.Metadata) {
+        let failure = "\(message) \(metadata.sorted { $0.key < $1.key })"
+        logger.log(level: failure == lastRoleFailure ? .debug : .warning, message, metadata: metadata)
+        lastRoleFailure = failure
+    }
+
     private func roster(
         _ members: [DqliteMember], _ term: UInt64, _ own: DqliteNodeID, _ watch: MemberWatch
     ) -> Roster {
@@ -113,7 +123,10 @@ extension ClusterNode {
             clusterID: facts.current.clusterID ?? "", term: term, leader: own,
             members: members.map { member in
                 var goneSince: WallTime?
-                if member.id != own, case .gone(let since) = watch.presence(of: member.id) {
+                // One answer that is late, or not asked for yet, is no news.
+                if member.id != own, case .gone(let since) = watch.presence(of: member.id),
+                    since.duration(to: now) > Self.patience
+                {
                     goneSince = WallTime(milliseconds: wall.milliseconds - since.duration(to: now).inMilliseconds)
                 }
                 return Roster.Member(id: member.id, address: member.address, role: member.role, goneSince: goneSince)
