@@ -27,6 +27,15 @@ struct MetricsText: CustomStringConvertible {
         many(
             "address_held", "gauge", "Whether this node has the address.", "address",
             report.addresses.map { ($0.address, $0.state == "held" ? 1 : 0) })
+        if let failures = report.failuresSurvived {
+            one("failures_survived", "gauge", "Voters that may fail at once, now.", Double(failures))
+        }
+        let reachable = report.clusterMembers.filter { $0.isReachable != nil }
+        if !reachable.isEmpty {
+            many(
+                "member_reachable", "gauge", "Whether a member answers the leader.", "address",
+                Dictionary(reachable.map { ($0.address, $0.isReachable == true ? 1.0 : 0) }) { first, _ in first })
+        }
         if let failover = report.failover { add(failover) }
     }
 

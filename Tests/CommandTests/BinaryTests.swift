@@ -151,6 +151,32 @@ import Testing
         }
     }
 
+    @Test("the nodes are listed, and one is removed, or it is said why not")
+    func nodes() async throws {
+        try await serve(Control()) { address in
+            let api = "--api \(address)"
+            try await Self.check(
+                "node list \(api)",
+                """
+                ID  NAME  ADDRESS         ROLE
+                1   one   192.0.2.1:8800  voter  leader, this node, in rack-1
+                22  -     192.0.2.2:8800  spare  non-voter, unreachable since 1970-01-01T00:00:00.000Z
+
+                no failure is survived
+
+                no members any more:
+                3  -  192.0.2.3:8800  left 1970-01-01T00:00:01.000Z
+                =0
+
+                """)
+            try await Self.check(
+                "node remove two \(api)", "dqlite-vip: the cluster would lose its quorum without two\n=1\n")
+            try await Self.check(
+                "node remove two --force \(api)", "two (192.0.2.2:8800), id 22, is no member any more\n=0\n")
+            #expect(try await Self.run("dqlite_vip node remove '' \(api)").hasSuffix("=64\n"))
+        }
+    }
+
     @Test("the status is a table or the daemon's JSON, and 3 tells of a node that is not ready")
     func status() async throws {
         let control = Control()

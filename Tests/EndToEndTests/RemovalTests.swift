@@ -81,7 +81,8 @@ extension EndToEnd {
         func leader() async throws {
             try await withCluster(of: 2) { lab, before in
                 let (leader, other) = (before.leader, before.leader % 2 + 1)
-                let response = try await lab[leader].request("DELETE", "/v1/nodes/\(before.leaderID)", within: .seconds(9))
+                let response = try await lab[leader].request(
+                    "DELETE", "/v1/nodes/\(before.leaderID)", within: .seconds(9))
                 #expect(response.status == 200, "\(response.text)")
                 try await lab[leader].status("notice of the removal", within: .seconds(3)) { $0.state == "removed" }
                 #expect(try await lab.holder(otherThan: leader) == other)
@@ -106,7 +107,7 @@ extension EndToEnd {
                 let three = try await lab.formation()
                 #expect(three.clusterID == before.clusterID && three.voters == 3)
 
-                // All of them, one after the other: the last one stays a member, or there would be no cluster to come back to.
+                // All of them, one after the other: the last one stays, or there would be no cluster to come back to.
                 for node in lab.nodes { #expect(try await node.terminate().isSuccess) }
                 #expect(lab[3].logText.contains("does not leave the cluster"), "\(lab[3].logTail())")
                 for node in lab.nodes { try node.startAgain() }

@@ -80,7 +80,11 @@ extension EndToEnd {
                 try lab[5].start(options(5, domains[victim] ?? ""))
                 _ = try await lab.formation(of: [1, 2, 3, 4, 5])
                 try lab[6].start(options(6, "d"))
-                try lab[7].start(options(7, "e").with { $0.isNonVoter = true; $0.bootstrapExpect = nil })
+                try lab[7].start(
+                    options(7, "e").with {
+                        $0.isNonVoter = true
+                        $0.bootstrapExpect = nil
+                    })
                 let seven = try await lab.formation()
                 #expect([4, 5].allSatisfy { seven.member(lab[$0])?.role == "stand-by" })
                 #expect([6, 7].allSatisfy { seven.member(lab[$0])?.role == "spare" })

@@ -58,6 +58,26 @@ extension EndToEnd {
             }
         }
 
+        @Test("a node that was away while the later leader was wiped learns that it is another one now, and follows it")
+        func awayMeanwhile() async throws {
+            try await withCluster(of: 5) { lab, before in
+                let (away, wiped) = (before.leader % 5 + 1, (before.leader + 1) % 5 + 1)
+                try await lab[away].kill9()
+                try await lab[wiped].kill9()
+                lab[wiped].wipe()
+                try lab[wiped].startAgain()
+                let running = (1...5).filter { $0 != away }
+                let replaced = try await lab.formation(of: running, memberCount: 5, within: .seconds(20))
+                let new = try #require(replaced.member(lab[wiped]))
+                let given = try await lab[before.leader].command(["failover", "--to", "\(new.id)"])
+                #expect(given.isSuccess, "\(given.text)")
+                try lab[away].startAgain()
+                let after = try await lab.formation(within: .seconds(10))
+                #expect(after.leaderID == new.id)
+                #expect(after.members == replaced.members)
+            }
+        }
+
         @Test("of five voters one wiped and one down: the dead entry is replaced at once")
         func fiveVoters() async throws {
             try await withCluster(of: 5) { lab, before in

@@ -46,7 +46,7 @@ actor ConfigurationStore {
         try await run { client in
             // One transaction is one write to the disk: the founder gives up when it takes too long.
             try await Self.transaction(client) {
-                for statement in Schema.statements { _ = try await client.execute(statement, []) }
+                for statement in Schema.statements + Schema.additions { _ = try await client.execute(statement, []) }
                 for (key, value) in facts {
                     _ = try await client.execute(
                         "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", [.text(key), .text(value)])

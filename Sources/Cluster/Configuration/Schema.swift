@@ -19,7 +19,7 @@ enum Schema {
         "CREATE TABLE IF NOT EXISTS vip (group_name TEXT NOT NULL, position INTEGER NOT NULL, address TEXT NOT NULL, "
             + "PRIMARY KEY (group_name, position)) WITHOUT ROWID",
         "INSERT OR IGNORE INTO vip_group (name, mode) VALUES ('default', 'leader')",
-    ] + additions
+    ]
 
     /// Tables beside those of version 1, which a program that does not know them can leave alone: they do not raise the
     /// version, so that members can be brought up to date one after the other. A leader that misses them makes them.

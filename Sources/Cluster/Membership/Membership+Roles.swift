@@ -6,21 +6,22 @@ import Platform
 extension Membership {
     /// Gives a member another role.
     ///
-    /// - Parameter confirm: asks the node at the member's very address who it is, right before; a change that waits for an
-    ///   unreachable node would keep up all others.
+    /// - Parameters:
+    ///   - all: the members for whom it was decided; when they are others by now, nothing is done.
+    ///   - confirm: asks the node at the member's very address who it is, right before; a change that waits for an
+    ///     unreachable node would keep up all others.
     func assign(
-        _ member: DqliteMember, _ role: DqliteRole, reason: String,
+        _ member: DqliteMember, _ role: DqliteRole, of all: [DqliteMember], reason: String,
         confirm: @escaping @Sendable (DqliteMember) async throws -> Void
     ) async throws {
-        try await queue.run { try await self.assignNow(member, role, reason, confirm) }
+        try await queue.run { try await self.assignNow(member, role, all, reason, confirm) }
     }
 
     private func assignNow(
-        _ member: DqliteMember, _ role: DqliteRole, _ reason: String,
+        _ member: DqliteMember, _ role: DqliteRole, _ all: [DqliteMember], _ reason: String,
         _ confirm: @Sendable (DqliteMember) async throws -> Void
     ) async throws {
-        // Since it was decided another change may have been made.
-        guard try await members().contains(member), member.id != ownID else { return }
+        guard try await Set(members()) == Set(all), member.id != ownID else { return }
         // Only who gets data has to be there.
         if role.rawValue < member.role.rawValue { try await confirm(member) }
         try await run(changing) { try await $0.assign(id: member.id, role: role, timeout: .seconds(5)) }

@@ -183,8 +183,8 @@ extension RoleCore {
         }
         let rest = voters.filter { $0.id != id }
         guard rest.count < voters.count, reachable(rest) < majority(of: rest.count) else { return nil }
-        return "the cluster would lose its quorum: of the \(rest.count) voters that remain \(reachable(rest)) can be reached, "
-            + "and \(majority(of: rest.count)) are needed: start the others first, or remove those that are gone for good"
+        return "the cluster would lose its quorum: of the \(rest.count) voters that remain \(reachable(rest)) can be "
+            + "reached, and \(majority(of: rest.count)) are needed: start the others first, or remove those that are gone for good"
     }
 }
 

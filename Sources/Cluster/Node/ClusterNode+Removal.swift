@@ -135,7 +135,8 @@ extension ClusterNode {
         guard facts.current.members.contains(where: { $0.role == .voter && $0.id != member.id }) else {
             throw PortFailure(
                 reason: .notReady,
-                text: "\(member.address) is the only voter: without it there is no cluster; to end the cluster, stop its "
+                text:
+                    "\(member.address) is the only voter: without it there is no cluster; to end the cluster, stop its "
                     + "nodes and empty their data directories")
         }
         do {
@@ -284,7 +285,8 @@ struct StandingWatch: Sendable {
     /// - Parameter heard: when a roster came in last.
     mutating func isDue(heard: BootInstant?, now: BootInstant) -> Bool {
         if let heard { quietSince = max(quietSince, heard) }
-        guard quietSince.advanced(by: Self.silence) <= now, askedAt.map({ $0.advanced(by: Self.interval) <= now }) ?? true
+        guard quietSince.advanced(by: Self.silence) <= now,
+            askedAt.map({ $0.advanced(by: Self.interval) <= now }) ?? true
         else { return false }
         askedAt = now
         return true

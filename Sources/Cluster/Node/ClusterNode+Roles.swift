@@ -19,9 +19,7 @@ extension ClusterNode {
             var pause = Self.look
             if !isStopping, handingOver == nil, let term = leadershipProof?.term {
                 var current = watch.flatMap { $0.term == term ? $0.members : nil } ?? MemberWatch(now: BootClock.now)
-                if let due = await keepRoles(in: term, &current) {
-                    pause = min(pause, max(.milliseconds(50), BootClock.now.duration(to: due)))
-                }
+                pause = await keepRoles(in: term, &current)
                 watch = (term, current)
                 standing = StandingWatch(now: BootClock.now)
             } else if !leads {
@@ -34,9 +32,11 @@ extension ClusterNode {
 
     /// One look at the members, and one change at most.
     ///
-    /// - Returns: when to look again at the latest; nil: at the usual time.
-    private func keepRoles(in term: UInt64, _ watch: inout MemberWatch) async -> BootInstant? {
-        guard let own = facts.current.local?.dqliteID, let members = try? await membership.members() else { return nil }
+    /// - Returns: how long to wait before the next one.
+    private func keepRoles(in term: UInt64, _ watch: inout MemberWatch) async -> Duration {
+        guard let own = facts.current.local?.dqliteID, let members = try? await membership.members() else {
+            return Self.look
+        }
         let before = BootClock.now
         watch.keep(members.map(\.id), now: before)
         let answers = await attendances(members, roster(members, term, own, watch))
@@ -46,7 +46,7 @@ extension ClusterNode {
         }
         let roster = roster(members, term, own, watch)
         facts.update { $0.roster = HeardRoster(roster: roster, at: now) }
-        guard leadershipProof?.term == term, handingOver == nil, !isStopping else { return nil }
+        guard leadershipProof?.term == term, handingOver == nil, !isStopping else { return Self.look }
         do {
             try await noteOptions(answers, members)
             let entries = configuration.nodes
@@ -61,47 +61,58 @@ extension ClusterNode {
             return try await perform(core.decide(list, own: own, now: now), members)
         } catch {
             logger.debug("the roles of the members cannot be changed now", metadata: ["error": "\(error)"])
-            return nil
+            return Self.look
         }
     }
 
     /// Carries out a decision.
     ///
-    /// - Returns: when to decide anew.
-    private func perform(_ decision: RoleCore.Decision, _ members: [DqliteMember]) async throws -> BootInstant? {
+    /// - Returns: how long to wait before the next one.
+    private func perform(_ decision: RoleCore.Decision, _ members: [DqliteMember]) async throws -> Duration {
         switch decision {
         case .nothing(let until):
-            return until
+            let due = until.map { BootClock.now.duration(to: $0) } ?? Self.look
+            return min(Self.look, max(.milliseconds(50), due))
         case .assign(let id, let role, let reason):
-            guard let member = members.first(where: { $0.id == id }) else { return nil }
+            guard let member = members.first(where: { $0.id == id }) else { return Self.look }
             do {
-                try await membership.assign(member, role, reason: reason.rawValue) { try await self.confirm($0) }
+                try await membership.assign(member, role, of: members, reason: reason.rawValue) {
+                    try await self.confirm($0)
+                }
+                lastRoleFailure = nil
             } catch {
-                logger.warning(
+                tellOnce(
                     "the role of a member could not be changed",
-                    metadata: [
+                    [
                         "node.dqlite_id": "\(id)", "node.address": "\(member.address)", "node.role": "\(role)",
                         "reason": "\(reason.rawValue)", "error": "\(error)",
                     ])
                 // Whatever stands in the way is there for longer than a moment.
-                try? await Task.sleep(for: Self.look)
-                return nil
+                return Self.look * 2
             }
         case .remove(let id):
-            guard let member = members.first(where: { $0.id == id }) else { return nil }
+            guard let member = members.first(where: { $0.id == id }) else { return Self.look }
             do {
                 _ = try await remove(member, for: .reaped, force: false)
             } catch {
-                logger.warning(
+                tellOnce(
                     "a member that is gone could not be removed",
-                    metadata: [
+                    [
                         "node.dqlite_id": "\(id)", "node.address": "\(member.address)", "error": "\(error)",
                     ])
-                try? await Task.sleep(for: Self.look)
+                return Self.look * 2
             }
         }
-        // The lease is carried over one change: before the next one it is to be proven by the new voters.
-        return BootClock.now.advanced(by: .milliseconds(100))
+        // The lease is carried over one change. After that time it is one that the new voters give, or there is none, and then
+        // nothing is changed.
+        return settings.timing.hold
+    }
+
+    /// A warning, unless it is the same as the one before: what fails is tried again every second.
+    private func tellOnce(_ message: Logger.Message, _ metadata: Logger.Metadata) {
+        let failure = "\(message) \(metadata.sorted { $0.key < $1.key })"
+        logger.log(level: failure == lastRoleFailure ? .debug : .warning, message, metadata: metadata)
+        lastRoleFailure = failure
     }
 
     private func roster(
@@ -112,7 +123,10 @@ extension ClusterNode {
             clusterID: facts.current.clusterID ?? "", term: term, leader: own,
             members: members.map { member in
                 var goneSince: WallTime?
-                if member.id != own, case .gone(let since) = watch.presence(of: member.id) {
+                // One answer that is late, or not asked for yet, is no news.
+                if member.id != own, case .gone(let since) = watch.presence(of: member.id),
+                    since.duration(to: now) > Self.patience
+                {
                     goneSince = WallTime(milliseconds: wall.milliseconds - since.duration(to: now).inMilliseconds)
                 }
                 return Roster.Member(id: member.id, address: member.address, role: member.role, goneSince: goneSince)

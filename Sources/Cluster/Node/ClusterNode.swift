@@ -55,6 +55,7 @@ public actor ClusterNode: Service {
     var handingOver: AsyncStream<Void>.Continuation?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
+    var lastRoleFailure: String?
     /// Members whose removal is under way.
     var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?

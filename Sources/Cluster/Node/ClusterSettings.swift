@@ -76,7 +76,7 @@ extension ClusterSettings {
     /// What peers are told of the timing.
     var timingClaim: TimingClaim { TimingClaim(timing, of: advertised) }
 
-    var rolePolicy: RolePolicy { 
+    var rolePolicy: RolePolicy {
         RolePolicy(voters: voters, expect: bootstrapExpect, standbys: membership.standbys)
     }
 }

@@ -33,10 +33,12 @@ struct PortAnswers: ClusterPortDelegate {
                 reason: .otherCluster,
                 text: "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID)")
         }
-        if facts.removed.contains(handshake.dqliteID), !facts.members.contains(where: { $0.id == handshake.dqliteID }) {
+        let dialler = handshake.dqliteID
+        if facts.removed.contains(dialler), !facts.members.contains(where: { $0.id == dialler }) {
             throw PortFailure(
                 reason: .removed,
-                text: "\(handshake.address) was removed from the cluster: start it with --rejoin, or with an empty data "
+                text:
+                    "\(handshake.address) was removed from the cluster: start it with --rejoin, or with an empty data "
                     + "directory")
         }
         if let target = handshake.target, target != local.dqliteID {

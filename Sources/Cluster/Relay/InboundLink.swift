@@ -101,7 +101,7 @@ final class InboundLink {
         guard used == bytes.count, let given = parsed.peer, given.id == peer.voter else {
             throw RelayMessage.Reader.Failure(description: "a Connect message of another node")
         }
-        let name = relay.configuredAddress(of: peer.voter) ?? given.address
+        let name = relay.introduction(of: peer.voter, as: given.address)
         let words = try RaftPreface.encode(id: peer.voter, address: name)
         if let preface {
             // Under another address libdqlite has to hear it on a connection of its own.

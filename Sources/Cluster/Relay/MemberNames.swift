@@ -40,6 +40,20 @@ struct MemberNames: Sendable {
         return read == seen ? read : nil
     }
 
+    /// The address under which to introduce a peer to libdqlite: what the configuration has for it, else what it gives
+    /// itself. While the configuration has another member there, which is gone although this node does not know it yet, that
+    /// would mean both: then a name that means the peer alone.
+    func introduction(
+        of id: DqliteNodeID, as given: String, members: [DqliteMember], now: BootInstant
+    ) -> String {
+        if let configured = address(of: id, members: members, now: now) { return configured }
+        var isTaken = members.contains { $0.address == given && $0.id != id }
+        if let passed, passed.until > now {
+            isTaken = isTaken || passed.members.contains { $0.address == given && $0.id != id }
+        }
+        return isTaken ? "member-\(id):0" : given
+    }
+
     /// - Parameters:
     ///   - members: as read from the local node last.
     ///   - introduced: how those have introduced themselves to libdqlite that are connected to this node. Counts for an

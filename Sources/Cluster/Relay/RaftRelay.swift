@@ -134,8 +134,9 @@ final class RaftRelay {
         return member
     }
 
-    func configuredAddress(of member: DqliteNodeID) -> String? {
-        names.address(of: member, members: members(), now: BootClock.now)
+    /// The address by which libdqlite is to know a peer that gives that one as its own.
+    func introduction(of peer: DqliteNodeID, as given: String) -> String {
+        names.introduction(of: peer, as: given, members: members(), now: BootClock.now)
     }
 
     /// Whether there is anything to tell to a node: it is a member, or it talks to this one.
@@ -167,7 +168,7 @@ final class RaftRelay {
 
     private func rename() {
         for (peer, link) in inbound {
-            if let address = configuredAddress(of: peer) { link.rename(address) }
+            if let address = names.address(of: peer, members: members(), now: BootClock.now) { link.rename(address) }
         }
     }
 

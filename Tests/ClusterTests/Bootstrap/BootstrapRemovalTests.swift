@@ -43,7 +43,8 @@ struct BootstrapRemovalTests {
 
         var options = H.options(.expect(3))
         options.rejoins = true
-        var core = try BootstrapCore(options: options, record: record, raftIsEmpty: false, random: BootstrapRandom(seed: 1))
+        var core = try BootstrapCore(
+            options: options, record: record, raftIsEmpty: false, random: BootstrapRandom(seed: 1))
         let directives = core.step(.start, now: node.now)
         let id = core.record.dqliteID
         #expect(id != 5005)
@@ -54,18 +55,21 @@ struct BootstrapRemovalTests {
         #expect(core.record.nodeID == H.ownID)
     }
 
-    @Test("who left or was reaped, or is not known any more, joins anew by itself", arguments: [
-        RemovedNode.Reason.left, .reaped, .unknown,
-    ])
+    @Test(
+        "who left or was reaped, or is not known any more, joins anew by itself",
+        arguments: [
+            RemovedNode.Reason.left, .reaped, .unknown,
+        ])
     func rejoins(reason: RemovedNode.Reason) throws {
         var node = try member()
         node.step(.removed(cluster, removal(reason)))
         let id = node.core.record.dqliteID
         #expect(id != 5005)
         #expect(node.core.record.state == .joining(cluster, nil, started: false))
-        #expect(node.log.deeds.suffix(4) == [
-            "persist joining formed, wipe pending", "stop and wipe", "persist joining formed", "start \(id)",
-        ])
+        #expect(
+            node.log.deeds.suffix(4) == [
+                "persist joining formed, wipe pending", "stop and wipe", "persist joining formed", "start \(id)",
+            ])
         node.step(.nodeStarted(dqliteID: id))
         node.meet([H.view(3, .formed, clusterID: cluster)])
         #expect(node.joins.count >= 1)
@@ -97,7 +101,8 @@ struct BootstrapRemovalTests {
         let record = try #require(left)
         #expect(record.wipePending && record.dqliteID != 5005)
         var next = try H(.expect(3), record: record, raftIsEmpty: false)
-        #expect(next.log.deeds.first == "stop and wipe" && next.log.deeds.last == "start \(record.dqliteID)")
+        let deeds = next.log.deeds
+        #expect(deeds.first == "stop and wipe" && deeds.last == "start \(record.dqliteID)")
         var fresh = try H(.expect(3))
         let none = fresh.core.left()
         #expect(none == nil)

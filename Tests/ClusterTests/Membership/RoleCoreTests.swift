@@ -88,7 +88,8 @@ struct RoleCoreTests {
             // Without a replacement: of three nothing is gained, of four the majority is smaller.
             ("V1 V2 V3-", "nothing"), ("V1 V2 V3 V4-", ".4"), ("V1 V2 V3 V4- V5", ".4"),
             // No majority: hands off.
-            ("V1 V2-", "nothing"), ("V1 V2- V3-", "nothing"), ("V1 V2- V3- s4 s5", "nothing"), ("V1 V2~ V3- s4", "wait 7.0"),
+            ("V1 V2-", "nothing"), ("V1 V2- V3-", "nothing"), ("V1 V2- V3- s4 s5", "nothing"),
+            ("V1 V2~ V3- s4", "wait 7.0"),
             // Two of five, with three wanted: the longest gone first.
             ("V1 V2 V3 V4- V5=", ".5"), ("V1 V2 V3 V4-", ".4"),
             // Stand-bys: up to three; a dead one gives its place to a living spare, and otherwise keeps it.

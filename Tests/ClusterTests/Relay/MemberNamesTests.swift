@@ -46,6 +46,20 @@ struct MemberNamesTests {
         #expect(dials(names, "x", [], introduced: [2: "x", 3: "x"]) == nil)
     }
 
+    @Test("a peer that has the address of a member which is gone, as only others know, is not taken for that member")
+    func successor() throws {
+        var names = MemberNames()
+        let old = [member(2, "b"), member(3, "c")]
+        #expect(names.introduction(of: 2, as: "x", members: old, now: now) == "b", "it has moved")
+        #expect(names.introduction(of: 9, as: "x", members: old, now: now) == "x")
+        let alias = names.introduction(of: 9, as: "b", members: old, now: now)
+        #expect(alias != "b")
+        #expect(dials(names, alias, old, introduced: [9: alias]) == 9)
+        #expect(dials(names, "b", old, introduced: [9: alias]) == 2)
+        names.saw(try configuration((9, "b"), (3, "c")), now: now)
+        #expect(names.introduction(of: 9, as: "b", members: [member(9, "b"), member(3, "c")], now: now) == "b")
+    }
+
     @Test("a configuration that has passed counts before it is read: of two that disagree, neither")
     func disagreement() throws {
         var names = MemberNames()
