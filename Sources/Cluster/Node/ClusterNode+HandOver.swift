@@ -155,8 +155,10 @@ extension ClusterNode {
         let entries = configuration.nodes
         func isMeant(_ member: DqliteMember) -> Bool {
             let entry = entries.first { $0.dqliteID == member.id }
-            let host = (try? HostPort(parsing: member.address))?.host
-            return [String(member.id), member.address, host, entry?.name, entry?.nodeID].contains(wanted)
+            let place = facts.address(of: member)
+            return [
+                String(member.id), member.address, place?.description, place?.host, entry?.name, entry?.nodeID,
+            ].contains(wanted)
         }
         let meant = facts.current.members.filter(isMeant)
         guard meant.count <= 1 else {

@@ -116,8 +116,10 @@ extension ClusterNode {
         let entries = configuration.nodes
         let meant = facts.current.members.filter { member in
             let entry = entries.first { $0.dqliteID == member.id }
-            let host = (try? HostPort(parsing: member.address))?.host
-            return [String(member.id), member.address, host, entry?.name, entry?.nodeID].contains(target)
+            let place = facts.address(of: member)
+            return [
+                String(member.id), member.address, place?.description, place?.host, entry?.name, entry?.nodeID,
+            ].contains(target)
         }
         guard meant.count <= 1 else {
             throw PortFailure(
