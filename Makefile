@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 UNITS := PlatformTests LeaseTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
-.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench nemesis sim format clean clean-lab deps test-deps
+.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench nemesis soak sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -93,6 +93,15 @@ nemesis:
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
 	@.build/release/dqlite-vip-lab nemesis --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) \
 	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE)) $(if $(IPV6),--ipv6)
+
+# A random walk through the life of a cluster, audited after each step: nodes that come, go, move, die, are wiped and cut off.
+# NODES (3 to 7), STEPS, SEED for another walk. Ends with an error at the first finding.
+soak:
+	@scripts/require-root.sh "the soak makes network namespaces"
+	@scripts/install-dependencies.sh build lab
+	$(SWIFT) build $(RELEASE) --product dqlite-vip
+	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
+	@.build/release/dqlite-vip-lab soak --steps $(or $(STEPS),200) --seed $(or $(SEED),1) $(if $(NODES),--nodes $(NODES))
 
 # A million schedules of the bootstrap, and a million of the leases; SCHEDULES=n for another number.
 sim: deps

@@ -70,6 +70,14 @@ public struct APIClient: Sendable {
         return try decode(await send("POST", "/v1/failover", Array(body)))
     }
 
+    public func nodes() async throws -> NodesReport { try decode(await get("/v1/nodes")) }
+
+    /// Takes a node out of the cluster.
+    public func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport {
+        let path = "/v1/nodes/\(PercentEncoding.encode(target))" + (force ? "?force=true" : "")
+        return try decode(await send("DELETE", path, nil))
+    }
+
     /// Any path, any answer.
     ///
     /// - Throws: `APIClientError` when there is no answer.

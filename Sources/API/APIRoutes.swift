@@ -54,6 +54,27 @@ struct APIRoutes: Sendable {
                     try .json(try await control.failOver(to: try await Self.successor(in: request)))
                 }
             ], to: router)
+        add("v1/nodes", [.get: { _, _ in try .json(await control.nodes()) }], to: router)
+        add(
+            "v1/nodes/:node",
+            [
+                .get: { _, context in
+                    let node = try Self.node(in: context)
+                    let found = await control.nodes().nodes.filter { $0.isMeant(by: node) }
+                    guard found.count == 1, let member = found.first else {
+                        throw APIError(
+                            found.isEmpty ? .notFound : .badRequest,
+                            found.isEmpty
+                                ? "\"\(node)\" is no member of the cluster: GET /v1/nodes lists them"
+                                : "\"\(node)\" names \(found.count) nodes: give an id")
+                    }
+                    return try .json(member)
+                },
+                .delete: { request, context in
+                    let force = try Self.flag("force", in: request)
+                    return try .json(try await control.removeNode(try Self.node(in: context), force: force))
+                },
+            ], to: router)
         add(
             "metrics",
             [
@@ -109,6 +130,23 @@ struct APIRoutes: Sendable {
         }
     }
 
+    private static func node(in context: APIContext) throws -> String {
+        guard let text = context.parameters.get("node").flatMap({ PercentEncoding.decode($0) }), !text.isEmpty else {
+            throw APIError(.badRequest, "the path names no node: give /v1/nodes/ID")
+        }
+        return text
+    }
+
+    /// A parameter of the query: absent, empty, true or false.
+    private static func flag(_ name: String, in request: Request) throws -> Bool {
+        switch request.uri.queryParameters[Substring(name)].map(String.init) {
+        case nil, "false", "0": return false
+        case "", "true", "1": return true
+        case let other?:
+            throw APIError(.badRequest, "\(name)=\(other): give \(name)=true, or leave it out")
+        }
+    }
+
     /// Reads `{"to":"…"}`; no body at all, and no "to", leave the choice to the leader.
     private static func successor(in request: Request) async throws -> String? {
         let body = try await request.body.collect(upTo: .max)
@@ -156,6 +194,14 @@ struct APIRoutes: Sendable {
         } catch {
             throw APIError(.badRequest, "the body is not JSON: \(expected)")
         }
+    }
+}
+
+extension ClusterMember {
+    /// Whether a text is its id, node id, name or address, as with the command line.
+    fileprivate func isMeant(by text: String) -> Bool {
+        let host = (try? HostPort(parsing: address))?.host
+        return [String(id), nodeID, name, address, host].contains(text)
     }
 }
 

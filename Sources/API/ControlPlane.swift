@@ -19,6 +19,15 @@ public protocol ControlPlane: Sendable {
     /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
     /// - Throws: `ControlError`: `invalid` when the successor is none, `conflict` when nobody can take it now.
     func failOver(to successor: String?) async throws -> HandOverReport
+    /// The members of the cluster, and those that were removed from it.
+    func nodes() async -> NodesReport
+    /// Takes a node out of the cluster; returns when that is committed.
+    ///
+    /// - Parameters:
+    ///   - target: id, node id, name or address.
+    ///   - force: also when the cluster loses its quorum with it.
+    /// - Throws: `ControlError`: `notFound` when there is no such node, `conflict` when it would do harm.
+    func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

@@ -6,7 +6,11 @@ struct MetricsText: CustomStringConvertible {
     private(set) var description = ""
 
     init(_ report: StatusReport) {
-        one("info", "gauge", "The running daemon.", 1, ["version": report.version, "cluster": report.clusterName])
+        one(
+            "info", "gauge", "The running daemon.", 1,
+            [
+                "version": report.version, "cluster": report.clusterName, "node": report.name, "node_id": report.nodeID,
+            ])
         one("uptime_seconds", "gauge", "Age of the daemon.", Double(report.uptimeSeconds))
         one("formed", "gauge", "Whether the node belongs to a formed cluster.", report.state == .formed ? 1 : 0)
         one("has_leader", "gauge", "Whether a leader is known.", report.leaderID == 0 ? 0 : 1)
@@ -23,6 +27,15 @@ struct MetricsText: CustomStringConvertible {
         many(
             "address_held", "gauge", "Whether this node has the address.", "address",
             report.addresses.map { ($0.address, $0.state == "held" ? 1 : 0) })
+        if let failures = report.failuresSurvived {
+            one("failures_survived", "gauge", "Voters that may fail at once, now.", Double(failures))
+        }
+        let reachable = report.clusterMembers.filter { $0.isReachable != nil }
+        if !reachable.isEmpty {
+            many(
+                "member_reachable", "gauge", "Whether a member answers the leader.", "address",
+                Dictionary(reachable.map { ($0.address, $0.isReachable == true ? 1.0 : 0) }) { first, _ in first })
+        }
         if let failover = report.failover { add(failover) }
     }
 

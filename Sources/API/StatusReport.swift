@@ -40,14 +40,17 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var warnings: [String]
     /// Left out by daemons that do not know it.
     public var failover: FailoverReport?
+    /// How many voters may fail at once, now; left out while that is not known, or there is no quorum.
+    public var failuresSurvived: Int?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = [], failover: FailoverReport? = nil
+        warnings: [String] = [], failover: FailoverReport? = nil, failuresSurvived: Int? = nil
     ) {
+        self.failuresSurvived = failuresSurvived
         self.id = id
         self.leaderID = leaderID
         self.isLeader = isLeader
@@ -91,6 +94,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         case uptimeSeconds = "uptime_seconds"
         case warnings
         case failover
+        case failuresSurvived = "failures_survived"
     }
 }
 
@@ -105,13 +109,32 @@ public struct ClusterMember: Hashable, Sendable, Codable {
     public var nodeID: String?
     /// Its name for people; left out while it is not known.
     public var name: String?
+    /// What its operator has attached to it; left out when that is nothing.
+    public var labels: [String: String]?
+    /// Whether it answers the leader; left out while the leader's word is not known.
+    public var isReachable: Bool?
+    /// Since when it does not, by the leader's clock.
+    public var unreachableSince: WallTime?
+    /// Started with `--non-voter`; left out when it was not.
+    public var isNonVoter: Bool?
+    /// `--failure-domain`; left out when there is none.
+    public var failureDomain: String?
 
-    public init(id: UInt64, address: String, role: MemberRole, nodeID: String? = nil, name: String? = nil) {
+    public init(
+        id: UInt64, address: String, role: MemberRole, nodeID: String? = nil, name: String? = nil,
+        labels: [String: String]? = nil, isReachable: Bool? = nil, unreachableSince: WallTime? = nil,
+        isNonVoter: Bool? = nil, failureDomain: String? = nil
+    ) {
+        self.isReachable = isReachable
+        self.unreachableSince = unreachableSince
+        self.isNonVoter = isNonVoter
+        self.failureDomain = failureDomain
         self.id = id
         self.address = address
         self.role = role
         self.nodeID = nodeID
         self.name = name
+        self.labels = labels
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -120,6 +143,11 @@ public struct ClusterMember: Hashable, Sendable, Codable {
         case role
         case nodeID = "node_id"
         case name
+        case labels
+        case isReachable = "reachable"
+        case unreachableSince = "unreachable_since"
+        case isNonVoter = "non_voter"
+        case failureDomain = "failure_domain"
     }
 }
 
@@ -151,6 +179,8 @@ public struct NodeState: RawRepresentable, Hashable, Sendable, Codable, CustomSt
     public static let joining = NodeState(rawValue: "joining")
     /// A member of a formed cluster; whether that has a leader at the moment, `leader_id` tells.
     public static let formed = NodeState(rawValue: "formed")
+    /// Was removed from its cluster, and stays out until it is started with --rejoin.
+    public static let removed = NodeState(rawValue: "removed")
     /// Handing over and ending.
     public static let stopping = NodeState(rawValue: "stopping")
 }

@@ -92,7 +92,7 @@ public final class Network: Sendable {
         }
     }
 
-    private func connect(_ namespace: Namespace, port: Int, address: IPAddress) throws {
+    func connect(_ namespace: Namespace, port: Int, address: IPAddress) throws {
         let sw = switchNamespace.name
         try ToolCommand.check([
             "ip", "-n", sw, "link", "add", "p\(port)", "type", "veth", "peer", "name", Self.interface, "netns",

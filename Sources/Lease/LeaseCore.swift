@@ -82,6 +82,11 @@ public struct LeaseCore: Sendable {
         acknowledged.append((voter, sentAt))
     }
 
+    /// Who has acknowledged in this term what was sent at that time or later.
+    public func acknowledged(since instant: BootInstant) -> [VoterID] {
+        acknowledged.filter { $0.sentAt >= instant }.map(\.voter)
+    }
+
     /// This node has voted for another in a higher term: whatever is acknowledged from now on, it has no lease in `term` or
     /// below any more. Said before the vote leaves the host.
     public mutating func surrender(upTo term: UInt64) {

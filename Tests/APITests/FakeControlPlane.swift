@@ -54,6 +54,22 @@ final class FakeControlPlane: ControlPlane {
         }
     }
 
+    func nodes() async -> NodesReport {
+        state.withLock { state in
+            NodesReport(nodes: state.status.clusterMembers, failuresSurvived: 1, summary: "1 more voter may fail")
+        }
+    }
+
+    func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            state.calls.append("remove \(target)\(force ? " by force" : "")")
+            return RemovedNodeReport(
+                id: 3, address: "192.0.2.3:8800", nodeID: "uuid-3", name: "three", reason: "removed",
+                at: WallTime(milliseconds: 0))
+        }
+    }
+
     func health() async -> HealthReport { state.withLock { $0.health } }
     func readiness() async -> ReadinessReport { state.withLock { $0.readiness } }
 }

@@ -46,7 +46,8 @@ extension FailoverReport {
         #expect(headers[.contentType] == "text/plain; version=0.0.4; charset=utf-8")
         #expect(text.hasSuffix("\n"))
         for line in [
-            "dqlite_vip_info{version=\"0.1.0\",cluster=\"dqlite-vip\"} 1", "dqlite_vip_is_leader 0",
+            "dqlite_vip_info{version=\"0.1.0\",cluster=\"dqlite-vip\",node=\"two\",node_id=\"uuid-2\"} 1",
+            "dqlite_vip_is_leader 0",
             "dqlite_vip_has_leader 1", "dqlite_vip_raft_term 7", "dqlite_vip_members{role=\"stand-by\"} 1",
             "dqlite_vip_address_held{address=\"192.0.2.10/24\"} 0", "dqlite_vip_lease_remaining_seconds 0.1284",
             "dqlite_vip_leases_lost_total{reason=\"expired\"} 1",

@@ -163,6 +163,30 @@ import Testing
         }
     }
 
+    @Test("nodes: the list, one of them by any name, and its removal, which may be forced")
+    func nodes() async throws {
+        let list = try await ask(.get, "/v1/nodes")
+        #expect(list.status == 200)
+        #expect(list.body.contains(#""failures_survived":1"#) && list.body.contains(#""removed":[]"#))
+        for name in ["1", "one", "uuid-1", "192.0.2.1", "192.0.2.1%3A8800"] {
+            let one = try await ask(.get, "/v1/nodes/\(name)")
+            #expect(one.status == 200 && one.body.contains(#""node_id":"uuid-1""#), "\(name): \(one.body)")
+        }
+        #expect(try await ask(.get, "/v1/nodes/four").status == 404)
+        let removed = try await ask(.delete, "/v1/nodes/192.0.2.3%3a8800")
+        #expect(removed.status == 200)
+        #expect(
+            removed.body
+                == #"{"address":"192.0.2.3:8800","id":3,"name":"three","node_id":"uuid-3","reason":"removed","#
+                + #""removed_at":"1970-01-01T00:00:00.000Z"}"# + "\n")
+        #expect(try await ask(.delete, "/v1/nodes/n%20x?force=true").status == 200)
+        #expect(control.calls == ["remove 192.0.2.3:8800", "remove n x by force"])
+        #expect(try await ask(.delete, "/v1/nodes/3?force=maybe").status == 400)
+        #expect(try await ask(.delete, "/v1/nodes/%zz").status == 400)
+        #expect(try await ask(.put, "/v1/nodes/3").status == 405)
+        #expect(try await ask(.delete, "/v1/nodes").status == 405)
+    }
+
     @Test("an unknown path is 404 and another method is 405 with those that are possible, both as JSON")
     func unknown() async throws {
         let missing = try await ask(.get, "/statuses")

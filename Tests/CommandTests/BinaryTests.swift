@@ -35,6 +35,28 @@ import Testing
             return HandOverReport(
                 leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
+        func nodes() async -> NodesReport {
+            NodesReport(
+                nodes: [
+                    ClusterMember(
+                        id: 1, address: "192.0.2.1:8800", role: .voter, name: "one", isReachable: true,
+                        failureDomain: "rack-1"),
+                    ClusterMember(
+                        id: 22, address: "192.0.2.2:8800", role: .spare, isReachable: false,
+                        unreachableSince: WallTime(milliseconds: 0), isNonVoter: true),
+                ], failuresSurvived: 0, summary: "no failure is survived",
+                removed: [
+                    RemovedNodeReport(
+                        id: 3, address: "192.0.2.3:8800", nodeID: nil, name: nil, reason: "left",
+                        at: WallTime(milliseconds: 1000))
+                ])
+        }
+        func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport {
+            guard force else { throw ControlError(.conflict, "the cluster would lose its quorum without \(target)") }
+            return RemovedNodeReport(
+                id: 22, address: "192.0.2.2:8800", nodeID: nil, name: target, reason: "removed",
+                at: WallTime(milliseconds: 0))
+        }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }
@@ -126,6 +148,32 @@ import Testing
                 "failover --json \(api)",
                 #"{"leader_address":"192.0.2.2:8800","leader_id":2,"message":"OK","seamless":true,"took_ms":9}"#
                     + "\n=0\n")
+        }
+    }
+
+    @Test("the nodes are listed, and one is removed, or it is said why not")
+    func nodes() async throws {
+        try await serve(Control()) { address in
+            let api = "--api \(address)"
+            try await Self.check(
+                "node list \(api)",
+                """
+                ID  NAME  ADDRESS         ROLE
+                1   one   192.0.2.1:8800  voter  leader, this node, in rack-1
+                22  -     192.0.2.2:8800  spare  non-voter, unreachable since 1970-01-01T00:00:00.000Z
+
+                no failure is survived
+
+                no members any more:
+                3  -  192.0.2.3:8800  left 1970-01-01T00:00:01.000Z
+                =0
+
+                """)
+            try await Self.check(
+                "node remove two \(api)", "dqlite-vip: the cluster would lose its quorum without two\n=1\n")
+            try await Self.check(
+                "node remove two --force \(api)", "two (192.0.2.2:8800), id 22, is no member any more\n=0\n")
+            #expect(try await Self.run("dqlite_vip node remove '' \(api)").hasSuffix("=64\n"))
         }
     }
 

@@ -105,6 +105,19 @@ import Testing
                 + "(detection 2.0, election 15.3, announce 0.3)")
     }
 
+    @Test("labels have a column of their own, as soon as one node has any")
+    func labels() {
+        var report = Self.report()
+        report.clusterMembers[0].labels = ["rack": "3", "arch": "arm"]
+        let lines = StatusTable(report).description.split(separator: "\n").suffix(3)
+        #expect(
+            Array(lines) == [
+                "ID  NAME  ADDRESS         ROLE      LABELS",
+                "1   one   192.0.2.1:8800  voter     arch=arm,rack=3  leader",
+                "2   -     192.0.2.2:8800  stand-by  -                this node",
+            ])
+    }
+
     @Test("a node that is still looking for others says what it waits for")
     func forming() {
         let report = StatusReport(

@@ -22,6 +22,17 @@ struct LeaseCoreTests {
         #expect(LeaseCore.duration(hold: .milliseconds(150)) == .microseconds(145_700))
     }
 
+    @Test("who has acknowledged something recent is there; who did so in another term is not")
+    func responsive() {
+        var core = Self.leader(of: [1, 2, 3])
+        core.acknowledge(by: 2, in: 5, sentAt: Self.at(10))
+        core.acknowledge(by: 3, in: 5, sentAt: Self.at(40))
+        #expect(core.acknowledged(since: Self.at(40)) == [3])
+        #expect(core.acknowledged(since: Self.at(10)) == [2, 3])
+        core.leads(in: 6)
+        #expect(core.acknowledged(since: Self.at(0)).isEmpty)
+    }
+
     @Test("the lease lasts from the sending of what a majority has acknowledged, itself counted")
     func majority() {
         var core = Self.leader(of: [1, 2, 3, 4, 5])

@@ -30,6 +30,14 @@ extension BootstrapCore {
             if record != before { persist() }
             out.append(.startNode(dqliteID: record.dqliteID, founding: false))
             out.append(.becameMember(clusterID, formed: true))
+        case .removed(let clusterID, let removal):
+            if options.rejoins {
+                rejoin(clusterID, now)
+            } else {
+                if record != before { persist() }
+                warn(.removed(clusterID, removal))
+                say(.removed(clusterID, removal))
+            }
         }
     }
 
@@ -51,7 +59,7 @@ extension BootstrapCore {
             case .formed(let clusterID), .joining(let clusterID, nil, _):
                 // The cluster is still there, as far as we know: this node may only join it.
                 record.state = .joining(clusterID, nil, started: false)
-            case .fresh, .agreed, .withdrawn, .founding, .joining:
+            case .fresh, .agreed, .withdrawn, .founding, .joining, .removed:
                 record.state = .fresh
             }
         }
@@ -107,7 +115,7 @@ extension BootstrapCore {
             }
         case .joining(clusterID, .some, _), .formed(clusterID):
             out.append(.respond(.accepted(clusterID), token: token))
-        case .fresh, .agreed, .withdrawn, .founding, .joining, .formed:
+        case .fresh, .agreed, .withdrawn, .founding, .joining, .formed, .removed:
             let text = "\(ownLabel) is not bound to the proposal \(agreement.proposal)"
             out.append(.respond(.refused(Refusal(.notAgreed, text, view: view(now))), token: token))
         }

@@ -21,7 +21,7 @@ extension BootstrapCore {
             waitingInvitations = []
             if agreement != nil { out.append(.becameMember(clusterID, formed: false)) }
             joining.at = now
-        case .fresh, .agreed, .withdrawn, .formed:
+        case .fresh, .agreed, .withdrawn, .formed, .removed:
             break
         }
     }
@@ -219,7 +219,7 @@ extension BootstrapCore {
                     reset(to: .withdrawn(agreement), now)
                 }
             }
-        case .fresh, .agreed, .withdrawn, .joining, .formed:
+        case .fresh, .agreed, .withdrawn, .joining, .formed, .removed:
             break
         }
     }

@@ -61,7 +61,7 @@ extension BootstrapCore {
             warn(.gaveUpFor(own: unformed, formed: id))
             reset(to: .joining(id, nil, started: false), now)
             startJoining(now)
-        case .joining(_, nil, _), .formed:
+        case .joining(_, nil, _), .formed, .removed:
             break
         }
     }
@@ -121,6 +121,7 @@ extension BootstrapCore {
                 joining.at = now
             }
         case .refused(let refusal):
+            if let removal = refusal.removal { return removed(clusterID, removal, now) }
             warn(.refused(by: address, refusal.text))
         case .joined, .redirect, .view, .agreed, .accepted, .error:
             break

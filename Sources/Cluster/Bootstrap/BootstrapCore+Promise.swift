@@ -42,7 +42,8 @@ extension BootstrapCore {
                     .promised,
                     "\(ownLabel) has withdrawn from founding a cluster with \(founder), which may still come to be")
             }
-        case .founding(_, let clusterID, _), .joining(let clusterID, _, _), .formed(let clusterID):
+        case .founding(_, let clusterID, _), .joining(let clusterID, _, _), .formed(let clusterID),
+            .removed(let clusterID, _):
             if rules.stateNeverPromises {
                 return refuse(.hasState, "\(ownLabel) belongs to cluster \(clusterID) and founds no other")
             }
@@ -110,7 +111,7 @@ extension BootstrapCore {
             warn(.gaveUp(clusterID, reason: reason))
             reset(to: .fresh, now)
             tellAbort(agreement, now)
-        case .fresh, .joining(_, nil, _), .formed:
+        case .fresh, .joining(_, nil, _), .formed, .removed:
             return
         }
         roundSoon(now)

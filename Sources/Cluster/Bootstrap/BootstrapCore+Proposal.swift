@@ -185,7 +185,8 @@ extension BootstrapCore {
                 break
             case .stale:
                 abandonProposal(now)
-            case .clusterName, .expect, .neverFounds, .hasState, .foundingSet, .notAgreed, .notFormed, .otherCluster:
+            case .clusterName, .expect, .neverFounds, .hasState, .foundingSet, .notAgreed, .notFormed, .otherCluster,
+                .removed:
                 warn(.refused(by: address, refusal.text))
                 abandonProposal(now)
             }

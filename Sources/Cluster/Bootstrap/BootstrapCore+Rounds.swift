@@ -23,7 +23,8 @@ extension BootstrapCore {
         case .agreed: .agreed
         case .withdrawn: .withdrawn
         case .founding: .founding
-        case .joining: .joining
+        // To others it is a node that cannot be counted on, and founds nothing.
+        case .joining, .removed: .joining
         case .formed: .formed
         }
     }
@@ -264,6 +265,8 @@ extension BootstrapCore {
             }
         case .formed:
             say(nil)
+        case .removed(let clusterID, let removal):
+            say(.removed(clusterID, removal))
         }
     }
 

@@ -259,6 +259,8 @@ public struct BootstrapCore: Sendable {
     private static func resume(_ record: NodeRecord, raftIsEmpty: Bool) throws(StartError) -> Resume {
         if record.wipePending { return .asIs }
         switch record.state {
+        case .removed:
+            return .asIs
         case .fresh, .agreed, .withdrawn:
             guard raftIsEmpty else {
                 throw StartError(
@@ -311,6 +313,7 @@ public struct BootstrapCore: Sendable {
         case .formedCommitted(let clusterID): formedCommitted(clusterID, now)
         case .formedFailed(let clusterID, let reason): formedFailed(clusterID, reason, now)
         case .becameFormed(let clusterID): becameFormed(clusterID, now)
+        case .removed(let clusterID, let removal): removed(clusterID, removal, now)
         case .leaderKnown(let address):
             leader = address
             cachedView?.leader = address
@@ -324,6 +327,7 @@ public struct BootstrapCore: Sendable {
     /// Does what is due, whatever the event was.
     private mutating func advance(_ now: BootInstant) {
         guard !isFormed else { return }
+        if case .removed = record.state { return }
         considerFormedClusters(now)
         switch record.state {
         case .fresh: advanceProposal(now)
@@ -335,7 +339,7 @@ public struct BootstrapCore: Sendable {
             advanceDuties(now)
             considerDissolution(now)
             advanceJoin(now)
-        case .formed: break
+        case .formed, .removed: break
         }
         guard !isFormed else { return }
         if now >= nextRound { round(now) }

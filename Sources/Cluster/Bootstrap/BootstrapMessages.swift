@@ -32,6 +32,8 @@ public enum BootstrapWaiting: Sendable, Equatable {
     case admission(ClusterID, via: HostPort?)
     /// Nodes of different formed clusters answer.
     case severalClusters([ClusterID])
+    /// An operator removed this node.
+    case removed(ClusterID, RemovedNode)
 }
 
 extension BootstrapWaiting: CustomStringConvertible {
@@ -86,6 +88,9 @@ extension BootstrapWaiting: CustomStringConvertible {
         case .severalClusters(let ids):
             return "nodes of different formed clusters answer: \(Self.list(ids)); give each cluster its own name, or "
                 + "take the addresses of the wrong one out of the discovery"
+        case .removed(let id, let removal):
+            return removal.description(of: id)
+                + "; it stays out until it is started with --rejoin, or with an empty data directory"
         }
     }
 
@@ -124,6 +129,8 @@ public enum BootstrapWarning: Sendable, Equatable {
     case tooManyAddresses(Int)
     /// Something local failed and is tried again.
     case retrying(String, reason: String)
+    /// This node is no member of its cluster any more.
+    case removed(ClusterID, RemovedNode)
 }
 
 extension BootstrapWarning: CustomStringConvertible {
@@ -160,6 +167,10 @@ extension BootstrapWarning: CustomStringConvertible {
             "\(count) addresses are known; only \(NodeView.maximumListed) are asked"
         case .retrying(let what, let reason):
             "cannot \(what) yet: \(reason)"
+        case .removed(let id, let removal):
+            removal.isFinal
+                ? "\(removal.description(of: id)): it holds nothing and votes no more"
+                : "\(removal.description(of: id)): it joins again as a new member"
         }
     }
 }

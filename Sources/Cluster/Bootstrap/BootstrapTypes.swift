@@ -24,12 +24,15 @@ public struct BootstrapOptions: Sendable, Equatable {
     public var address: HostPort
     /// Replicates and never votes; implies that it never founds.
     public var nonVoter: Bool
+    /// Joins again when it was removed.
+    public var rejoins: Bool
     public var timing: BootstrapTiming
 
     public init(
-        mode: Mode, clusterName: String, name: String, address: HostPort, nonVoter: Bool = false,
+        mode: Mode, clusterName: String, name: String, address: HostPort, nonVoter: Bool = false, rejoins: Bool = false,
         timing: BootstrapTiming = BootstrapTiming()
     ) {
+        self.rejoins = rejoins
         self.mode = mode
         self.clusterName = clusterName
         self.name = name
@@ -141,11 +144,13 @@ public enum BootstrapEvent: Sendable, Equatable {
     case becameFormed(ClusterID)
     /// Where the leader of our cluster is, to tell the others.
     case leaderKnown(HostPort?)
+    /// The cluster says that this node, under this dqlite id, is no member any more.
+    case removed(ClusterID, RemovedNode)
 }
 
 /// What the shell has to do.
 ///
-/// Begun strictly in this order. `persist`, `startNode` and `stopNodeAndWipeRaft` are complete before the next one is
+/// Begun strictly in this order. `persist`, `startNode`, `stopNode` and `stopNodeAndWipeRaft` are complete before the next one is
 /// begun; when one of them fails the daemon must stop, because nothing that follows may be done. `lookUp`, `send`,
 /// `createDatabase`, `admit` and `commitFormed` go on by themselves and report an event; their failures are events too.
 public enum BootstrapDirective: Sendable, Equatable {
@@ -171,6 +176,8 @@ public enum BootstrapDirective: Sendable, Equatable {
     /// As the leader: commit that the cluster is formed, unless that time is over. Idempotent. Report `formedCommitted` or
     /// `formedFailed`.
     case commitFormed(ClusterID, before: BootInstant?)
+    /// Stop our dqlite node if it runs; this node belongs to no cluster any more, and holds nothing for one.
+    case stopNode
     /// Stop our dqlite node if it runs, and empty the raft directory.
     case stopNodeAndWipeRaft
     /// This node belongs to that cluster now. May be said again.

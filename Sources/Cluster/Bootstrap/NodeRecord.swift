@@ -34,6 +34,8 @@ public struct NodeRecord: Codable, Sendable, Equatable {
         case joining(ClusterID, Agreement?, started: Bool)
         /// Member of a formed cluster.
         case formed(ClusterID)
+        /// Was a member of that cluster, and an operator removed it: it takes part in nothing until one wants it back.
+        case removed(ClusterID, RemovedNode)
     }
 
     /// How far the founder is.
@@ -65,14 +67,14 @@ public struct NodeRecord: Codable, Sendable, Equatable {
         switch state {
         case .agreed(let agreement), .withdrawn(let agreement), .founding(let agreement, _, _): agreement
         case .joining(_, let agreement, _): agreement
-        case .fresh, .formed: nil
+        case .fresh, .formed, .removed: nil
         }
     }
 
     /// The cluster that this node belongs to or is about to.
     public var clusterID: ClusterID? {
         switch state {
-        case .founding(_, let id, _), .joining(let id, _, _), .formed(let id): id
+        case .founding(_, let id, _), .joining(let id, _, _), .formed(let id), .removed(let id, _): id
         case .fresh, .agreed, .withdrawn: nil
         }
     }
@@ -85,6 +87,7 @@ extension NodeRecord.State: Codable {
         case clusterID
         case phase
         case started
+        case removal
     }
 
     private enum Name: String, Codable {
@@ -94,6 +97,7 @@ extension NodeRecord.State: Codable {
         case founding
         case joining
         case formed
+        case removed
     }
 
     public init(from decoder: any Decoder) throws {
@@ -117,6 +121,10 @@ extension NodeRecord.State: Codable {
                 started: try container.decode(Bool.self, forKey: .started))
         case .formed:
             self = .formed(try container.decode(ClusterID.self, forKey: .clusterID))
+        case .removed:
+            self = .removed(
+                try container.decode(ClusterID.self, forKey: .clusterID),
+                try container.decode(RemovedNode.self, forKey: .removal))
         }
     }
 
@@ -144,6 +152,10 @@ extension NodeRecord.State: Codable {
         case .formed(let clusterID):
             try container.encode(Name.formed, forKey: .name)
             try container.encode(clusterID, forKey: .clusterID)
+        case .removed(let clusterID, let removal):
+            try container.encode(Name.removed, forKey: .name)
+            try container.encode(clusterID, forKey: .clusterID)
+            try container.encode(removal, forKey: .removal)
         }
     }
 }

@@ -15,12 +15,18 @@ public struct RolePolicy: Sendable, Equatable {
 
     /// How many voters later joiners fill the cluster up to: odd, 1...7.
     public let voters: Int
+    /// How many stand-bys beside them; the rest are spares.
+    public let standbys: Int
 
     /// - Parameters:
     ///   - voters: what `--voters` says; an even number is raised by one, more than 7 are 7. nil takes the larger of 3
     ///     and `expect`, made odd.
     ///   - expect: what `--bootstrap-expect` says, when it was given.
-    public init(voters: Int? = nil, expect: Int? = nil) {
+    ///   - standbys: what `--standbys` says.
+    public init(
+        voters: Int? = nil, expect: Int? = nil, standbys: Int = MembershipOptions.defaultStandbys
+    ) {
+        self.standbys = standbys
         let wanted = max(1, voters ?? max(3, expect ?? 1))
         self.voters = min(Self.maximumVoters, wanted | 1)
     }
@@ -29,12 +35,16 @@ public struct RolePolicy: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - currentVoters: how many voters the cluster has now, the new member not counted.
+    ///   - currentStandbys: the same of stand-bys.
     ///   - isFoundingMember: it stands in the agreed founding set: all of these are voters, up to seven.
     ///   - nonVoter: it was started with `--non-voter`: it never votes.
-    /// - Returns: `.voter` or `.standBy`.
-    public func role(currentVoters: Int, isFoundingMember: Bool, nonVoter: Bool) -> MemberRole {
-        if nonVoter { return .standBy }
-        let limit = isFoundingMember ? Self.maximumVoters : voters
-        return currentVoters < limit ? .voter : .standBy
+    /// - Returns: `.voter`, `.standBy` or `.spare`; a founding member is never a spare.
+    public func role(
+        currentVoters: Int, currentStandbys: Int = 0, isFoundingMember: Bool, nonVoter: Bool
+    ) -> MemberRole {
+        if nonVoter { return .spare }
+        if isFoundingMember { return currentVoters < Self.maximumVoters ? .voter : .standBy }
+        if currentVoters < voters { return .voter }
+        return currentStandbys < standbys ? .standBy : .spare
     }
 }

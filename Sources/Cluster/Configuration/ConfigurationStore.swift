@@ -46,7 +46,7 @@ actor ConfigurationStore {
         try await run { client in
             // One transaction is one write to the disk: the founder gives up when it takes too long.
             try await Self.transaction(client) {
-                for statement in Schema.statements { _ = try await client.execute(statement, []) }
+                for statement in Schema.statements + Schema.additions { _ = try await client.execute(statement, []) }
                 for (key, value) in facts {
                     _ = try await client.execute(
                         "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", [.text(key), .text(value)])
@@ -84,16 +84,16 @@ actor ConfigurationStore {
         try await run { client in
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
-            let nodes = try await client.query("SELECT dqlite_id, node_id, name FROM node ORDER BY dqlite_id", [])
-            return ReplicatedConfiguration(
+            var configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
-                },
-                nodes: nodes.rows.compactMap { row in
-                    guard case .integer(let id) = row[0], case .text(let nodeID) = row[1], case .text(let name) = row[2]
-                    else { return nil }
-                    return .init(dqliteID: DqliteNodeID(bitPattern: id), nodeID: nodeID, name: name)
-                })
+                }, nodes: try await Self.withAdditions(client) { try await Self.nodes($0) },
+                removed: try await Self.withAdditions(client) { try await Self.removals($0) })
+            let labels = try await Self.withAdditions(client) { try await Self.labels($0) }
+            for index in configuration.nodes.indices {
+                configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
+            }
+            return configuration
         }
     }
 
@@ -110,14 +110,18 @@ actor ConfigurationStore {
                     "SELECT 1 FROM vip UNION ALL SELECT 1 FROM meta WHERE key = 'addresses_set' LIMIT 1", [])
                 if known.rows.isEmpty { try await Self.replace(addresses, in: client) }
             case .describeNode(let node):
-                _ = try await client.execute(
-                    "INSERT INTO node (dqlite_id, node_id, name) VALUES (?, ?, ?) ON CONFLICT (dqlite_id) "
-                        + "DO UPDATE SET node_id = excluded.node_id, name = excluded.name "
-                        + "WHERE node_id <> excluded.node_id OR name <> excluded.name",
-                    [.integer(Int64(bitPattern: node.dqliteID)), .text(node.nodeID), .text(node.name)])
+                try await Self.withAdditions(client) { try await Self.describe(node, in: $0) }
+            case .labelNode(let id, let labels):
+                try await Self.label(id, labels, in: client)
             case .forgetNode(let id):
-                _ = try await client.execute(
-                    "DELETE FROM node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+                try await Self.withAdditions(client) { try await Self.forget(id, in: $0) }
+            case .noteRemoval(let removal):
+                try await Self.withAdditions(client) { try await Self.note(removal, in: $0) }
+            case .forgetRemoval(let id):
+                try await Self.withAdditions(client) { client in
+                    _ = try await client.execute(
+                        "DELETE FROM removed_node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+                }
             }
         }
     }
@@ -135,7 +139,7 @@ actor ConfigurationStore {
     }
 
     /// All of `body` takes effect at once, or nothing: a reader never sees half of it.
-    private static func transaction(_ client: DqliteClient, _ body: () async throws -> Void) async throws {
+    static func transaction(_ client: DqliteClient, _ body: () async throws -> Void) async throws {
         _ = try await client.execute("BEGIN IMMEDIATE", [])
         do {
             try await body()

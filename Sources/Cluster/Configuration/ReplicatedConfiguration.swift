@@ -9,10 +9,13 @@ public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
     public var addresses: [String]
     /// What is known of the members beyond raft's own list.
     public var nodes: [NodeEntry]
+    /// Nodes that are out, the last ones; nil from a version that keeps none.
+    public var removed: [RemovedNode]?
 
-    public init(addresses: [String] = [], nodes: [NodeEntry] = []) {
+    public init(addresses: [String] = [], nodes: [NodeEntry] = [], removed: [RemovedNode]? = nil) {
         self.addresses = addresses
         self.nodes = nodes
+        self.removed = removed
     }
 
     /// A member, as it introduced itself when it joined.
@@ -20,11 +23,21 @@ public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
         public var dqliteID: DqliteNodeID
         public var nodeID: String
         public var name: String
+        /// What its operator has attached to it; nil: nothing, or not told.
+        public var labels: [String: String]?
+        /// Started with `--non-voter`; nil: not told.
+        public var isNonVoter: Bool?
+        /// `--failure-domain`; nil: none, or not told.
+        public var failureDomain: String?
 
-        public init(dqliteID: DqliteNodeID, nodeID: String, name: String) {
+        public init(
+            dqliteID: DqliteNodeID, nodeID: String, name: String, isNonVoter: Bool? = nil, failureDomain: String? = nil
+        ) {
             self.dqliteID = dqliteID
             self.nodeID = nodeID
             self.name = name
+            self.isNonVoter = isNonVoter
+            self.failureDomain = failureDomain
         }
     }
 }
@@ -37,8 +50,14 @@ public enum ConfigurationChange: Codable, Sendable, Equatable {
     case setAddressesIfNone([String])
     /// Records how a member introduced itself.
     case describeNode(ReplicatedConfiguration.NodeEntry)
+    /// Replaces the labels of a member.
+    case labelNode(DqliteNodeID, [String: String])
     /// Forgets a member that is no longer in raft's configuration.
     case forgetNode(DqliteNodeID)
+    /// Keeps for later that a node is out, and why. It counts while the node is no member.
+    case noteRemoval(RemovedNode)
+    /// Forgets that a node was out.
+    case forgetRemoval(DqliteNodeID)
 }
 
 /// The configuration as a node came to know it.

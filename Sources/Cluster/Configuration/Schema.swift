@@ -20,6 +20,17 @@ enum Schema {
             + "PRIMARY KEY (group_name, position)) WITHOUT ROWID",
         "INSERT OR IGNORE INTO vip_group (name, mode) VALUES ('default', 'leader')",
     ]
+
+    /// Tables beside those of version 1, which a program that does not know them can leave alone: they do not raise the
+    /// version, so that members can be brought up to date one after the other. A leader that misses them makes them.
+    static let additions = [
+        "CREATE TABLE IF NOT EXISTS node_label (dqlite_id INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, "
+            + "PRIMARY KEY (dqlite_id, key)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS node_option (dqlite_id INTEGER PRIMARY KEY, non_voter INTEGER NOT NULL, "
+            + "failure_domain TEXT NOT NULL)",
+        "CREATE TABLE IF NOT EXISTS removed_node (dqlite_id INTEGER PRIMARY KEY, node_id TEXT NOT NULL, "
+            + "name TEXT NOT NULL, address TEXT NOT NULL, reason TEXT NOT NULL, removed_at INTEGER NOT NULL)",
+    ]
 }
 
 /// A database that a newer version of this program has changed. This one neither reads it, which could misunderstand it, nor

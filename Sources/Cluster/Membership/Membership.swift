@@ -8,14 +8,15 @@ import Platform
 /// Raft takes one change of its configuration at once, and a change that waits for an unreachable node blocks every
 /// other for 50 s. So every node is asked first, at the very address it gives, whether it is there and who it is.
 actor Membership {
-    private let store: ConfigurationStore
+    let store: ConfigurationStore
     private let policy: RolePolicy
-    private let logger: Logger
-    private var ownID: DqliteNodeID = 0
+    let logger: Logger
+    private(set) var ownID: DqliteNodeID = 0
+    private(set) var sight: MemberSight?
     /// One for each purpose: a connection carries one request at a time, and a change can take seconds; nobody else shall
     /// wait for it.
-    private let viewing, changing, transferring: NodeConnection
-    private let queue = SerialQueue()
+    let viewing, changing, transferring: NodeConnection
+    let queue = SerialQueue()
     private let onMembers: @Sendable ([DqliteMember]) -> Void
     /// Candidates that wait for, or are in, the queue.
     private var underWay: [Candidate: Task<MemberRole, any Error>] = [:]
@@ -41,6 +42,9 @@ actor Membership {
         ownID = id
         for connection in [viewing, changing, transferring] { await connection.use(socket) }
     }
+
+    /// Says what is seen of the members besides raft's configuration.
+    func use(_ sight: MemberSight) { self.sight = sight }
 
     /// The members as the local node has them in its raft configuration.
     @discardableResult
@@ -81,7 +85,8 @@ actor Membership {
 
     private func admitNow(_ candidate: Candidate, _ kind: Candidate.Kind) async throws -> MemberRole {
         var members = try await members()
-        let isMember = members.contains(candidate)
+        // The founder comes back under the id that only a founder has.
+        let isMember = candidate.isReturning || members.contains { $0.id == candidate.dqliteID }
         guard candidate.dqliteID != 0, candidate.dqliteID != DqliteID.libraryBootstrap,
             isMember || candidate.dqliteID != DqliteID.bootstrap
         else {
@@ -90,11 +95,13 @@ actor Membership {
         }
         // Its disk was wiped, or the address was given to another machine: who answers there now is the candidate.
         for stale in members where stale.address == candidate.address && stale.id != candidate.dqliteID {
+            if stale.id == ownID { try await park(candidate) }
+            if try await makeWay(stale) { continue }
             try await remove(stale, "another node answers at its address now")
         }
         // The same node at another address.
         for moved in members where moved.id == candidate.dqliteID && moved.address != candidate.address {
-            try await remove(moved, "it moved to another address")
+            try await move(moved, to: candidate.address)
         }
         members = try await self.members()
         var role = members.first { $0.id == candidate.dqliteID }?.role
@@ -105,10 +112,12 @@ actor Membership {
             logger.notice("a node was added", metadata: candidate.metadata)
             role = .spare
         }
-        let others = members.filter { $0.id != candidate.dqliteID && $0.role == .voter }.count
+        let others = members.filter { $0.id != candidate.dqliteID }
         let wanted = policy.role(
-            currentVoters: others, isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
-        if role != DqliteRole(wanted), role != .voter {
+            currentVoters: others.count { $0.role == .voter }, currentStandbys: others.count { $0.role == .standby },
+            isFoundingMember: kind == .founder, nonVoter: kind == .joiner(nonVoter: true))
+        // Here a role is only ever raised; whether one is to be lowered is seen with all members in view.
+        if let current = role, DqliteRole(wanted).rawValue < current.rawValue {
             let role = DqliteRole(wanted)
             try await run(changing) { try await $0.assign(id: candidate.dqliteID, role: role, timeout: .seconds(15)) }
             try await self.members()
@@ -120,7 +129,9 @@ actor Membership {
             try await store.apply(
                 .describeNode(.init(dqliteID: candidate.dqliteID, nodeID: candidate.nodeID, name: candidate.name)))
         }
-        return role == .voter ? .voter : wanted
+        // What was raised is not read anew: it is the role that was asked for.
+        let before = role.flatMap { MemberRole(rawValue: $0.rawValue) } ?? .spare
+        return before.rawValue < wanted.rawValue ? before : wanted
     }
 
     private func remove(_ member: DqliteMember, _ reason: String) async throws {
@@ -137,7 +148,7 @@ actor Membership {
         try await members()
     }
 
-    private func run<Result: Sendable>(
+    func run<Result: Sendable>(
         _ connection: NodeConnection, _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
         let client = try await connection.connected()
@@ -162,18 +173,14 @@ struct Candidate: Sendable, Hashable {
     var dqliteID: DqliteNodeID
     var address: String
     var name: String
+    /// It is a member, or was until its address was being changed.
+    var isReturning = false
 
     var metadata: Logger.Metadata {
         [
             "node.id": "\(nodeID)", "node.dqlite_id": "\(dqliteID)", "node.address": "\(address)",
             "node.name": "\(name)",
         ]
-    }
-}
-
-extension [DqliteMember] {
-    fileprivate func contains(_ candidate: Candidate) -> Bool {
-        contains { $0.id == candidate.dqliteID && $0.address == candidate.address }
     }
 }
 

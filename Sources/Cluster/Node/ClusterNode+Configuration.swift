@@ -49,6 +49,8 @@ extension ClusterNode {
 
     private func publish(_ update: ConfigurationUpdate) {
         configuration = update.configuration
+        let removed = Set((configuration.removed ?? []).filter(\.isFinal).map(\.dqliteID))
+        facts.update { $0.removed = removed }
         lastUpdate = update
         for watcher in watchers.values { watcher.yield(update) }
     }
@@ -96,9 +98,9 @@ extension ClusterNode {
     func spread(_ configuration: ReplicatedConfiguration) {
         guard let clusterID = facts.current.clusterID else { return }
         for member in facts.current.members where member.id != facts.current.local?.dqliteID {
-            Task { [peers, logger] in
+            Task { [peers, logger, facts] in
                 do {
-                    let address = try HostPort(parsing: member.address)
+                    guard let address = facts.address(of: member) else { return }
                     _ = try await peers.ask(
                         .changed(configuration, clusterID: clusterID), of: address, timeout: .seconds(1))
                 } catch {
@@ -226,6 +228,6 @@ extension ClusterNode {
         if let leader = leaderAddress, leader != settings.advertised { return [leader] }
         return facts.current.members
             .filter { $0.role == .voter && $0.id != facts.current.local?.dqliteID }
-            .compactMap { try? HostPort(parsing: $0.address) }
+            .compactMap { facts.address(of: $0) }
     }
 }

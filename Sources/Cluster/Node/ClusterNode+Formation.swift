@@ -92,21 +92,27 @@ extension ClusterNode {
         guard facts.current.local?.monitor.current.isLeader == true else {
             return .redirect(leader: leaderAddress)
         }
+        if let removal = configuration.removed?.last(where: { $0.dqliteID == join.dqliteID }), removal.isFinal {
+            let text = "\(join.address) was removed from cluster \(clusterID): start it with --rejoin"
+            return .refused(Refusal(.removed, text, removal: removal))
+        }
         let candidate = Candidate(
             nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
-            name: join.name)
+            name: join.name, isReturning: join.isReturning == true)
         do {
             let role = try await membership.admit(candidate, as: .joiner(nonVoter: join.nonVoter)) {
                 try await self.identify($0)
             }
             await refreshMembers()
             try await refreshConfiguration()
+            Task { await callRoll() }
             return .joined(clusterID, role)
         } catch let error as DqliteError where error.code == .notLeader {
             return .redirect(leader: leaderAddress)
         } catch {
-            logger.warning(
-                "a node could not be added",
+            let isEarly = (error as? PortFailure)?.reason == .notReady
+            logger.log(
+                level: isEarly ? .debug : .warning, "a node could not be added",
                 metadata: candidate.metadata.merging(["error": "\(error)"]) { $1 })
             return .error("\(join.address) could not be added: \(error)")
         }
@@ -215,8 +221,10 @@ extension ClusterNode {
         }
     }
 
-    private var ownEntry: ReplicatedConfiguration.NodeEntry {
-        .init(dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name)
+    var ownEntry: ReplicatedConfiguration.NodeEntry {
+        .init(
+            dqliteID: record.dqliteID, nodeID: record.nodeID.description, name: settings.name,
+            isNonVoter: settings.nonVoter, failureDomain: settings.membership.failureDomain)
     }
 
     // MARK: - Members
@@ -232,7 +240,10 @@ extension ClusterNode {
         if leadership.leader == nil, let own = facts.members.first(where: { $0.id == local.dqliteID }),
             own.role != .voter
         {
-            leadership.leader = local.observer.recentLeader(within: settings.timing.electionTimeout * 2)
+            leadership.leader =
+                own.role == .spare
+                ? facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster.leader : nil }
+                : local.observer.recentLeader(within: settings.timing.electionTimeout * 2)
         }
         return leadership
     }
@@ -243,7 +254,7 @@ extension ClusterNode {
         guard let leader = leadership.leader,
             let member = facts.members.first(where: { $0.id == leader })
         else { return nil }
-        return try? HostPort(parsing: member.address)
+        return leader == facts.local?.dqliteID ? settings.advertised : self.facts.address(of: member)
     }
 }
 

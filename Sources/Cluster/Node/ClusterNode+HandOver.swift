@@ -87,7 +87,7 @@ extension ClusterNode {
 
     // MARK: - The one that gives
 
-    private func handOver(to wanted: String?) async throws -> HandOver {
+    func handOver(to wanted: String?) async throws -> HandOver {
         guard handingOver == nil else {
             throw HandOverRefused(kind: .conflict, description: "the lead is being handed over already")
         }
@@ -155,8 +155,10 @@ extension ClusterNode {
         let entries = configuration.nodes
         func isMeant(_ member: DqliteMember) -> Bool {
             let entry = entries.first { $0.dqliteID == member.id }
-            let host = (try? HostPort(parsing: member.address))?.host
-            return [String(member.id), member.address, host, entry?.name, entry?.nodeID].contains(wanted)
+            let place = facts.address(of: member)
+            return [
+                String(member.id), member.address, place?.description, place?.host, entry?.name, entry?.nodeID,
+            ].contains(wanted)
         }
         let meant = facts.current.members.filter(isMeant)
         guard meant.count <= 1 else {
@@ -187,7 +189,7 @@ extension ClusterNode {
     ) async throws -> DqliteMember {
         let asked = await withTaskGroup(of: (member: DqliteMember, refusal: String?)?.self) { tasks in
             for member in candidates {
-                tasks.addTask { [peers] in (member, await Self.refusal(of: member, offer, peers)) }
+                tasks.addTask { (member, await self.refusal(of: member, offer)) }
             }
             // Who is slow to answer would be slow to take over: waited for only while nobody else is ready.
             tasks.addTask {
@@ -213,16 +215,16 @@ extension ClusterNode {
         offer.isMade = true
         var refusals = asked.compactMap { answer in answer.refusal.map { "\(answer.member.address): \($0)" } }
         for member in ready.filter({ stored[$0.id] ?? 0 == newest }) + ready.filter({ stored[$0.id] ?? 0 != newest }) {
-            guard let refusal = await Self.refusal(of: member, offer, peers) else { return member }
+            guard let refusal = await refusal(of: member, offer) else { return member }
             refusals.append("\(member.address): \(refusal)")
         }
         throw HandOverRefused(
             kind: .conflict, description: "no voter can take the lead now: \(refusals.joined(separator: "; "))")
     }
 
-    private static func refusal(of member: DqliteMember, _ offer: HandOverOffer, _ peers: PeerClient) async -> String? {
+    private nonisolated func refusal(of member: DqliteMember, _ offer: HandOverOffer) async -> String? {
         do {
-            let address = try HostPort(parsing: member.address)
+            guard let address = facts.address(of: member) else { return "it is not known where it is" }
             guard case .written = try await peers.ask(.handOver(offer), of: address, timeout: .milliseconds(300))
             else { return "it answered something else: does it run the same version?" }
             return nil

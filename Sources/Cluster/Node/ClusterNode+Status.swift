@@ -5,7 +5,7 @@ import Platform
 /// What a node tells of itself and of its cluster.
 public struct ClusterStatus: Sendable {
     public enum State: String, Sendable {
-        case forming, joining, formed
+        case forming, joining, formed, removed
     }
 
     public var nodeID: String
@@ -22,6 +22,15 @@ public struct ClusterStatus: Sendable {
     public var warnings: [String]
     /// Questions to the local node about leadership that it did not answer in time.
     public var unansweredPolls: UInt64
+    /// Since when members do not answer the leader, by their id; nil while the leader's word is not known.
+    public var goneSince: [DqliteNodeID: WallTime]?
+
+    /// How many voters may fail at once, now; nil while that is not known, or there is no majority as it is.
+    public var failuresSurvived: Int? {
+        guard let goneSince else { return nil }
+        let voters = members.filter { $0.role == .voter }
+        return RoleCore.failuresSurvived(voters: voters.count, reachable: voters.count { goneSince[$0.id] == nil })
+    }
 }
 
 extension ClusterNode {
@@ -34,6 +43,8 @@ extension ClusterNode {
             state = .formed
         } else if case .joining = record.state {
             state = .joining
+        } else if case .removed = record.state {
+            state = .removed
         } else {
             state = .forming
         }
@@ -42,7 +53,12 @@ extension ClusterNode {
             clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
             leadership: leadership, members: facts.members,
             configuration: configuration, warnings: warnings,
-            unansweredPolls: facts.local?.monitor.unanswered ?? 0)
+            unansweredPolls: facts.local?.monitor.unanswered ?? 0,
+            goneSince: facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster : nil }.map { roster in
+                Dictionary(
+                    roster.members.compactMap { member in member.goneSince.map { (member.id, $0) } },
+                    uniquingKeysWith: { first, _ in first })
+            })
     }
 
     /// The proof that this node leads a formed cluster and acts on its committed configuration: the term, and until when

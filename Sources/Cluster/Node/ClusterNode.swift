@@ -55,6 +55,9 @@ public actor ClusterNode: Service {
     var handingOver: AsyncStream<Void>.Continuation?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
+    var lastRoleFailure: String?
+    /// Members whose removal is under way.
+    var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?
 
     /// - Parameters:
@@ -87,7 +90,7 @@ public actor ClusterNode: Service {
         store = ConfigurationStore(group: group)
         membership = Membership(
             group: group, store: store, policy: settings.rolePolicy, logger: logger,
-            onMembers: { [facts] members in facts.update { $0.members = members } })
+            onMembers: { [facts] members in facts.take(members) })
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         let box = NodeReference()
@@ -107,7 +110,8 @@ public actor ClusterNode: Service {
         logger.info(
             "the cluster port is open",
             metadata: [
-                "node.id": "\(core.record.nodeID)", "node.address": "\(settings.advertised)",
+                "node.id": "\(core.record.nodeID)", "node.name": "\(settings.name)",
+                "node.address": "\(settings.advertised)",
                 "listen": "\(settings.listen)",
             ])
         onListening()
@@ -119,6 +123,12 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
+                    tasks.addTask { await self.findMembers() }
+                    tasks.addTask { await self.keepEntries() }
+                    tasks.addTask {
+                        await self.keepRoles()
+                        try await Task.sleep(for: .seconds(1 << 40))
+                    }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -144,6 +154,7 @@ public actor ClusterNode: Service {
         for (_, answer) in pendingAnswers { answer.resume(returning: .error("the node is stopping")) }
         pendingAnswers = [:]
         await handOver()
+        if settings.membership.leavesOnShutdown { await leave() }
         await port.close()
         await store.use(nil)
         await membership.use(nil)
@@ -190,6 +201,11 @@ public actor ClusterNode: Service {
         input.yield(event)
     }
 
+    /// Notes on disk that this node has left its cluster, after its last event.
+    func persistLeft() async throws {
+        if let record = core.left() { try await persist(record) }
+    }
+
     var record: NodeRecord { core.record }
 
     // MARK: - Directives
@@ -215,6 +231,8 @@ public actor ClusterNode: Service {
             commitFormed(clusterID, before: deadline)
         case .claimFounding(let clusterID):
             claimFounding(clusterID)
+        case .stopNode:
+            await stopLocalNode()
         case .stopNodeAndWipeRaft:
             await stopLocalNode()
             try data.wipeRaft()
@@ -292,13 +310,13 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
-            id: id, address: settings.advertised, directory: data.raftDirectory, timing: settings.timing,
-            group: group,
-            handshake: { address in
+            id: id, incarnation: facts.incarnation, address: settings.advertised, directory: data.raftDirectory,
+            timing: settings.timing, group: group, places: { facts.places(of: $0) },
+            handshake: { member in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(
                     clusterName: settings.clusterName, clusterID: clusterID, dqliteID: id,
-                    address: settings.advertised.description, target: facts.member(at: address)?.id,
+                    address: settings.advertised.description, target: member,
                     timing: settings.timingClaim,
                     incarnation: facts.incarnation, relay: RaftRelay.version)
             },
@@ -310,20 +328,13 @@ public actor ClusterNode: Service {
             onTransfer: { successor in
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
-            }, onReturn: onReturn)
+            }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.refreshMembers() } })
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)
+        await membership.use(sight(of: local))
         await refreshMembers()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
-        if let known = facts.current.members.first(where: { $0.id == id }),
-            known.address != settings.advertised.description
-        {
-            note(
-                warning: "the members of the cluster know this node at \(known.address) and not at "
-                    + "\(settings.advertised): start it with --bind-cluster \(known.address), or with an empty data "
-                    + "directory to join under the new address")
-        }
     }
 
     /// Waits until nothing binds any more that a run with a longer lease has promised: the gate of this one is closed at its
@@ -347,8 +358,11 @@ public actor ClusterNode: Service {
             $0.local = nil
             $0.members = []
             $0.isFormed = false
+            $0.roster = nil
         }
         guard let local else { return }
+        // Nothing is proven any more.
+        onLeadership()
         await store.use(nil)
         await membership.use(nil)
         do {
@@ -386,6 +400,7 @@ public actor ClusterNode: Service {
                 return .failed(difference)
             }
             if case .join(let join) = request, facts.current.isFormed { return .peer(await admit(join)) }
+            if case .hello(let view) = request { meet(view) }
             guard !isStopping else { return .peer(.error("the node is stopping")) }
             let token = nextToken
             nextToken += 1
@@ -410,6 +425,14 @@ public actor ClusterNode: Service {
             return await sameCluster(clusterID) { answer(tookOver: term) }
         case .failOver(let wanted, let clusterID):
             return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
+        case .roster(let roster):
+            return await sameCluster(roster.clusterID) { answer(roster) }
+        case .removeNode(let order, let clusterID):
+            return await sameCluster(clusterID) { await answer(order) }
+        case .dismissed(let removal, let clusterID):
+            return await sameCluster(clusterID) { answer(dismissed: removal) }
+        case .standing(let id, let clusterID):
+            return await sameCluster(clusterID) { await answer(standingOf: id) }
         case .raft:
             return .failed(PortFailure(reason: .malformed, text: "raft is not a question"))
         }

@@ -20,9 +20,12 @@ public struct ClusterSettings: Sendable {
     public var apiAddress: HostPort?
     /// The node's name for people.
     public var name: String
+    /// What its operator has attached to it.
+    public var labels: [String: String]
     /// Virtual addresses that are set when the cluster forms and has none.
     public var initialAddresses: [String]
     public var timing: Timing
+    public var membership: MembershipOptions
 
     public enum Search: Sendable {
         /// Nowhere: without `bootstrapExpect` it founds a cluster of one.
@@ -36,7 +39,8 @@ public struct ClusterSettings: Sendable {
     public init(
         clusterName: String, bootstrapExpect: Int?, search: Search, nonVoter: Bool = false, voters: Int,
         listen: HostPort, advertised: HostPort, apiAddress: HostPort? = nil, name: String,
-        initialAddresses: [String] = [], timing: Timing = .lan
+        labels: [String: String] = [:], initialAddresses: [String] = [], timing: Timing = .lan,
+        membership: MembershipOptions = .init()
     ) {
         self.clusterName = clusterName
         self.bootstrapExpect = bootstrapExpect
@@ -47,8 +51,10 @@ public struct ClusterSettings: Sendable {
         self.advertised = advertised
         self.apiAddress = apiAddress
         self.name = name
+        self.labels = labels
         self.initialAddresses = initialAddresses
         self.timing = timing
+        self.membership = membership
     }
 }
 
@@ -63,11 +69,14 @@ extension ClusterSettings {
             case (nil, .nowhere): .single
             }
         return BootstrapOptions(
-            mode: mode, clusterName: clusterName, name: name, address: advertised, nonVoter: nonVoter)
+            mode: mode, clusterName: clusterName, name: name, address: advertised, nonVoter: nonVoter,
+            rejoins: membership.rejoins)
     }
 
     /// What peers are told of the timing.
     var timingClaim: TimingClaim { TimingClaim(timing, of: advertised) }
 
-    var rolePolicy: RolePolicy { RolePolicy(voters: voters, expect: bootstrapExpect) }
+    var rolePolicy: RolePolicy {
+        RolePolicy(voters: voters, expect: bootstrapExpect, standbys: membership.standbys)
+    }
 }

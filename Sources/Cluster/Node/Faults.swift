@@ -39,7 +39,7 @@ extension ClusterNode {
         await refreshMembers()
         let own = facts.current.local?.dqliteID
         for member in facts.current.members where member.role == .voter && member.id != own {
-            guard let address = try? HostPort(parsing: member.address),
+            guard let address = self.facts.address(of: member),
                 case .peer(.view(let view)) = try? await peers.ask(
                     .peer(.hello(view)), of: address, timeout: .milliseconds(300)),
                 view.dqliteID == member.id, newer.isKnown(to: view.schema)

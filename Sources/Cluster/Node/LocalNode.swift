@@ -20,13 +20,16 @@ final class LocalNode: Sendable {
     private let relay: NIOLoopBound<RaftRelay>
     private let dialer: RaftDialer
     private let loop: any EventLoop
+    private let incarnation: UInt64
 
     private init(
-        dqliteID: DqliteNodeID, node: DqliteNode, socket: DqliteAddress, monitor: LeadershipMonitor,
+        dqliteID: DqliteNodeID, incarnation: UInt64, node: DqliteNode, socket: DqliteAddress,
+        monitor: LeadershipMonitor,
         observer: RaftObserver, relay: NIOLoopBound<RaftRelay>, relayFacts: RelayFacts, dialer: RaftDialer,
         loop: any EventLoop
     ) {
         self.dqliteID = dqliteID
+        self.incarnation = incarnation
         self.node = node
         self.socket = socket
         self.monitor = monitor
@@ -46,11 +49,12 @@ final class LocalNode: Sendable {
     ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
-        id: DqliteNodeID, address: HostPort, directory: String, timing: Timing, group: any EventLoopGroup,
-        handshake: @escaping OutboundLink.Handshake,
+        id: DqliteNodeID, incarnation: UInt64, address: HostPort, directory: String, timing: Timing,
+        group: any EventLoopGroup, places: @escaping OutboundLink.Places, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
-        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void,
+        onConfiguration: @escaping @Sendable () -> Void
     ) async throws -> LocalNode {
         let observer = RaftObserver()
         let loop = group.next()
@@ -63,11 +67,12 @@ final class LocalNode: Sendable {
                     settings: .init(timing),
                     facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
-                    onTransfer: onTransfer, onReturn: onReturn),
+                    onTransfer: onTransfer, onReturn: onReturn, onConfiguration: onConfiguration),
                 eventLoop: loop)
         }.get()
         let dialer = RaftDialer(
-            relay: relay, loop: loop, group: group, timeout: timing.electionTimeout, handshake: handshake)
+            relay: relay, loop: loop, group: group, timeout: timing.electionTimeout, places: places,
+            handshake: handshake)
         let node = DqliteNode(
             configuration: .init(
                 id: id, address: address.description, directory: directory, networkLatency: timing.latency,
@@ -92,7 +97,8 @@ final class LocalNode: Sendable {
         observer.follow(monitor)
         try monitor.start()
         return LocalNode(
-            dqliteID: id, node: node, socket: socket, monitor: monitor, observer: observer, relay: relay,
+            dqliteID: id, incarnation: incarnation, node: node, socket: socket, monitor: monitor, observer: observer,
+            relay: relay,
             relayFacts: facts, dialer: dialer, loop: loop)
     }
 
@@ -106,7 +112,7 @@ final class LocalNode: Sendable {
 
     /// Lets the raft stream of a peer in.
     var admission: RaftAdmission {
-        RaftEntrance(dqliteID: dqliteID, relay: relay, socket: socket, loop: loop).admission
+        RaftEntrance(dqliteID: dqliteID, incarnation: incarnation, relay: relay, socket: socket, loop: loop).admission
     }
 
     /// The proof that this node leads: its lease.
@@ -143,5 +149,18 @@ final class LocalNode: Sendable {
 
     func warm(_ members: [DqliteMember]) {
         dialer.warm(members.filter { $0.id != dqliteID })
+    }
+
+    /// A member was found somewhere: connects there at once.
+    func found(_ member: DqliteNodeID) { dialer.found(member) }
+
+    /// Those of the members to which there is no connection.
+    func unreachable(of members: [DqliteMember]) async -> [DqliteNodeID] {
+        (try? await loop.submit { [relay] in relay.value.unreachable(of: members) }.get()) ?? []
+    }
+
+    /// The voters, this node not among them, that have acknowledged what it sent as the leader within so long.
+    func responsive(within window: Duration) async -> Set<DqliteNodeID> {
+        (try? await loop.submit { [relay] in relay.value.responsive(within: window) }.get()) ?? []
     }
 }

@@ -17,8 +17,31 @@ final class NodeFacts: Sendable {
         var expected: Expected?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
+        /// What the leader said last of the members, or what this node says as the leader.
+        var roster: HeardRoster?
+        /// Nodes that were removed for good.
+        var removed: Set<DqliteNodeID> = []
         /// What was counted by local nodes that are no more.
         var past = LeadCounters()
+
+        /// Takes in the members as the local node has them in its log. A spare's log says nothing, or what was true when it
+        /// was none: there the leader's word counts.
+        mutating func note(_ list: [DqliteMember]) {
+            guard let roster = roster?.roster, let own = local?.dqliteID,
+                list.isEmpty || roster.members.contains(where: { $0.id == own && $0.role == .spare })
+            else {
+                members = list
+                return
+            }
+            members = roster.list
+        }
+
+        mutating func hear(_ roster: Roster, now: BootInstant) {
+            self.roster = HeardRoster(roster: roster, at: now)
+            if let own = local?.dqliteID, roster.members.contains(where: { $0.id == own && $0.role == .spare }) {
+                members = roster.list
+            }
+        }
     }
 
     struct Giving: Sendable {
@@ -46,8 +69,27 @@ final class NodeFacts: Sendable {
         values.withLock { change(&$0) }
     }
 
-    /// The member at an address, to say in the handshake whom we mean to reach.
-    func member(at address: String) -> DqliteMember? {
-        values.withLock { $0.members.first { $0.address == address } }
+    /// Where members were met.
+    let addressBook = AddressBook()
+
+    /// Where to try to reach a member, the likeliest first.
+    func places(of id: DqliteNodeID) -> [HostPort] {
+        if let member = current.members.first(where: { $0.id == id }) { return addressBook.places(of: member) }
+        return addressBook[id].map { [$0] } ?? []
+    }
+
+    /// Where a member is, as far as is known; nil when what the configuration has is no address.
+    func address(of member: DqliteMember) -> HostPort? { addressBook.places(of: member).first }
+
+    /// Takes in the members as they were read; what matters for connections is told to the local node.
+    func take(_ members: [DqliteMember]) {
+        let local = values.withLock { values in
+            let before = values.members
+            values.note(members)
+            return values.members == before ? nil : values.local
+        }
+        let known = current.members
+        if !known.isEmpty { addressBook.keep(only: known.map(\.id)) }
+        local?.warm(known)
     }
 }

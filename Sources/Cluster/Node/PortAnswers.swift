@@ -33,6 +33,14 @@ struct PortAnswers: ClusterPortDelegate {
                 reason: .otherCluster,
                 text: "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID)")
         }
+        let dialler = handshake.dqliteID
+        if facts.removed.contains(dialler), !facts.members.contains(where: { $0.id == dialler }) {
+            throw PortFailure(
+                reason: .removed,
+                text:
+                    "\(handshake.address) was removed from the cluster: start it with --rejoin, or with an empty data "
+                    + "directory")
+        }
         if let target = handshake.target, target != local.dqliteID {
             throw PortFailure(
                 reason: .wrongNode,
@@ -48,6 +56,9 @@ struct PortAnswers: ClusterPortDelegate {
                 text:
                     "\(settings.advertised) and \(handshake.address) run versions of dqlite-vip that do not go together: "
                     + "install the same on all members")
+        }
+        if let address = try? HostPort(parsing: handshake.address) {
+            self.facts.addressBook.learn(handshake.dqliteID, at: address)
         }
         return local.admission
     }

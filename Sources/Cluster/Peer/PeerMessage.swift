@@ -126,10 +126,12 @@ public struct JoinRequest: Codable, Sendable, Equatable {
     public var clusterName: String
     public var clusterID: ClusterID
     public var nonVoter: Bool
+    /// It is a member already, and asks for another address.
+    public var isReturning: Bool?
 
     public init(
         nodeID: NodeID, name: String, dqliteID: UInt64, address: HostPort, clusterName: String, clusterID: ClusterID,
-        nonVoter: Bool
+        nonVoter: Bool, isReturning: Bool? = nil
     ) {
         self.nodeID = nodeID
         self.name = name
@@ -138,6 +140,7 @@ public struct JoinRequest: Codable, Sendable, Equatable {
         self.clusterName = clusterName
         self.clusterID = clusterID
         self.nonVoter = nonVoter
+        self.isReturning = isReturning
     }
 }
 
@@ -164,13 +167,18 @@ public struct Refusal: Codable, Sendable, Equatable {
         case notFormed
         /// The request names another cluster.
         case otherCluster
+        /// The cluster has removed the asker.
+        case removed
     }
 
     public var code: Code
     public var text: String
     public var view: NodeView?
+    /// With `.removed`: when and why.
+    public var removal: RemovedNode?
 
-    public init(_ code: Code, _ text: String, view: NodeView? = nil) {
+    public init(_ code: Code, _ text: String, view: NodeView? = nil, removal: RemovedNode? = nil) {
+        self.removal = removal
         self.code = code
         self.text = text
         self.view = view

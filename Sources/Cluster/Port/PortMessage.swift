@@ -21,6 +21,14 @@ enum PortRequest: Codable, Sendable {
     case tookOver(term: UInt64, clusterID: String)
     /// For the leader: give the lead to another.
     case failOver(to: String?, clusterID: String)
+    /// Who the members are, from the leader; answered by who is there.
+    case roster(Roster)
+    /// For the leader: take a node out of the cluster.
+    case removeNode(RemovalOrder, clusterID: String)
+    /// From the leader to a node that is out.
+    case dismissed(RemovedNode, clusterID: String)
+    /// Whether the node of this id is out.
+    case standing(DqliteNodeID, clusterID: String)
 }
 
 /// The answer to a `PortRequest`.
@@ -30,6 +38,9 @@ enum PortReply: Codable, Sendable {
     case written
     case configuration(ReplicatedConfiguration)
     case handedOver(HandOver)
+    case present(Attendance)
+    /// It is out, and why.
+    case removed(RemovedNode)
     case failed(PortFailure)
 }
 
@@ -60,6 +71,9 @@ struct PortFailure: Error, Codable, Sendable, Equatable, CustomStringConvertible
         case notReady
         case malformed
         case invalid
+        case notFound
+        /// The dialler was removed from the cluster.
+        case removed
     }
 
     var reason: Reason
@@ -74,8 +88,7 @@ struct RaftHandshake: Codable, Sendable, Equatable {
     /// The node that dials.
     var dqliteID: DqliteNodeID
     var address: String
-    /// The node that it means to reach, when it knows: an address that now belongs to another node must not take part
-    /// in raft under the old node's id.
+    /// The node that it means to reach: whoever is at the address must not take part in raft under another's id.
     var target: DqliteNodeID?
     /// Members with different timers would depose each other, or trust promises that the other does not keep.
     var timing: TimingClaim
@@ -88,6 +101,8 @@ struct RaftHandshake: Codable, Sendable, Equatable {
 /// What the node says of itself that lets raft in.
 struct RaftAcceptance: Codable, Sendable, Equatable {
     var dqliteID: DqliteNodeID
+    /// Its process; nil from a version that did not say so.
+    var incarnation: UInt64?
 }
 
 /// The JSON bytes of what peers say to each other, bounded in size; `PeerFrameReader` cuts the frames around them.

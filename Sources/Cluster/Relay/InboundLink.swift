@@ -18,6 +18,8 @@ final class InboundLink {
     private var outside: (any Channel)?
     private var inside: any Channel
     private var preface: [UInt8]?
+    /// The address by which libdqlite knows the peer on this link.
+    private(set) var name: String?
     private var isReadable = true
 
     /// The highest term in which AppendEntries came from the peer, and where its log ended by the newest.
@@ -72,7 +74,7 @@ final class InboundLink {
             guard preface != nil, let frame = bytes.raftFrame else {
                 throw RelayMessage.Reader.Failure(description: "not one whole raft frame")
             }
-            let acknowledges = relay.receive(frame, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
+            let acknowledges = relay.receive(frame, bytes, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
             inside.writeAndFlush(bytes, promise: nil)
             if acknowledges { answer(.acknowledged(term: frame.term, sentAt: sentAt), on: channel) }
         case .released(let sentAt):
@@ -94,21 +96,27 @@ final class InboundLink {
 
     /// The peer says who it is, as libdqlite wants to hear it. The same words again open nothing anew.
     private func open(_ bytes: [UInt8]) throws {
-        if let preface {
-            guard preface == bytes else {
-                // Another address, or another node: libdqlite has to hear it on a connection of its own.
-                inside.close(promise: nil)
-                return
-            }
-            return
-        }
         var parsed = RaftPreface()
         let used = try bytes.withUnsafeBytes { try parsed.consume($0) }
-        guard used == bytes.count, parsed.peer?.id == peer.voter else {
+        guard used == bytes.count, let given = parsed.peer, given.id == peer.voter else {
             throw RelayMessage.Reader.Failure(description: "a Connect message of another node")
         }
-        preface = bytes
-        inside.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
+        let name = relay.introduction(of: peer.voter, as: given.address)
+        let words = try RaftPreface.encode(id: peer.voter, address: name)
+        if let preface {
+            // Under another address libdqlite has to hear it on a connection of its own.
+            if preface != words { inside.close(promise: nil) }
+            return
+        }
+        preface = words
+        self.name = name
+        inside.writeAndFlush(ByteBuffer(bytes: words), promise: nil)
+    }
+
+    /// The configuration knows the peer by that address: libdqlite must not know it by another, which may be another member's
+    /// by now. The peer connects again at once.
+    func rename(_ address: String) {
+        if let name, name != address { inside.close(promise: nil) }
     }
 
     /// Takes note of an AppendEntries or InstallSnapshot.

@@ -13,35 +13,45 @@ import Platform
 ///
 /// Confined to the relay's event loop.
 final class OutboundLink {
-    /// What is told to the peer before raft flows; nil while this node belongs to no cluster.
-    typealias Handshake = @Sendable (_ address: String) -> RaftHandshake?
+    /// What is told to a member before raft flows; nil while this node belongs to no cluster.
+    typealias Handshake = @Sendable (_ member: DqliteNodeID) -> RaftHandshake?
+    /// Where to try to reach a member, the likeliest first.
+    typealias Places = @Sendable (_ member: DqliteNodeID) -> [HostPort]
 
-    let address: String
-    /// The node that answered there last.
-    private(set) var peer: DqliteNodeID?
+    /// The member that this leads to, wherever it is.
+    let peer: DqliteNodeID
     private let relay: RaftRelay
     private let group: any EventLoopGroup
+    private let places: Places
+    /// Which place is tried next.
+    private var turn = 0
+    /// The process that answered last, where it says so.
+    private var incarnation: UInt64?
     private let timeout: Duration
     private let socketOptions: SocketOptions
     private let handshake: Handshake
     private var local: (any Channel)?
     private var remote: (any Channel)?
     private var isConnecting = false
+    /// The attempt under way was begun before something better was known.
+    private var startsOver = false
     private var isClosed = false
     private var retry: Scheduled<Void>?
     private var failures = 0
-    private var lastFailure: String?
+    /// What has failed since the last success, so that it is said once.
+    private var reported: Set<String> = []
     private var preface: ByteBuffer?
     /// What was written before the first connection stood: the first votes of a new candidate, say.
     private var waiting: [RelayMessage] = []
 
     init(
-        address: String, relay: RaftRelay, group: any EventLoopGroup, timeout: Duration, socketOptions: SocketOptions,
-        handshake: @escaping Handshake
+        peer: DqliteNodeID, relay: RaftRelay, group: any EventLoopGroup, timeout: Duration,
+        socketOptions: SocketOptions, places: @escaping Places, handshake: @escaping Handshake
     ) {
-        self.address = address
+        self.peer = peer
         self.relay = relay
         self.group = group
+        self.places = places
         self.timeout = timeout
         self.socketOptions = socketOptions
         self.handshake = handshake
@@ -89,7 +99,7 @@ final class OutboundLink {
         remote?.close(promise: nil)
     }
 
-    fileprivate func isUnreadable() { relay.unreadable(self, address) }
+    fileprivate func isUnreadable() { relay.unreadable(self, "the member \(peer)") }
 
     /// Whether libdqlite holds its end.
     var isInUse: Bool { local != nil }
@@ -120,14 +130,17 @@ final class OutboundLink {
     /// Makes the connection, if there is none; also before libdqlite asks for it, so that a first vote need not wait.
     func connect() {
         guard !isClosed, remote == nil, !isConnecting, retry == nil else { return }
-        guard let target = try? HostPort(parsing: address), let handshake = handshake(address),
+        let places = places(peer)
+        guard !places.isEmpty, let handshake = handshake(peer),
             let request = try? PortCoding.encode(PortRequest.raft(handshake))
         else { return retryLater() }
+        let target = places[turn % places.count]
+        let address = target.description
         isConnecting = true
         let opening = ByteBuffer(bytes: PeerProtocol.magic + Array(ByteBuffer(peerFrame: request).readableBytesView))
         let accepted = relay.loop.makePromise(of: RaftAcceptance.self)
         let limit = TimeAmount.nanoseconds(timeout.inNanoseconds)
-        let expiry = relay.loop.scheduleTask(in: limit) { [address] in
+        let expiry = relay.loop.scheduleTask(in: limit) {
             accepted.fail(SystemError("connect to", address, errno: ETIMEDOUT))
         }
         let connected = socketOptions.apply(to: ClientBootstrap(group: relay.loop))
@@ -145,20 +158,42 @@ final class OutboundLink {
             expiry.cancel()
             isConnecting = false
             switch result {
-            case .success((let acceptance, let channel)): established(channel, acceptance)
+            case .success((let acceptance, let channel)): established(channel, acceptance, at: address)
             case .failure(let error):
                 connected.whenSuccess { $0.close(promise: nil) }
-                failed(error)
+                failed(error, at: address)
             }
         }
     }
 
-    private func established(_ channel: any Channel, _ acceptance: RaftAcceptance) {
+    /// The member is known to be at a place that has not been tried, or back: tries at once.
+    func connectNow() {
+        retry?.cancel()
+        retry = nil
+        failures = 0
+        turn = 0
+        startsOver = isConnecting
+        connect()
+    }
+
+    /// A process of the member has connected to this node. A connection that another one had is dead, although the kernel
+    /// may not know it yet.
+    func met(_ process: UInt64) {
+        if let remote, let incarnation, incarnation != process { remoteEnded(remote) }
+        if remote == nil { connectNow() }
+    }
+
+    private func established(_ channel: any Channel, _ acceptance: RaftAcceptance, at address: String) {
         guard !isClosed, channel.isActive else {
             channel.close(promise: nil)
-            return failed(SystemError("connect to", address, errno: ECONNRESET))
+            return failed(SystemError("connect to", address, errno: ECONNRESET), at: address)
         }
-        peer = acceptance.dqliteID
+        guard acceptance.dqliteID == peer else {
+            channel.close(promise: nil)
+            let text = "\(address) is node \(acceptance.dqliteID), and not \(peer)"
+            return failed(PortFailure(reason: .wrongNode, text: text), at: address)
+        }
+        incarnation = acceptance.incarnation
         remote = channel
         do {
             try channel.pipeline.syncOperations.addHandler(
@@ -166,9 +201,11 @@ final class OutboundLink {
         } catch {
             return remoteEnded(channel)
         }
-        if lastFailure != nil {
-            relay.logger.info("a peer is reachable again", metadata: ["peer.address": "\(address)"])
-            lastFailure = nil
+        if !reported.isEmpty {
+            relay.logger.info(
+                "a peer is reachable again",
+                metadata: ["peer.address": "\(address)", "peer.dqlite_id": "\(peer)"])
+            reported = []
             relay.onReturn()
         }
         failures = 0
@@ -181,14 +218,21 @@ final class OutboundLink {
         }
     }
 
-    private func failed(_ failure: any Error) {
+    private func failed(_ failure: any Error, at address: String) {
         waiting = []
         let text = "\(ConnectFailure.explain(failure, address))"
-        if lastFailure != text, !isClosed {
-            relay.logger.info("a peer is not reachable", metadata: ["peer.address": "\(address)", "error": "\(text)"])
+        if !reported.contains(text), reported.count < 16, !isClosed {
+            reported.insert(text)
+            relay.logger.info(
+                "a peer is not reachable",
+                metadata: ["peer.address": "\(address)", "peer.dqlite_id": "\(peer)", "error": "\(text)"])
         }
-        lastFailure = text
+        if startsOver {
+            startsOver = false
+            return connect()
+        }
         failures += 1
+        turn += 1
         retryLater()
     }
 
@@ -201,7 +245,8 @@ final class OutboundLink {
 
     /// Quickly at first: a process that was restarted is back within a moment; then twice a second.
     private func retryLater() {
-        guard !isClosed, retry == nil else { return }
+        // Nobody waits for who is no member; it is tried again when it becomes one, or connects.
+        guard !isClosed, retry == nil, relay.expects(peer) else { return }
         let delay: TimeAmount = .milliseconds(min(500, 10 << Int64(min(failures, 6))))
         retry = relay.loop.assumeIsolated().scheduleTask(in: delay) { [self] in
             retry = nil
@@ -212,9 +257,9 @@ final class OutboundLink {
     private func take(_ message: RelayMessage) throws {
         switch message {
         case .acknowledged(let term, let sentAt):
-            if let peer { relay.acknowledged(by: peer, in: term, sentAt: sentAt) }
+            relay.acknowledged(by: peer, in: term, sentAt: sentAt)
         case .silent(let term):
-            if let peer { relay.confirmed(by: peer, in: term) }
+            relay.confirmed(by: peer, in: term)
         case .preface, .frame, .raw, .released, .asked:
             throw RelayMessage.Reader.Failure(description: "what only the node that dialled may say")
         }

@@ -7,13 +7,15 @@ import Platform
 /// Leads the raft stream of a peer that was let in to its link, and makes the link when there is none.
 struct RaftEntrance: Sendable {
     let dqliteID: DqliteNodeID
+    /// This process, for the dialler.
+    var incarnation: UInt64?
     let relay: NIOLoopBound<RaftRelay>
     /// Where libdqlite listens.
     let socket: DqliteAddress
     let loop: any EventLoop
 
     var admission: RaftAdmission {
-        RaftAdmission(acceptance: RaftAcceptance(dqliteID: dqliteID), enter: enter)
+        RaftAdmission(acceptance: RaftAcceptance(dqliteID: dqliteID, incarnation: incarnation), enter: enter)
     }
 
     @Sendable private func enter(_ channel: any Channel, _ handshake: RaftHandshake) -> EventLoopFuture<Void> {
@@ -28,6 +30,7 @@ struct RaftEntrance: Sendable {
             address = try HostPort(parsing: handshake.address)
             if let link = relay.inboundLink(of: handshake.dqliteID), link.isOpen {
                 try link.attach(channel, process: process, address: address)
+                relay.met(process)
                 return channel.eventLoop.makeSucceededVoidFuture()
             }
         } catch {
@@ -37,6 +40,7 @@ struct RaftEntrance: Sendable {
             let link = try InboundLink(peer: process, address: address, relay: relay, inside: inside)
             relay.enter(link)
             try link.attach(channel, process: process, address: address)
+            relay.met(process)
         }.nonisolated()
     }
 }

@@ -37,7 +37,8 @@ final class RaftRelay {
     let facts: RelayFacts
     private let settings: Settings
     private var gate: VoteGate
-    private var outbound: [String: OutboundLink] = [:]
+    private var outbound: [DqliteNodeID: OutboundLink] = [:]
+    private var names = MemberNames()
     private var inbound: [DqliteNodeID: InboundLink] = [:]
     private var held: [(link: OutboundLink, frame: ByteBuffer)] = []
     private var heldTimer: Scheduled<Void>?
@@ -56,6 +57,8 @@ final class RaftRelay {
     /// Called when a peer that could not be reached is connected again.
     let onReturn: @Sendable () -> Void
     private let members: @Sendable () -> [DqliteMember]
+    /// Called when a configuration has passed: the members are to be read again.
+    private let onConfiguration: @Sendable () -> Void
     private let observer: RaftObserver
     /// Links whose stream cannot be read.
     private var unreadable: Set<ObjectIdentifier> = []
@@ -68,7 +71,8 @@ final class RaftRelay {
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
-        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void
+        onTransfer: @escaping @Sendable (DqliteNodeID?) -> Void, onReturn: @escaping @Sendable () -> Void,
+        onConfiguration: @escaping @Sendable () -> Void = {}
     ) {
         self.own = own
         self.loop = loop
@@ -81,6 +85,7 @@ final class RaftRelay {
         self.onLease = onLease
         self.onTransfer = onTransfer
         self.onReturn = onReturn
+        self.onConfiguration = onConfiguration
         gate = VoteGate(
             now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
     }
@@ -94,7 +99,7 @@ final class RaftRelay {
                 if !held.isEmpty { releaseHeld() }
             },
             ask: { [weak self] voters, term in
-                for voter in voters { self?.outbound[voter.address]?.write(.asked(term: term)) }
+                for voter in voters { self?.outbound[voter.id]?.write(.asked(term: term)) }
             },
             stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
             promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now },
@@ -109,12 +114,63 @@ final class RaftRelay {
 
     // MARK: - Links
 
-    /// The link to the node at an address, made when there is none.
-    func link(to address: String, _ make: () -> OutboundLink) -> OutboundLink {
-        if let link = outbound[address] { return link }
+    /// The link to a member, made when there is none.
+    func link(to member: DqliteNodeID, _ make: () -> OutboundLink) -> OutboundLink {
+        if let link = outbound[member] { return link }
         let link = make()
-        outbound[address] = link
+        outbound[member] = link
         return link
+    }
+
+    /// Whom the local node dials, by the address that it gave; nil when that cannot be told.
+    func dials(_ address: String) -> DqliteNodeID? {
+        let member = names.member(
+            dialledAs: address, own: own, members: members(), introduced: inbound.compactMapValues(\.name),
+            isConnected: { outbound[$0]?.isInUse ?? false }, now: BootClock.now)
+        guard let member else {
+            logger.debug("it cannot be told whom the local node dials", metadata: ["address": "\(address)"])
+            return nil
+        }
+        names.wasDialled(member, as: address)
+        return member
+    }
+
+    /// The address by which libdqlite is to know a peer that gives that one as its own.
+    func introduction(of peer: DqliteNodeID, as given: String) -> String {
+        names.introduction(of: peer, as: given, members: members(), now: BootClock.now)
+    }
+
+    /// Whether there is anything to tell to a node: it is a member, or it talks to this one.
+    func expects(_ peer: DqliteNodeID) -> Bool {
+        inbound[peer]?.isConnected == true || members().contains { $0.id == peer }
+    }
+
+    /// A process has connected.
+    func met(_ process: VoteGate.LeaderProcess) {
+        outbound[process.voter]?.met(process.incarnation)
+    }
+
+    /// Members to which there is no connection.
+    func unreachable(of members: [DqliteMember]) -> [DqliteNodeID] {
+        members.map(\.id).filter { $0 != own && outbound[$0]?.isConnected != true }
+    }
+
+    /// The voters that have acknowledged something which this node, as the leader, sent within so long.
+    func responsive(within window: Duration) -> Set<DqliteNodeID> {
+        let since = BootClock.now.advanced(by: .zero - window)
+        return Set(facts.current.lease.acknowledged(since: since))
+    }
+
+    private func saw(_ configuration: RaftConfiguration) {
+        names.saw(configuration, now: BootClock.now)
+        rename()
+        onConfiguration()
+    }
+
+    private func rename() {
+        for (peer, link) in inbound {
+            if let address = names.address(of: peer, members: members(), now: BootClock.now) { link.rename(address) }
+        }
     }
 
     func inboundLink(of peer: DqliteNodeID) -> InboundLink? { inbound[peer] }
@@ -132,14 +188,16 @@ final class RaftRelay {
 
     /// Lets go of links that neither side uses, of nodes that are no members.
     func prune(keeping members: [DqliteMember]) {
-        for (address, link) in outbound where !link.isInUse && !members.contains(where: { $0.address == address }) {
+        for (peer, link) in outbound where !link.isInUse && !members.contains(where: { $0.id == peer }) {
             link.close()
-            outbound[address] = nil
+            outbound[peer] = nil
+            names.forget(peer)
         }
         for (peer, link) in inbound where !link.isConnected && !members.contains(where: { $0.id == peer }) {
             link.close()
             inbound[peer] = nil
         }
+        rename()
         succession.configure()
     }
 
@@ -168,6 +226,7 @@ final class RaftRelay {
             if count > 0, let configuration = bytes.configuration {
                 facts.update { $0.named += 1 }
                 configure(configuration.voters, frame.term, now)
+                saw(configuration)
             }
         case .installSnapshot:
             lead(in: frame.term, now)
@@ -177,7 +236,7 @@ final class RaftRelay {
             stands(for: .timeout, now)
             guard mayLeave(frame, bytes, voteFor: candidate, on: link, now) else { return }
         case .requestVoteResult(isGranted: true, _) where !frame.isPreVote:
-            guard mayLeave(frame, bytes, voteFor: link.peer ?? 0, on: link, now) else { return }
+            guard mayLeave(frame, bytes, voteFor: link.peer, on: link, now) else { return }
         case .timeoutNow:
             onTransfer(link.peer)
             facts.update {
@@ -187,7 +246,7 @@ final class RaftRelay {
             onLease()
             for other in outbound.values { other.write(.released(upTo: now)) }
         case .appendEntriesResult:
-            if let peer = link.peer, let due = owed.removeValue(forKey: peer), due.process == inbound[peer]?.peer {
+            if let due = owed.removeValue(forKey: link.peer), due.process == inbound[link.peer]?.peer {
                 let acknowledged = RelayMessage.acknowledged(term: due.term, sentAt: due.sentAt)
                 link.write(.frame(bytes, sentAt: now, wantsPromise: false), and: acknowledged)
                 return
@@ -286,9 +345,14 @@ final class RaftRelay {
     /// Judges a frame of a peer just before it is written to the local node.
     ///
     /// - Returns: whether to acknowledge it.
-    func receive(_ frame: RaftFrame, wantsPromise: Bool, sentAt: BootInstant, from link: InboundLink) -> Bool {
+    func receive(
+        _ frame: RaftFrame, _ bytes: ByteBuffer, wantsPromise: Bool, sentAt: BootInstant, from link: InboundLink
+    ) -> Bool {
         let now = BootClock.now
         observer.receives(frame, from: link.peer.voter, now: now)
+        if case .appendEntries(_, _, _, 1..., _) = frame.content, let configuration = bytes.configuration {
+            saw(configuration)
+        }
         switch frame.content {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
@@ -314,7 +378,7 @@ final class RaftRelay {
     /// packet instead of two. What waits for the disk, and the next one when an answer has not come, is acknowledged at once.
     private func owes(to peer: VoteGate.LeaderProcess, _ frame: RaftFrame, _ sentAt: BootInstant) -> Bool {
         guard case .appendEntries(_, _, _, count: 0, _) = frame.content, owed[peer.voter] == nil,
-            outbound.values.contains(where: { $0.peer == peer.voter && $0.isConnected })
+            outbound[peer.voter]?.isConnected == true
         else {
             owed[peer.voter] = nil
             return false

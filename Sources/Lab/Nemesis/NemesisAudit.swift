@@ -75,22 +75,7 @@ extension NemesisRunner {
                 findings.append(
                     "node \(node.number) has besides its own the addresses \(addresses), and node \(holder) the VIP")
             }
-            let known = Set([node.guardPID, node.daemonPID].compactMap { $0 })
-            let strangers = Set(node.namespace.processes()).subtracting(known)
-            // A process that ends at this moment is none.
-            if !strangers.isEmpty && strangers.contains(where: { ProcessTable.isAlive($0) }) {
-                findings.append("node \(node.number) has processes besides guard and daemon: \(strangers.sorted())")
-            }
-            if let daemon = node.daemonPID {
-                let files = ProcessTable.entries(of: "/proc/\(daemon)/fd").count
-                if files > 256 { findings.append("the daemon of node \(node.number) has \(files) open files") }
-                if let memory = ProcessTable.memory(of: daemon)?.resident, memory > 256 << 10 {
-                    findings.append("the daemon of node \(node.number) has \(memory >> 10) MiB in memory")
-                }
-            }
-            for name in ProcessTable.entries(of: node.directory) where name.hasPrefix("core") {
-                findings.append("node \(node.number) left a core: \(name)")
-            }
+            findings += node.excesses
         }
         return findings
     }

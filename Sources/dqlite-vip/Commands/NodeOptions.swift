@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Discovery
 
 /// The options of a node, which `start` and `discover` share.
@@ -55,7 +56,7 @@ struct NodeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Number of nodes that found the cluster together, 1 to 13.", valueName: "n"))
     var bootstrapExpect: String?
 
-    @Flag(name: .customLong("non-voter"), help: "Join and hold the data, but never vote, found or lead.")
+    @Flag(name: .customLong("non-voter"), help: "Join as a spare, and never vote, found or lead.")
     var isNonVoter = false
 
     @Option(
@@ -67,9 +68,39 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Number of voting nodes, odd, 1 to 7; further nodes are stand-bys. Default: 3, or --bootstrap-expect if "
-                + "that is more.", valueName: "n"))
+            "Number of voting nodes, odd, 1 to 7. Default: 3, or --bootstrap-expect if that is more. The same on all "
+                + "members, as all options about roles.", valueName: "n"))
     var voters: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Number of further nodes that hold the data, ready to take a voter's place; the rest are spares. Default: "
+                + "\(MembershipOptions.defaultStandbys).", valueName: "n"))
+    var standbys: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long a voter may be unreachable before a stand-by takes its place. Default: "
+                + "\(MembershipOptions.defaultDemoteAfter.timeText).", valueName: "time"))
+    var demoteAfter: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A word for what this node shares its fate with, like rack-7: voters are spread over different ones.",
+            valueName: "word"))
+    var failureDomain: String?
+
+    @Flag(help: "Leave the cluster when this node is told to stop; it joins anew when it starts again.")
+    var leaveOnShutdown = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Remove a member that has been unreachable for so long: one time, or voter=24h,standby=24h,spare=1h. Default: "
+                + "never.", valueName: "time"))
+    var reapAfter: String?
+
+    @Flag(help: "Join again if this node was removed from its cluster.")
+    var rejoin = false
 
     @Option(
         help: ArgumentHelp(
@@ -82,6 +113,16 @@ struct NodeOptions: ParsableArguments {
             "Name of the cluster; nodes of another name are refused. Default: --disco-key, with dots for slashes.",
             valueName: "name"))
     var clusterName: String?
+
+    @Option(
+        help: ArgumentHelp("Name of this node, for people. Default: the host name.", valueName: "name"))
+    var nodeName: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What to attach to this node, for people and for programs that read the status; may be repeated.",
+            valueName: "key=value"))
+    var label: [String] = []
 
     @Option(
         help: ArgumentHelp("trace, debug, info, notice, warning, error or critical. Default: info.", valueName: "level")
@@ -106,8 +147,16 @@ struct NodeOptions: ParsableArguments {
         if isNonVoter { input.give(.nonVoter, "true") }
         input.give(.vip, vip)
         input.give(.voters, voters)
+        input.give(.standbys, standbys)
+        input.give(.demoteAfter, demoteAfter)
+        input.give(.failureDomain, failureDomain)
+        if leaveOnShutdown { input.give(.leaveOnShutdown, "true") }
+        input.give(.reapAfter, reapAfter)
+        if rejoin { input.give(.rejoin, "true") }
         input.give(.timing, timing)
         input.give(.clusterName, clusterName)
+        input.give(.nodeName, nodeName)
+        input.give(.label, label)
         input.give(.logLevel, logLevel)
         input.give(.logFormat, logFormat)
         return input

@@ -17,20 +17,13 @@ struct StatusTable: CustomStringConvertible {
         if let lease { rows.append(["lease", lease]) }
         if let takeover { rows.append(["take-over", takeover]) }
         if !report.waitingFor.isEmpty { rows.append(["waiting for", report.waitingFor]) }
+        if let failures { rows.append(["survives", failures]) }
         rows.append(["discovery", discovery])
         rows += announcement.map { ["", $0] }
         rows.append(["daemon", "version \(report.version), up \(Self.age(report.uptimeSeconds))"])
         for (index, warning) in report.warnings.enumerated() { rows.append([index == 0 ? "warnings" : "", warning]) }
 
-        var members = [["ID", "NAME", "ADDRESS", "ROLE", ""]]
-        for member in report.clusterMembers {
-            let marks = [
-                member.id == report.leaderID ? "leader" : "", member.id == report.id ? "this node" : "",
-            ]
-            members.append([
-                "\(member.id)", member.name ?? "-", member.address, member.role.rawValue, marks.joinedNonEmpty(", "),
-            ])
-        }
+        let members = NodeTable.rows(report.clusterMembers, leader: report.leaderID, own: report.id)
         let table = members.count > 1 ? "\n" + Self.columns(members) : ""
         return Self.columns(rows) + table
     }
@@ -50,6 +43,12 @@ struct StatusTable: CustomStringConvertible {
         if report.leaderID == 0 { return "none known" }
         if report.isLeader { return "this node" }
         return name(ofMember: report.leaderID)
+    }
+
+    /// How many voters may fail at once.
+    private var failures: String? {
+        guard let count = report.failuresSurvived else { return nil }
+        return count == 0 ? "no failure of a voter" : "the failure of \(count) \(count == 1 ? "voter" : "voters")"
     }
 
     private var vip: String {

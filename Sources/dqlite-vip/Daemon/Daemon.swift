@@ -127,8 +127,8 @@ enum Daemon {
             search: settings.discovery.isNowhere ? .nowhere : discovery.canClaimFounding ? .store : .discovery,
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
-            name: HostName.current,
-            initialAddresses: settings.virtualAddresses, timing: settings.timing)
+            name: settings.nodeName ?? HostName.current, labels: settings.labels,
+            initialAddresses: settings.virtualAddresses, timing: settings.timing, membership: settings.membership)
         logger.info(
             "timing",
             metadata: ["timing": "\(settings.timing)", "timing.profile": "\(settings.timing.profile ?? "none")"])

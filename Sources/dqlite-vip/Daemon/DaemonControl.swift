@@ -78,16 +78,10 @@ struct DaemonControl: ControlPlane {
         let status = await cluster.status()
         let snapshot = await ownership.snapshot()
         let found = discovery.statistics
-        let names = Dictionary(
-            status.configuration.nodes.map { ($0.dqliteID, $0) }, uniquingKeysWith: { first, _ in first })
         return StatusReport(
             id: status.dqliteID, leaderID: status.leadership.leader ?? 0, isLeader: status.leadership.isLeader,
-            clusterMembers: status.members.map { member in
-                ClusterMember(
-                    id: member.id, address: member.address, role: API.MemberRole(rawValue: "\(member.role)"),
-                    nodeID: names[member.id]?.nodeID, name: names[member.id]?.name)
-            }.sorted { $0.id < $1.id },
-            nodeID: status.nodeID, name: HostName.current, address: status.address.description,
+            clusterMembers: Self.members(status),
+            nodeID: status.nodeID, name: settings.nodeName ?? HostName.current, address: status.address.description,
             clusterID: status.clusterID ?? "", clusterName: settings.clusterName,
             state: NodeState(rawValue: status.state.rawValue), waitingFor: status.waitingFor,
             term: status.leadership.term, vip: status.configuration.addresses.first ?? "",
@@ -99,7 +93,8 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot), failover: numbers(snapshot.counters))
+            warnings: status.warnings + linkWarnings(snapshot), failover: numbers(snapshot.counters),
+            failuresSurvived: status.failuresSurvived)
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {

@@ -26,6 +26,9 @@ struct SettingsCheck {
         var logLevel: Logger.Level
         var logFormat: LogFormat
         var timing: Timing
+        var membership: MembershipOptions
+        var nodeName: String?
+        var labels: [String: String] = [:]
     }
 
     mutating func everything() -> Outcome {
@@ -45,7 +48,8 @@ struct SettingsCheck {
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
             discovery: discovery, bootstrapExpect: expect, isNonVoter: isNonVoter, virtualAddresses: vips,
             voters: voters,
-            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing())
+            clusterName: clusterName, logLevel: logLevel, logFormat: logFormat, timing: timing(),
+            membership: membership(), nodeName: nodeName(), labels: labels())
     }
 
     mutating func fault(_ key: StartInput.Key, _ text: String, _ reason: String) {

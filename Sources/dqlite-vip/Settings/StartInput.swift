@@ -14,8 +14,16 @@ struct StartInput: Hashable, Sendable {
         case nonVoter = "non-voter"
         case vip
         case voters
+        case standbys
+        case demoteAfter = "demote-after"
+        case failureDomain = "failure-domain"
+        case leaveOnShutdown = "leave-on-shutdown"
+        case reapAfter = "reap-after"
+        case rejoin
         case timing
         case clusterName = "cluster-name"
+        case nodeName = "node-name"
+        case label
         case logLevel = "log-level"
         case logFormat = "log-format"
 
@@ -24,7 +32,7 @@ struct StartInput: Hashable, Sendable {
         var variable: String { "DQLITE_VIP_" + rawValue.uppercased().map { $0 == "-" ? "_" : String($0) }.joined() }
     }
 
-    /// The texts given for a setting. Only `join` and `vip` can have several.
+    /// The texts given for a setting. Only `join`, `vip` and `label` can have several.
     struct Given: Hashable, Sendable {
         var texts: [String]
         /// How to name the setting in a message: the flag, or the variable when it came from there.

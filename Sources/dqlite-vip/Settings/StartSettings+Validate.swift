@@ -38,7 +38,8 @@ extension StartSettings {
             dataDirectory: dataDirectory, clusterBind: clusterBind, apiBind: apiBind, interface: interface,
             discovery: checked.discovery, bootstrapExpect: checked.bootstrapExpect, isNonVoter: checked.isNonVoter,
             virtualAddresses: checked.virtualAddresses, voters: checked.voters, clusterName: checked.clusterName,
-            logLevel: checked.logLevel, logFormat: checked.logFormat, timing: checked.timing)
+            logLevel: checked.logLevel, logFormat: checked.logFormat, timing: checked.timing,
+            membership: checked.membership, nodeName: checked.nodeName, labels: checked.labels)
     }
 }
 

@@ -28,6 +28,11 @@ struct StartSettings: Hashable, Sendable {
     var logFormat: LogFormat
     /// The same on all members.
     var timing = Timing.lan
+    var membership = MembershipOptions()
+    /// The node's name for people; nil: the host's.
+    var nodeName: String?
+    /// What its operator has attached to the node.
+    var labels: [String: String] = [:]
 
     /// Where others reach the API of a node with this cluster address; nil when it listens for its own host only.
     func apiAddress(of advertised: HostPort) -> HostPort? {

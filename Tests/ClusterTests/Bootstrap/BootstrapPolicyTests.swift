@@ -14,21 +14,26 @@ struct BootstrapPolicyTests {
         #expect(RolePolicy(voters: voters, expect: expect).voters == target)
     }
 
-    @Test("founding members are voters up to seven, later nodes up to the target, the rest and non-voters stand by")
+    @Test("founding members are voters up to seven, later nodes up to the target; then stand-bys, the rest spares")
     func roles() {
-        // One letter for each number of voters before, 0...8.
+        // One letter for each number of voters before, 0...8, and then of stand-bys.
         func row(_ policy: RolePolicy, founding: Bool = false, nonVoter: Bool = false) -> String {
-            String(
-                (0...8).map {
-                    policy.role(currentVoters: $0, isFoundingMember: founding, nonVoter: nonVoter) == .voter ? "V" : "s"
-                })
+            func letter(_ voters: Int, _ standbys: Int) -> Character {
+                switch policy.role(
+                    currentVoters: voters, currentStandbys: standbys, isFoundingMember: founding, nonVoter: nonVoter)
+                {
+                case .voter: "V"
+                case .standBy: "s"
+                case .spare: "."
+                }
+            }
+            return String((0...8).map { letter($0, 0) }) + " " + String((1...4).map { letter(8, $0) })
         }
-        #expect(row(RolePolicy()) == "VVVssssss")
-        #expect(row(RolePolicy(expect: 5)) == "VVVVVssss")
-        #expect(row(RolePolicy(voters: 7)) == "VVVVVVVss")
-        #expect(row(RolePolicy(), founding: true) == "VVVVVVVss")
-        #expect(row(RolePolicy(), nonVoter: true) == "sssssssss")
-        #expect(row(RolePolicy(), founding: true, nonVoter: true) == "sssssssss")
+        #expect(row(RolePolicy()) == "VVVssssss ss..")
+        #expect(row(RolePolicy(expect: 5)) == "VVVVVssss ss..")
+        #expect(row(RolePolicy(voters: 7, standbys: 0)) == "VVVVVVV.. ....")
+        #expect(row(RolePolicy(), founding: true) == "VVVVVVVss ssss")
+        #expect(row(RolePolicy(), nonVoter: true) == "......... ....")
     }
 
     @Test("a majority of the largest founding set can be voters")

@@ -177,6 +177,7 @@ extension [BootstrapDirective] {
             case .admit(let member, let role, _): "admit \(member.address.host) as \(role)"
             case .commitFormed: "commit formed"
             case .claimFounding(let clusterID): clusterID == nil ? "claim" : "claim for the cluster"
+            case .stopNode: "stop"
             case .stopNodeAndWipeRaft: "stop and wipe"
             case .becameMember(_, let formed): formed ? "member of a formed cluster" : "member"
             case .waiting: "waiting"
@@ -202,6 +203,7 @@ extension SimTrace {
         case .joining(_, let agreement, let started):
             "joining \(agreement == nil ? "formed" : "unformed")\(started ? " started" : "")"
         case .formed: "formed"
+        case .removed: "removed"
         }
     }
 

@@ -190,7 +190,7 @@ extension Simulation {
                 if agreement.members.contains(where: { gone($0.nodeID) }) {
                     return .stuckForLostDisk(why: "an unformed cluster has lost a member")
                 }
-            case .fresh, .agreed, .founding, .joining, .formed, nil:
+            case .fresh, .agreed, .founding, .joining, .formed, .removed, nil:
                 break
             }
         }

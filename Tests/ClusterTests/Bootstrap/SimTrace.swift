@@ -13,6 +13,7 @@ enum SimTrace {
         case .joining(let id, let agreement, let started):
             "joining(\(id.short) \(agreement.map(text) ?? "formed") started \(started))"
         case .formed(let id): "formed(\(id.short))"
+        case .removed(let id, _): "removed(\(id.short))"
         }
     }
 

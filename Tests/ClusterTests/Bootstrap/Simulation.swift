@@ -332,6 +332,8 @@ struct Simulation {
         case .commitFormed(let clusterID, let deadline):
             if let deadline, now >= deadline.nanoseconds { return }
             post(.commitFormed(clusterID, host: index, incarnation: hosts[index].incarnation), operationTime())
+        case .stopNode:
+            hosts[index].nodeRuns = false
         case .stopNodeAndWipeRaft:
             hosts[index].nodeRuns = false
             hosts[index].raft = SimRaft.Disk()

@@ -72,6 +72,42 @@ private func execute(_ sql: String, _ socket: DqliteAddress, _ group: any EventL
 struct ConfigurationStoreTests {
     private static let addresses = ["10.0.0.1/24", "10.0.0.2/24"]
 
+    @Test(
+        "what members were started with, and who was removed, is kept; tables that an older version did not make are made"
+    )
+    func members() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            for table in ["node_option", "removed_node"] { try await execute("DROP TABLE \(table)", socket, group) }
+            var configuration = try await store.configuration()
+            #expect(configuration.nodes.isEmpty && configuration.removed == [])
+            let old = ReplicatedConfiguration.NodeEntry(dqliteID: 7, nodeID: "u7", name: "seven")
+            let new = ReplicatedConfiguration.NodeEntry(
+                dqliteID: .max, nodeID: "u8", name: "eight", isNonVoter: true, failureDomain: "a")
+            for entry in [old, new, new] { try await store.apply(.describeNode(entry)) }
+            configuration = try await store.configuration()
+            #expect(Set(configuration.nodes.map(\.dqliteID)) == [7, .max])
+            #expect(configuration.nodes.contains(old) && configuration.nodes.contains(new))
+            for number in 1...70 as ClosedRange<UInt64> {
+                try await store.apply(
+                    .noteRemoval(
+                        RemovedNode(
+                            dqliteID: number, nodeID: "u", name: "", address: "10.0.0.1:1",
+                            reason: number.isMultiple(of: 2) ? .left : .removed,
+                            at: WallTime(milliseconds: Int64(number)))))
+            }
+            try await store.apply(.forgetRemoval(70))
+            try await store.apply(.forgetNode(.max))
+            configuration = try await store.configuration()
+            #expect(configuration.nodes == [old])
+            #expect(configuration.removed?.map(\.dqliteID) == Array(7...69))
+            #expect(configuration.removed?.last?.reason == .removed)
+            await store.use(nil)
+        }
+    }
+
     @Test("the database of a new cluster comes into being with one write: nobody ever sees a part of it")
     func atomic() async throws {
         try await withLeader { socket, group in
@@ -79,10 +115,11 @@ struct ConfigurationStoreTests {
             await store.use(socket)
             let reader = try await DqliteClient.connect(to: socket, on: group)
             try await reader.open(Schema.database)
+            let count = Int64(Schema.statements.count { $0.hasPrefix("CREATE TABLE") })
             // Tables and facts, as a reader counts them meanwhile.
             let watching = Task {
                 var seen: [[DqliteValue]] = []
-                while !Task.isCancelled, seen.last?.first != .integer(4) {
+                while !Task.isCancelled, seen.last?.first != .integer(count) {
                     let tables = try await reader.query("SELECT count(*) FROM sqlite_master WHERE type = 'table'").rows
                     let row = tables.first ?? []
                     if seen.last != row { seen.append(row) }
@@ -95,6 +132,29 @@ struct ConfigurationStoreTests {
             let facts = try await reader.query("SELECT count(*) FROM meta").rows
             #expect(facts == [[.integer(4)]])
             await reader.close()
+            await store.use(nil)
+        }
+    }
+
+    @Test("labels are replaced as a whole, go with their node, and are made room for in an older database")
+    func labels() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            try await execute("DROP TABLE node_label", socket, group)
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "u", name: "seven")))
+            #expect(try await store.configuration().nodes.map(\.labels) == [nil])
+            try await execute("DROP TABLE node_label", socket, group)
+            try await store.apply(.labelNode(7, ["rack": "3", "arch": "arm"]))
+            #expect(try await store.configuration().nodes.map(\.labels) == [["rack": "3", "arch": "arm"]])
+            // What is said of the node itself leaves them alone.
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "u", name: "seventh")))
+            try await store.apply(.labelNode(7, ["rack": "4"]))
+            #expect(try await store.configuration().nodes.map(\.labels) == [["rack": "4"]])
+            try await store.apply(.forgetNode(7))
+            try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "v", name: "another")))
+            #expect(try await store.configuration().nodes.map(\.labels) == [nil])
             await store.use(nil)
         }
     }

@@ -21,6 +21,8 @@ private final class Side: Sendable {
     let dialer: RaftDialer
     let port: ClusterPort
     let address: HostPort
+    /// Where the relay finds members, which raft's configuration has at the ports 1 to 3.
+    let book = AddressBook()
 
     private struct Delegate: ClusterPortDelegate {
         var admission: RaftAdmission
@@ -49,29 +51,36 @@ private final class Side: Sendable {
                 eventLoop: loop)
         }.get()
         self.relay = relay
-        let entrance = RaftEntrance(dqliteID: id, relay: relay, socket: .abstractSocket(listener.name), loop: loop)
+        let entrance = RaftEntrance(
+            dqliteID: id, incarnation: id * 10, relay: relay, socket: .abstractSocket(listener.name), loop: loop)
         port = ClusterPort(group: group, delegate: Delegate(admission: entrance.admission), logger: logger)
         let address = try await port.listen(on: HostPort(host: "127.0.0.1", port: 0))
         self.address = address
         dialer = RaftDialer(
             relay: relay, loop: loop, group: group, timeout: .seconds(2),
-            handshake: { _ in
+            places: { [book] member in members.first { $0.id == member }.map(book.places) ?? [] },
+            handshake: { member in
                 RaftHandshake(
-                    clusterName: "test", clusterID: "c", dqliteID: id, address: address.description, target: nil,
+                    clusterName: "test", clusterID: "c", dqliteID: id, address: address.description, target: member,
                     timing: TimingClaim(.lan, of: address), incarnation: id * 10, relay: RaftRelay.version)
             })
     }
 
     /// As libdqlite does: dials, and says who it is.
     func open(to other: Side) async throws -> Stream {
-        let address = other.address.description
+        book.learn(other.id, at: other.address)
+        return try await dial("127.0.0.1:\(other.id)")
+    }
+
+    func dial(_ address: String) async throws -> Stream {
         let near = try await BlockingThread.run(named: "test") { [dialer] in try dialer.dial(address).get() }
         let stream = Stream(near)
-        stream.write(try preface)
+        stream.write(try RaftPreface.encode(id: id, address: self.address.description))
         return stream
     }
 
-    var preface: [UInt8] { get throws { try RaftPreface.encode(id: id, address: address.description) } }
+    /// What the local nodes of peers read: the address that the configuration has.
+    var preface: [UInt8] { get throws { try RaftPreface.encode(id: id, address: "127.0.0.1:\(id)") } }
 
     /// What a peer has opened to the local node, its preface read.
     func accept(from other: Side) async throws -> Stream {
@@ -304,6 +313,25 @@ struct RelayLinkTests {
             #expect(BootClock.now > lease.end)
             #expect(one.facts.lease(now: BootClock.now) == nil, "what came in meanwhile was not acknowledged")
         }
+    }
+
+    @Test("a member is reached where it was met, and a node there that is another gets nothing")
+    func moved() async throws {
+        let (one, two, three) = (try await Side(1), try await Side(2), try await Side(3))
+        // The member 2 was said to be where 3 is: a wrong hint, which must not make 3 count as 2.
+        one.book.learn(2, at: three.address)
+        let near = try await one.dial("127.0.0.1:2")
+        try await Task.sleep(for: .milliseconds(100))
+        let connected = try await one.group.next().submit { [relay = one.relay] in
+            relay.value.unreachable(of: [DqliteMember(id: 2, address: "", role: .voter)])
+        }.get()
+        #expect(connected == [2], "the node 3 has answered, and it is not 2")
+        one.book.learn(2, at: two.address)
+        one.dialer.found(2)
+        let far = try await two.accept(from: one)
+        near.write(heartbeat(5))
+        #expect(await far.read(64) == heartbeat(5))
+        for side in [one, two, three] { try await side.end() }
     }
 
     @Test("when the leader's connection ends and its port refuses, the node is told to stand: its term, its position")

@@ -1,0 +1,111 @@
+import Dqlite
+import Logging
+import Platform
+
+/// What the leader sees of the members besides raft's configuration.
+struct MemberSight: Sendable {
+    /// The voters, the leader not among them, that have acknowledged what it sent within so long.
+    var responsive: @Sendable (_ window: Duration) async -> Set<DqliteNodeID>
+    /// Where a member answers that has left the address which the configuration has for it; nil when it is not known to
+    /// answer anywhere else.
+    var elsewhere: @Sendable (DqliteMember) async -> HostPort?
+    /// Whether a node answers with a member's identity at the address that the configuration has for it.
+    var isAtHome: @Sendable (DqliteMember) async -> Bool
+}
+
+/// Members that come back under another address.
+///
+/// Raft has no way to change an address: the member is removed and added again, with the role that it had. It keeps its
+/// id, its log and its vote, and is reached all the time, because nobody dials by the configuration alone (`AddressBook`). So
+/// nothing is in a hurry, and it is done only when what is left can commit it.
+extension Membership {
+    /// How fresh an acknowledgement must be to count for a voter that is there.
+    static let freshness: Duration = .milliseconds(500)
+
+    /// Changes the address of a member.
+    ///
+    /// - Throws: `PortFailure` `.notReady` when the voters that are left would not be a majority of themselves.
+    func move(_ member: DqliteMember, to address: String) async throws {
+        guard member.id != ownID else {
+            throw PortFailure(
+                reason: .notReady, text: "\(member.address) leads: its address is changed when another node leads")
+        }
+        if await sight?.isAtHome(member) == true {
+            throw PortFailure(
+                reason: .wrongNode,
+                text:
+                    "a node with the same identity also answers at \(member.address), its address before: one of the two runs "
+                    + "on a copy of the other's data directory; stop that one and empty its data directory")
+        }
+        if member.role == .voter { try await requireQuorum(without: member) }
+        logger.notice(
+            "a member has moved",
+            metadata: [
+                "node.dqlite_id": "\(member.id)", "node.address.before": "\(member.address)",
+                "node.address": "\(address)",
+            ])
+        try await run(changing) { try await $0.remove(id: member.id) }
+        try await run(changing) { try await $0.add(id: member.id, address: address) }
+        // Who dials must know whom an address means before raft does.
+        try await members()
+        if member.role != .spare {
+            let role = member.role
+            try await run(changing) { try await $0.assign(id: member.id, role: role, timeout: .seconds(15)) }
+        }
+        try await members()
+    }
+
+    /// Does something while no member is added, removed or given a role.
+    func whileUnchanged<Result: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await queue.run(body)
+    }
+
+    /// Frees the address of a member that lives at another one, when somebody else needs it.
+    ///
+    /// Its own new address may be taken in turn: two members that have changed places. So it gets a name at which nobody is,
+    /// and the rest when it asks for it.
+    ///
+    /// - Returns: whether it lives.
+    func makeWay(_ member: DqliteMember) async throws -> Bool {
+        guard let place = await sight?.elsewhere(member) else { return false }
+        let taken = try await members().contains { $0.id != member.id && $0.address == place.description }
+        try await move(member, to: taken ? Self.placeholder(for: member.id) : place.description)
+        return true
+    }
+
+    /// A member wants the address that the leader's own entry has: it gets a name at which nobody is, so that both entries can
+    /// change once another node leads.
+    ///
+    /// - Throws: always; it has to ask again.
+    func park(_ candidate: Candidate) async throws {
+        let placeholder = Self.placeholder(for: candidate.dqliteID)
+        if let member = try await members().first(where: { $0.id == candidate.dqliteID }), member.address != placeholder
+        {
+            try await move(member, to: placeholder)
+        }
+        throw PortFailure(
+            reason: .notReady,
+            text:
+                "\(candidate.address) is the address that the configuration has for the leader, which has moved, too: "
+                + "it gives the lead away first")
+    }
+
+    /// Parses as no address, so that nobody tries to connect there.
+    static func placeholder(for id: DqliteNodeID) -> String { "moving-\(id):0" }
+
+    /// Between removal and addition the others decide alone. If they are too few, nobody could ever lead again.
+    private func requireQuorum(without member: DqliteMember) async throws {
+        let others = try await members().filter { $0.role == .voter && $0.id != member.id }.map(\.id)
+        let present = await sight?.responsive(Self.freshness) ?? []
+        let there = others.filter { $0 == ownID || present.contains($0) }
+        guard there.count > others.count / 2 else {
+            throw PortFailure(
+                reason: .notReady,
+                text:
+                    "only \(there.count) of the \(others.count) other voters are there, and without a majority of them "
+                    + "the change could not be committed: start the others; the node is reached meanwhile")
+        }
+    }
+}

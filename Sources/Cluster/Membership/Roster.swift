@@ -1,0 +1,69 @@
+import Dqlite
+import Platform
+
+/// The members as the leader knows them, with who can be reached. It tells all of them, about once a second: a spare has no
+/// other way to know its cluster, since raft sends it nothing.
+struct Roster: Codable, Sendable, Equatable {
+    struct Member: Codable, Sendable, Equatable {
+        var id: DqliteNodeID
+        var address: String
+        var role: DqliteRole
+        /// Since when it does not answer the leader, by the leader's wall clock; nil: it does.
+        var goneSince: WallTime?
+    }
+
+    var clusterID: String
+    var term: UInt64
+    var leader: DqliteNodeID
+    var members: [Member]
+
+    /// As raft's own list has them.
+    var list: [DqliteMember] { members.map { DqliteMember(id: $0.id, address: $0.address, role: $0.role) } }
+}
+
+/// The answer to a roster: who answers, and what it was started with.
+struct Attendance: Codable, Sendable, Equatable {
+    var dqliteID: DqliteNodeID
+    var nodeID: String
+    var name: String
+    var isNonVoter: Bool
+    var failureDomain: String?
+}
+
+/// A roster and when it came in.
+struct HeardRoster: Sendable {
+    /// For so long it is taken for the present state; the leader sends one every second.
+    static let lifetime: Duration = .seconds(4)
+
+    var roster: Roster
+    var at: BootInstant
+
+    func isFresh(now: BootInstant) -> Bool { at.duration(to: now) < Self.lifetime }
+}
+
+/// A node that is out of the cluster, and why: kept in the database for the time when it comes back.
+public struct RemovedNode: Codable, Sendable, Equatable {
+    public enum Reason: String, Codable, Sendable, Equatable {
+        /// An operator wanted it out. It stays out until one wants it in.
+        case removed
+        /// It left when it stopped. When it starts again it wants to be in again.
+        case left
+        /// It could not be reached for the time of `--reap-after`. It may come back as a new member.
+        case reaped
+        /// The leader knows no member of this id, and nothing else of it.
+        case unknown
+    }
+
+    /// The most that the database keeps.
+    static let mostKept = 64
+
+    public var dqliteID: DqliteNodeID
+    public var nodeID: String
+    public var name: String
+    public var address: String
+    public var reason: Reason
+    public var at: WallTime
+
+    /// Whether only an operator can bring it back.
+    public var isFinal: Bool { reason == .removed }
+}

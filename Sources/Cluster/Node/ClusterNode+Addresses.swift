@@ -1,0 +1,215 @@
+import Discovery
+import Dqlite
+import Logging
+import Platform
+
+/// Members that are not where raft's configuration says: this node among them, or others.
+///
+/// Everybody tells its present address to whom it connects; and who cannot be reached is looked for with the discovery. So
+/// raft goes on with the old configuration, even when all members have moved at once. That the configuration follows is a
+/// matter of order: each asks the leader for it.
+extension ClusterNode {
+    /// Between two looks at the address that the others have for this node.
+    private static let addressInterval: Duration = .milliseconds(500)
+    /// Between two searches while there is no leader; with one it becomes longer.
+    private static let searchInterval: Duration = .milliseconds(500)
+    private static let longestSearchInterval: Duration = .seconds(10)
+
+    // MARK: - The others
+
+    /// A node has said who and where it is.
+    func meet(_ view: NodeView) {
+        let facts = facts.current
+        guard let local = facts.local, view.dqliteID != local.dqliteID, let clusterID = facts.clusterID,
+            view.clusterID?.description == clusterID, facts.members.contains(where: { $0.id == view.dqliteID })
+        else { return }
+        if self.facts.addressBook.learn(view.dqliteID, at: view.address) { local.found(view.dqliteID) }
+    }
+
+    /// Looks for members that cannot be reached, for as long as the node runs.
+    func findMembers() async {
+        var interval = Self.searchInterval
+        while !Task.isCancelled {
+            try? await Task.sleep(for: interval)
+            let facts = facts.current
+            guard facts.isFormed, !isStopping, let local = facts.local else { continue }
+            if await local.unreachable(of: facts.members).isEmpty {
+                interval = Self.searchInterval
+                continue
+            }
+            await search()
+            let isLed = leadership.leader != nil
+            interval = isLed ? min(interval * 2, Self.longestSearchInterval) : Self.searchInterval
+        }
+    }
+
+    /// Asks all addresses that the discovery names who is there.
+    private func search() async {
+        guard let addresses = try? await discovery.lookUp() else { return }
+        let hello = PortRequest.peer(.hello(view))
+        let own = settings.advertised
+        await withTaskGroup(of: NodeView?.self) { tasks in
+            for address in Set(addresses).prefix(NodeView.maximumListed) where address != own {
+                tasks.addTask { [peers] in
+                    guard case .peer(.view(let view)) = try? await peers.ask(hello, of: address, timeout: .seconds(1))
+                    else { return nil }
+                    return view
+                }
+            }
+            for await view in tasks {
+                if let view { meet(view) }
+            }
+        }
+    }
+
+    /// What the leader sees of the members.
+    func sight(of local: LocalNode) -> MemberSight {
+        MemberSight(
+            responsive: { await local.responsive(within: $0) },
+            elsewhere: { [weak self] member in
+                guard let self, let place = facts.addressBook[member.id], place.description != member.address,
+                    await answers(member, at: place)
+                else { return nil }
+                return place
+            },
+            isAtHome: { [weak self] member in
+                guard let self, let place = try? HostPort(parsing: member.address) else { return false }
+                return await answers(member, at: place)
+            })
+    }
+
+    private func answers(_ member: DqliteMember, at place: HostPort) async -> Bool {
+        guard
+            case .peer(.view(let found)) = try? await peers.ask(
+                .peer(.hello(view)), of: place, timeout: .milliseconds(500))
+        else { return false }
+        return found.dqliteID == member.id && found.clusterID?.description == facts.current.clusterID
+    }
+
+    // MARK: - This node
+
+    /// The address that the configuration has for this node when it is not this node's own.
+    private var outdatedAddress: String? {
+        let facts = facts.current
+        guard facts.isFormed, let local = facts.local,
+            let own = facts.members.first(where: { $0.id == local.dqliteID })
+        else { return nil }
+        return own.address == settings.advertised.description ? nil : own.address
+    }
+
+    /// Has the configuration follow this node, for as long as it runs: its address, its name and its labels.
+    func keepEntries() async {
+        var move: Move?
+        while !Task.isCancelled {
+            let isPatient = (move?.attempts ?? 0) > 10
+            try? await Task.sleep(for: isPatient ? Self.addressInterval * 6 : Self.addressInterval)
+            guard facts.current.isFormed, !isStopping else { continue }
+            await keepAddress(&move)
+            await keepName()
+        }
+    }
+
+    /// A change of this node's address that is under way. It is over when the leader says so, and not when the address is
+    /// right: the role comes after it.
+    private struct Move {
+        var before: String
+        var attempts = 0
+        /// What was logged last.
+        var reported: String?
+    }
+
+    private func keepAddress(_ move: inout Move?) async {
+        if move == nil, outdatedAddress != nil {
+            await refreshMembers()
+            move = outdatedAddress.map { Move(before: $0) }
+        }
+        guard var current = move else { return }
+        let problem = await askForOwnAddress()
+        var metadata: Logger.Metadata = [
+            "node.address.before": "\(current.before)", "node.address": "\(settings.advertised)",
+        ]
+        guard let problem else {
+            move = nil
+            return logger.notice("the members of the cluster know the new address of this node", metadata: metadata)
+        }
+        current.attempts += 1
+        // Most reasons are over by the next time.
+        if current.attempts > 1, problem != current.reported {
+            current.reported = problem
+            metadata["reason"] = "\(problem)"
+            logger.notice("the members of the cluster list this node at another address yet", metadata: metadata)
+        }
+        move = current
+    }
+
+    /// Nothing depends on it: what fails is tried again.
+    private func keepName() async {
+        guard let entry = configuration.nodes.first(where: { $0.dqliteID == record.dqliteID }),
+            leadership.leader != nil
+        else { return }
+        do {
+            if entry.name != settings.name { try await commit(.describeNode(ownEntry)) }
+            if entry.labels ?? [:] != settings.labels {
+                try await commit(.labelNode(entry.dqliteID, settings.labels))
+            }
+        } catch {
+            logger.debug("name and labels of this node are not written yet", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// - Returns: why it is not done yet; nil when it is.
+    private func askForOwnAddress() async -> String? {
+        guard let clusterID = record.clusterID else { return "the node is in no cluster" }
+        if leads { return await giveLeadToBeMoved() }
+        guard let leader = leaderAddress else { return "no leader is known" }
+        let request = JoinRequest(
+            nodeID: record.nodeID, name: settings.name, dqliteID: record.dqliteID, address: settings.advertised,
+            clusterName: record.clusterName, clusterID: clusterID, nonVoter: settings.nonVoter, isReturning: true)
+        do {
+            let reply = try await peers.ask(
+                .peer(.join(request), timing: settings.timingClaim), of: leader, timeout: .seconds(10))
+            guard case .peer(let answer) = reply else { return "\(leader) answered something else" }
+            switch answer {
+            case .joined:
+                await refreshMembers()
+                return nil
+            case .redirect: return "no leader is known"
+            case .refused(let refusal): return refusal.text
+            case .error(let text): return text
+            case .view, .agreed, .accepted: return "\(leader) answered something else"
+            }
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    /// A leader cannot remove itself and go on. It is the last one to be moved: so the lead goes once, and not to and fro.
+    private func giveLeadToBeMoved() async -> String? {
+        let facts = facts.current
+        guard let local = facts.local else { return "the database node is not running" }
+        if outdatedAddress == nil { return nil }
+        let unreachable = await local.unreachable(of: facts.members)
+        let moving = facts.members.filter { member in
+            let place = self.facts.address(of: member)
+            return member.id != local.dqliteID && !unreachable.contains(member.id)
+                && ![place?.description, Membership.placeholder(for: member.id)].contains(member.address)
+        }
+        guard moving.isEmpty else {
+            return "this node leads, and others that have moved come first: \(moving.map(\.address))"
+        }
+        let others = facts.members.filter { $0.role == .voter && $0.id != local.dqliteID }.map(\.id)
+        guard !others.isEmpty else {
+            return "this node is the only voter; it is done when there is another one that can lead meanwhile"
+        }
+        let present = await local.responsive(within: Membership.freshness)
+        guard others.count(where: present.contains) > others.count / 2 else {
+            return "this node leads, and too few of the other voters are there to change its address: start them"
+        }
+        do {
+            try await membership.whileUnchanged { _ = try await self.handOver(to: nil) }
+            return "another node takes the lead, to change this node's address"
+        } catch {
+            return "\(error)"
+        }
+    }
+}
