@@ -54,7 +54,7 @@ struct MembershipSettingsTests {
             ("--demote-after 1.5s", "--demote-after \"1.5s\": \"1.5s\" is no time"),
             ("--demote-after 10ms", "--demote-after \"10ms\": give a time from 1s to 1d"),
             ("--demote-after 99999999999999999999h", "is no time"),
-            ("--demote-after 9000000000000h", "give a time from"),
+            ("--demote-after 900000000h", "give a time from"),
             ("--demote-after 922337203685477580h", "is no time"),
             ("--reap-after 0s", "give a time from 1s to 365d"), ("--reap-after leader=1h", "\"leader=1h\" is no role"),
             ("--reap-after voter=1h,voter=2h", "voter is given twice"), ("--reap-after voter=1h,", "\"\" is no role"),

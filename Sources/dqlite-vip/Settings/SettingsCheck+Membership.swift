@@ -17,9 +17,7 @@ extension SettingsCheck {
             options.demoteAfter = time(.demoteAfter, text, text, Self.demoteTimes) ?? options.demoteAfter
         }
         options.reapAfter = reapAfter()
-        if let demotion = input[.demoteAfter] == nil ? nil : Optional(options.demoteAfter),
-            let reaping = options.reapAfter.voter, reaping < demotion
-        {
+        if let reaping = options.reapAfter.voter, reaping < options.demoteAfter {
             fault(
                 .reapAfter, input.text(.reapAfter) ?? "",
                 "a voter would be removed before it is replaced (--demote-after): give a longer time")
