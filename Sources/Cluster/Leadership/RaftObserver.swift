@@ -14,9 +14,13 @@ final class RaftObserver: Sendable {
 
     private let state = Mutex(State())
     private let highest = Atomic<UInt64>(0)
+    private let committed = Atomic<UInt64>(0)
 
     /// The highest term in any frame so far; a pre-vote's is one above the real one.
     var highestTerm: UInt64 { highest.load(ordering: .relaxed) }
+
+    /// The highest index that a leader has said to be committed.
+    var highestCommit: UInt64 { committed.load(ordering: .relaxed) }
 
     func follow(_ monitor: LeadershipMonitor) {
         state.withLock { $0.monitor = monitor }
@@ -31,9 +35,14 @@ final class RaftObserver: Sendable {
         }
     }
 
+    private func note(_ frame: RaftFrame) {
+        highest.max(frame.term, ordering: .relaxed)
+        if case .appendEntries(_, _, let commit, _, _) = frame.content { committed.max(commit, ordering: .relaxed) }
+    }
+
     /// The local node writes a frame.
     func sends(_ frame: RaftFrame) {
-        highest.max(frame.term, ordering: .relaxed)
+        note(frame)
         // Only a leader sends entries or heartbeats: we have just become one.
         guard frame.isLeaders, let monitor = state.withLock({ $0.monitor }) else { return }
         if !monitor.current.isLeader { monitor.kick() }
@@ -41,7 +50,7 @@ final class RaftObserver: Sendable {
 
     /// A peer's frame goes to the local node.
     func receives(_ frame: RaftFrame, from peer: DqliteNodeID, now: BootInstant) {
-        highest.max(frame.term, ordering: .relaxed)
+        note(frame)
         let monitor = state.withLock { state in
             if frame.isLeaders { state.lastLeader = (peer, now) }
             return state.monitor

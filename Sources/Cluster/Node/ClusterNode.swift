@@ -20,7 +20,7 @@ public actor ClusterNode: Service {
     let peers: PeerClient
     let logger: Logger
     let discovery: any Discovery
-    private let data: DataDirectory
+    let data: DataDirectory
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
     let onLeadership: @Sendable () -> Void
@@ -118,6 +118,7 @@ public actor ClusterNode: Service {
                     tasks.addTask { try await self.consumeEvents() }
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
+                    tasks.addTask { try await self.markStored() }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -310,6 +311,8 @@ public actor ClusterNode: Service {
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
             }, onReturn: onReturn)
+        // No vote has left yet: the relay lets none out for an election timeout after the start.
+        try await BlockingThread.run(named: "raft") { [data] in try data.checkNothingWasPutAside() }
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)

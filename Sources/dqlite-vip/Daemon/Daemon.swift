@@ -61,6 +61,7 @@ enum Daemon {
                 logger.warning("the guard does not listen", metadata: ["error": "\(error)"])
             }
         }
+        try await checkData(data, logger)
         let cluster = try makeCluster(
             settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub, ready: ready)
         let ownership = try makeOwnership(settings, guardClient: guardClient, data: data, logger: logger, hub: hub)
@@ -116,6 +117,17 @@ enum Daemon {
             throw StartFault(fault, .configuration)
         }
         if let message = check.message { logger.warning("\(Logger.Message(stringLiteral: message))") }
+    }
+
+    /// A node whose log is damaged must not take part in anything.
+    private static func checkData(_ data: DataDirectory, _ logger: Logger) async throws {
+        do {
+            for notice in try await BlockingThread.run(named: "raft", { try data.checkRaft() }) {
+                logger.warning("\(Logger.Message(stringLiteral: notice))")
+            }
+        } catch let failure as DataDirectory.Failure {
+            throw StartFault("\(failure)", .configuration)
+        }
     }
 
     private static func makeCluster(
