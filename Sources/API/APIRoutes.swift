@@ -54,6 +54,9 @@ struct APIRoutes: Sendable {
                     try .json(try await control.failOver(to: try await Self.successor(in: request)))
                 }
             ], to: router)
+        add("v1/backup", backup(), to: router)
+        add("v1/backup/database", databaseBackup(), to: router)
+        add("v1/restore", restore(), to: router)
         add(
             "metrics",
             [

@@ -19,6 +19,19 @@ public protocol ControlPlane: Sendable {
     /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
     /// - Throws: `ControlError`: `invalid` when the successor is none, `conflict` when nobody can take it now.
     func failOver(to successor: String?) async throws -> HandOverReport
+    /// What the cluster has configured, as the leader knows it.
+    ///
+    /// - Throws: `ControlError`.
+    func backup() async throws -> BackupDocument
+    /// Checks the configuration of a backup and puts it in the place of the present one, all at once; returns when that is
+    /// committed.
+    ///
+    /// - Throws: `ControlError`, which names the place in the backup.
+    func restore(_ configuration: BackupDocument.Configuration) async throws
+    /// The replicated database of this node, as one SQLite file.
+    ///
+    /// - Throws: `ControlError`.
+    func databaseFile() async throws -> [UInt8]
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

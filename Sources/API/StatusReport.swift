@@ -40,13 +40,15 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var warnings: [String]
     /// Left out by daemons that do not know it.
     public var failover: FailoverReport?
+    /// What the file system of the data directory has left; left out while it is not known.
+    public var dataFreeBytes: UInt64?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = [], failover: FailoverReport? = nil
+        warnings: [String] = [], failover: FailoverReport? = nil, dataFreeBytes: UInt64? = nil
     ) {
         self.id = id
         self.leaderID = leaderID
@@ -68,6 +70,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         self.uptimeSeconds = uptimeSeconds
         self.warnings = warnings
         self.failover = failover
+        self.dataFreeBytes = dataFreeBytes
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -91,6 +94,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         case uptimeSeconds = "uptime_seconds"
         case warnings
         case failover
+        case dataFreeBytes = "data_free_bytes"
     }
 }
 

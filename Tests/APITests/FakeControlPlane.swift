@@ -54,6 +54,26 @@ final class FakeControlPlane: ControlPlane {
         }
     }
 
+    func backup() async throws -> BackupDocument {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            return BackupDocument(
+                createdAt: WallTime(milliseconds: 0), createdBy: "0.1.0", cluster: .init(name: "c", id: "uuid-c"),
+                configuration: .init(addresses: state.addresses), nodes: state.status.clusterMembers)
+        }
+    }
+
+    func restore(_ configuration: BackupDocument.Configuration) async throws {
+        try await setVirtualAddresses(configuration.addresses)
+    }
+
+    func databaseFile() async throws -> [UInt8] {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            return [0, 1, 255]
+        }
+    }
+
     func health() async -> HealthReport { state.withLock { $0.health } }
     func readiness() async -> ReadinessReport { state.withLock { $0.readiness } }
 }

@@ -123,6 +123,10 @@ extension ClusterNode {
 
     private func writeAsLeader(_ change: ConfigurationChange) async throws {
         try requireLead()
+        if let writesRefused {
+            throw PortFailure(
+                reason: .noSpace, text: "the leader \(settings.advertised) takes no changes: \(writesRefused)")
+        }
         if case .setAddresses(let addresses) = change, addresses.count > mostAddresses {
             throw PortFailure(
                 reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
@@ -202,6 +206,8 @@ extension ClusterNode {
                         reason = "no leader is known"
                     } catch let error as CancellationError {
                         throw error
+                    } catch let failure as PortFailure where failure.reason == .noSpace {
+                        throw failure
                     } catch {
                         // The next candidate may lead.
                         reason = "\(error)"
@@ -209,6 +215,8 @@ extension ClusterNode {
                 }
             } catch let error as CancellationError {
                 throw error
+            } catch let failure as PortFailure where failure.reason == .noSpace {
+                throw Unavailable(description: failure.text)
             } catch {
                 reason = "\(error)"
             }

@@ -3,6 +3,9 @@ import Logging
 import Platform
 
 extension ClusterNode {
+    /// Takes no changes while this node leads, for the reason given; nil: takes them.
+    public func refuseWrites(_ reason: String?) { writesRefused = reason }
+
     /// Notes once a second how far the log is committed (`StoredMark`), until it is cancelled.
     func markStored() async throws {
         var last = try? await BlockingThread.run(named: "stored") { [data] in try data.loadMark() }

@@ -53,6 +53,8 @@ public actor ClusterNode: Service {
     private(set) var isStopping = false
     /// A hand-over of the lead is under way: to be told when the successor has the addresses.
     var handingOver: AsyncStream<Void>.Continuation?
+    /// Why no change is taken while this node leads; nil when changes are.
+    var writesRefused: String?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var hearing: Task<Void, Never>?

@@ -6,6 +6,7 @@ import Platform
 ///
 ///     lock        flock(2); holds the process id of who took it last, for people
 ///     node.json   NodeRecord, replaced by rename
+///     recovery    a recovery that is decided and not yet done (PendingRecovery)
 ///     stored      how far the log is committed, at least (StoredMark)
 ///     lease       how long this node's promises bind, in milliseconds, as its last run had it
 ///     addresses   what this host has set (DESIGN O3; written by the guard)
@@ -57,8 +58,9 @@ public final class DataDirectory: Sendable {
         while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
         self.path = String(trimmed)
         try Self.makeDirectory(self.path)
-        try Self.makeDirectory(self.path + "/raft")
         lockDescriptor = try Self.lock(self.path + "/lock", data: self.path, inherited: inheritedLock)
+        try finishRecovery()
+        try Self.makeDirectory(raftDirectory)
     }
 
     deinit {

@@ -19,6 +19,7 @@ struct DqliteVIP: ParsableCommand {
         version: "dqlite-vip \(Version.product)",
         subcommands: [
             StartCommand.self, DiscoverCommand.self, StatusCommand.self, VIPCommand.self, FailoverCommand.self,
+            BackupCommand.self, RestoreCommand.self, RecoverCommand.self,
             VersionCommand.self,
         ])
 }

@@ -52,7 +52,8 @@ enum Daemon {
         if let notice = settings.discovery.ignoredNotice {
             logger.notice("\(Logger.Message(stringLiteral: notice))")
         }
-        let hub = LeadHub(cell: guardClient.lease(.lead))
+        let disk = DiskWatch(path: data.path, logger: logger)
+        let hub = LeadHub(cell: guardClient.lease(.lead), disk: disk)
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
             do {
@@ -69,7 +70,8 @@ enum Daemon {
         let takeovers = Takeovers(cluster: cluster, ownership: ownership, logger: logger)
         let control = DaemonControl(
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, takeovers: takeovers,
-            startedAt: BootClock.now)
+            startedAt: BootClock.now, disk: disk)
+        disk.connect(cluster)
         let (apiListens, apiIsUp) = AsyncStream.makeStream(of: Void.self)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
@@ -87,6 +89,7 @@ enum Daemon {
                         cluster: cluster, ownership: ownership, takeovers: takeovers, logger: logger)),
                 .init(service: takeovers),
                 .init(service: ownership), .init(service: FaultWatch(cluster: cluster)),
+                .init(service: disk),
                 .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
         configuration.maximumGracefulShutdownDuration = stopLimit
@@ -125,7 +128,7 @@ enum Daemon {
             for notice in try await BlockingThread.run(named: "raft", { try data.checkRaft() }) {
                 logger.warning("\(Logger.Message(stringLiteral: notice))")
             }
-        } catch let failure as DataDirectory.Failure {
+        } catch let failure as DataDirectory.Failure where failure.code != .system {
             throw StartFault("\(failure)", .configuration)
         }
     }
