@@ -25,7 +25,8 @@ struct MetricsText: CustomStringConvertible {
             report.addresses.map { ($0.address, $0.state == "held" ? 1 : 0) })
         if let free = report.dataFreeBytes {
             one(
-                "data_free_bytes", "gauge", "What the file system of the data directory has left; below 25165824 the node does "
+                "data_free_bytes", "gauge",
+                "What the file system of the data directory has left; below 25165824 the node does "
                     + "not lead.", Double(free))
         }
         if let failover = report.failover { add(failover) }

@@ -41,7 +41,8 @@ public enum DqliteRecovery {
         guard outcome == 0 else {
             let text = dqlite_node_errmsg(node).map { String(cString: $0) } ?? ""
             let error = DqliteError(
-                .nodeStart, "the list of members in \(directory) cannot be replaced: \(NodeFailure.text(outcome, text))",
+                .nodeStart,
+                "the list of members in \(directory) cannot be replaced: \(NodeFailure.text(outcome, text))",
                 rawCode: UInt64(truncatingIfNeeded: outcome))
             FailureLatch.close(error)
             throw error

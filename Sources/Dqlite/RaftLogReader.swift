@@ -65,7 +65,9 @@ struct RaftLogReader {
             }
         }
         if readable.isEmpty {
-            if log.faults.isEmpty, hasData { fault(names.metadata[0], "is cut off: it says whom this node has voted for") }
+            if log.faults.isEmpty, hasData {
+                fault(names.metadata[0], "is cut off: it says whom this node has voted for")
+            }
         } else if readable.count == 2, readable[0].version == readable[1].version {
             fault("metadata1", "and metadata2 have the same version: one was copied over the other")
         }
@@ -163,7 +165,8 @@ struct RaftLogReader {
             if next > snapshot.index + 1, let first = chain.first {
                 fault(
                     first.name,
-                    "begins after entry \(snapshot.index), the last of the newest snapshot: entries between them are missing")
+                    "begins after entry \(snapshot.index), the last of the newest snapshot: entries between them are missing"
+                )
                 return
             }
             // All of it is in the snapshot. Open segments may still follow what is there.
@@ -190,7 +193,9 @@ struct RaftLogReader {
                 return
             }
             guard next == segment.last + 1 else {
-                fault(segment.name, "holds \(content.count) entries and not the \(segment.last - segment.first + 1) of its name")
+                fault(
+                    segment.name,
+                    "holds \(content.count) entries and not the \(segment.last - segment.first + 1) of its name")
                 return
             }
         }

@@ -21,7 +21,8 @@ public enum RaftSalvage {
             try remove(fault, of: log, in: directory)
         }
         let faults = try RaftLog(directory: directory).faults
-        throw Failure(description: "nothing of use is left in \(directory): \(faults.map(\.description).joined(separator: "; "))")
+        throw Failure(
+            description: "nothing of use is left in \(directory): \(faults.map(\.description).joined(separator: "; "))")
     }
 
     private static func remove(_ fault: RaftLog.Fault, of log: RaftLog, in directory: String) throws {

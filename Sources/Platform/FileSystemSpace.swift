@@ -21,6 +21,6 @@ public struct FileSystemSpace: Hashable, Sendable {
         self.init(
             free: UInt64(status.f_bavail) * UInt64(status.f_frsize),
             hasNoFiles: status.f_files > 0 && status.f_favail == 0,
-            isReadOnly: status.f_flag & UInt(ST_RDONLY.rawValue) != 0)
+            isReadOnly: status.f_flag & UInt(ST_RDONLY) != 0)
     }
 }

@@ -203,7 +203,8 @@ struct RecoveryOfMembersTests {
             #expect(before.members.map(\.id) == [1, 2, 3])
 
             try DqliteRecovery.replaceMembers(
-                [DqliteMember(id: 2, address: "n2", role: .voter)], ofNode: 2, address: "n2", directory: cluster.path(2))
+                [DqliteMember(id: 2, address: "n2", role: .voter)], ofNode: 2, address: "n2", directory: cluster.path(2)
+            )
             let after = try RaftLog(directory: cluster.path(2))
             #expect(after.members == [.init(id: 2, address: "n2", role: .voter)])
             #expect(after.lastIndex == before.lastIndex + 1)

@@ -103,7 +103,10 @@ public actor ClusterNode: Service {
     ///
     /// - Throws: what makes it impossible to go on: the port is taken, the disk fails, libdqlite does not start.
     public func run() async throws {
-        facts.update { $0.clusterID = core.record.clusterID?.description }
+        facts.update {
+            $0.clusterID = core.record.clusterID?.description
+            $0.isSuspended = core.record.recovered != nil
+        }
         try await port.listen(on: settings.listen)
         logger.info(
             "the cluster port is open",
@@ -121,6 +124,7 @@ public actor ClusterNode: Service {
                     tasks.addTask { await self.consumeLeaderships() }
                     tasks.addTask { try await self.watchLocalNode() }
                     tasks.addTask { try await self.markStored() }
+                    tasks.addTask { try await self.watchFormerCluster() }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))

@@ -38,7 +38,8 @@ public struct DiskState: Equatable, Sendable {
             free = space.free
             if space.isReadOnly {
                 level = .full
-                reason = "the file system of \(path) is mounted read-only: see the kernel's log, repair it, and mount it "
+                reason =
+                    "the file system of \(path) is mounted read-only: see the kernel's log, repair it, and mount it "
                     + "again"
             } else if space.hasNoFiles {
                 (level, reason) = (.full, "the file system of \(path) has room for no further file: remove some there")

@@ -31,7 +31,8 @@ struct PortAnswers: ClusterPortDelegate {
         guard handshake.clusterID == clusterID else {
             throw PortFailure(
                 reason: .otherCluster,
-                text: "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID): if that was "
+                text:
+                    "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID): if that was "
                     + "recovered under the new id (dqlite-vip recover), stop \(handshake.address), empty its data "
                     + "directory and start it again; it joins as a new node")
         }

@@ -38,7 +38,9 @@ extension DataDirectory {
     ///
     /// - Throws: `Failure`; it can be called again.
     func finishRecovery() throws(Failure) {
-        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(pendingFile) }) else { return }
+        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(pendingFile) }) else {
+            return
+        }
         let recovery: PendingRecovery
         do {
             recovery = try JSONDecoder().decode(PendingRecovery.self, from: Data(bytes))

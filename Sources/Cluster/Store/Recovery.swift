@@ -46,7 +46,8 @@ public struct Recovery: Sendable {
         }
         guard case .formed(let clusterID) = record.state else {
             throw Refused(
-                description: "\(path) belongs to no formed cluster, so there is nothing to recover: empty it and start the "
+                description:
+                    "\(path) belongs to no formed cluster, so there is nothing to recover: empty it and start the "
                     + "node again")
         }
         let log = try data.readRaft()
@@ -69,7 +70,8 @@ public struct Recovery: Sendable {
             // Of a damaged log the list may be what is missing.
             if !damage.isEmpty { return }
             throw Refused(
-                description: "this node (\(record.dqliteID)) is no member of its cluster any more: its data are old; look "
+                description:
+                    "this node (\(record.dqliteID)) is no member of its cluster any more: its data are old; look "
                     + "at another node")
         }
         if own.role == .spare {
@@ -126,7 +128,8 @@ public struct Recovery: Sendable {
             try Directory.copyFiles(of: data.raftDirectory, to: copy)
             try RaftSalvage.repair(copy)
             try DqliteRecovery.replaceMembers(
-                [DqliteMember(id: record.dqliteID, address: address.description, role: .voter)], ofNode: record.dqliteID,
+                [DqliteMember(id: record.dqliteID, address: address.description, role: .voter)],
+                ofNode: record.dqliteID,
                 address: address.description, directory: copy)
         }
         try await renameCluster(inRaftDirectory: copy)
@@ -134,11 +137,13 @@ public struct Recovery: Sendable {
         var recovered = record
         recovered.state = .formed(newClusterID)
         recovered.address = address
+        recovered.recovered = .init(clusterID: clusterID, members: others.map(\.address))
         let decided = PendingRecovery(record: recovered, backup: "raft.before-recovery-\(time)Z")
         try await BlockingThread.run(named: "recovery") {
             let log = try RaftLog(directory: copy)
             guard log.faults.isEmpty, log.members.map(\.id) == [record.dqliteID] else {
-                throw Refused(description: "the recovered copy in \(copy) is not sound: \(log.faults); nothing has changed")
+                throw Refused(
+                    description: "the recovered copy in \(copy) is not sound: \(log.faults); nothing has changed")
             }
             try Directory.sync(copy)
             try data.decide(decided)
@@ -162,7 +167,8 @@ public struct Recovery: Sendable {
             let deadline = BootClock.now.advanced(by: .seconds(10))
             while try await client.leader()?.id != record.dqliteID {
                 guard BootClock.now < deadline else {
-                    throw Refused(description: "the recovered copy in \(directory) does not lead itself; nothing has changed")
+                    throw Refused(
+                        description: "the recovered copy in \(directory) does not lead itself; nothing has changed")
                 }
                 try await Task.sleep(for: .milliseconds(10))
             }
@@ -182,7 +188,8 @@ public struct Recovery: Sendable {
             case .text? = try? await client.query("SELECT value FROM meta WHERE key = 'cluster_id'").rows.first?.first
         else {
             throw Refused(
-                description: "what can be read of the log does not hold the database of the cluster: there is nothing to "
+                description:
+                    "what can be read of the log does not hold the database of the cluster: there is nothing to "
                     + "recover here; look at another node, or empty the data directory of all of them and start anew")
         }
         let version = try await client.query("SELECT value FROM meta WHERE key = 'schema_version'").rows.first?.first

@@ -122,7 +122,8 @@ extension DataDirectory {
         let cluster = record?.clusterID.map { " of cluster \($0)" } ?? ""
         return Failure(
             code: .damaged,
-            description: "\(what): with such a log this node\(cluster) must not vote. If a majority of its voters is up, move "
+            description:
+                "\(what): with such a log this node\(cluster) must not vote. If a majority of its voters is up, move "
                 + "\(path) away and start the node again: it joins as a new one. If no other node has the data: "
                 + "dqlite-vip recover --data-dir \(path) --accept-data-loss. See DOC/RECOVERY.md")
     }

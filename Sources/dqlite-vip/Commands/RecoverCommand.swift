@@ -79,7 +79,8 @@ struct RecoverCommand: ParsableCommand {
         let running = try blockingRun { await recovery.running() }
         if !running.isEmpty {
             throw Recovery.Refused(
-                description: "members of the cluster are running: \(running.map(\.description).joined(separator: ", ")). "
+                description:
+                    "members of the cluster are running: \(running.map(\.description).joined(separator: ", ")). "
                     + "If they have a majority, the cluster is not lost: start this node. If not: stop them first")
         }
         if dryRun { return }
