@@ -4,13 +4,18 @@ import Synchronization
 
 /// Looks at the raft frames that pass the relay for hints that the leader has changed, so that the monitor asks at once.
 ///
-/// It only ever makes the monitor ask sooner; frames that nobody can read cost nothing but the time until the monitor's
-/// next regular question.
+/// It says when the monitor should ask at once, and when it may take its time; where frames cannot be read it asks often.
 final class RaftObserver: Sendable {
     private struct State {
         var monitor: LeadershipMonitor?
         var lastLeader: (node: DqliteNodeID, at: BootInstant)?
+        /// How many frames in a row came from a leader that the local node does not name: it has not taken the first in yet,
+        /// or it never names one, as a stand-by.
+        var unnamed = 0
     }
+
+    /// So many frames after a change of leader the local node names it, if it ever does.
+    private static let namedWithin = 8
 
     private let state = Mutex(State())
     private let highest = Atomic<UInt64>(0)
@@ -44,21 +49,35 @@ final class RaftObserver: Sendable {
     func sends(_ frame: RaftFrame) {
         note(frame)
         // Only a leader sends entries or heartbeats: we have just become one.
-        guard frame.isLeaders, let monitor = state.withLock({ $0.monitor }) else { return }
-        if !monitor.current.isLeader { monitor.kick() }
+        guard let monitor = state.withLock({ $0.monitor }) else { return }
+        let isLeader = monitor.current.isLeader
+        if frame.isLeaders ? !isLeader : frame.isStanding && isLeader { monitor.kick() }
     }
 
     /// A peer's frame goes to the local node.
     func receives(_ frame: RaftFrame, from peer: DqliteNodeID, now: BootInstant) {
         note(frame)
-        let monitor = state.withLock { state in
-            if frame.isLeaders { state.lastLeader = (peer, now) }
-            return state.monitor
+        guard frame.isLeaders || frame.isStanding else { return }
+        let monitor = state.withLock { $0.monitor }
+        let current = monitor?.current
+        let isNews = state.withLock { state in
+            guard frame.isLeaders else { return current?.isLeader == true }
+            if state.lastLeader?.node != peer || current?.leader == peer { state.unnamed = 0 }
+            state.lastLeader = (peer, now)
+            guard current?.leader != peer else { return false }
+            state.unnamed += 1
+            return state.unnamed <= Self.namedWithin
         }
-        guard let monitor else { return }
-        let current = monitor.current
-        if frame.isLeaders ? current.isLeader || current.leader == nil : frame.isStanding && current.isLeader {
-            monitor.kick()
+        if isNews { monitor?.kick() }
+    }
+
+    /// Whether a leader's frames came within `window` and the local node says nothing else.
+    func isSteady(_ leadership: Leadership, within window: Duration, now: BootInstant) -> Bool {
+        state.withLock { state in
+            guard !leadership.isLeader, let last = state.lastLeader, last.at.duration(to: now) <= window else {
+                return false
+            }
+            return leadership.leader == last.node || state.unnamed > Self.namedWithin
         }
     }
 }

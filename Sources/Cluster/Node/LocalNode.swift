@@ -82,7 +82,13 @@ final class LocalNode: Sendable {
             settings: .init(
                 // Not less: on a busy machine the answer takes its time, and a sole voter has no other proof.
                 timeout: max(timing.electionTimeout / 2, .milliseconds(150)), proofTime: timing.electionTimeout),
-            logger: logger, observedTerm: { observer.highestTerm }, onProof: onLease, onChange: { _ in onLeadership() })
+            logger: logger, observedTerm: { observer.highestTerm },
+            isSteady: { leadership in
+                let now = BootClock.now
+                return leadership.isLeader
+                    ? facts.lease(now: now)?.term == leadership.term
+                    : observer.isSteady(leadership, within: timing.heartbeat * 2, now: now)
+            }, onProof: onLease, onChange: { _ in onLeadership() })
         observer.follow(monitor)
         try monitor.start()
         return LocalNode(

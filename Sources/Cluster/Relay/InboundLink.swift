@@ -79,7 +79,9 @@ final class InboundLink {
             relay.released(by: peer, upTo: sentAt)
         case .asked(let term):
             if relay.hearsNoLeader(in: term) { answer(.silent(term: term), on: channel) }
-        case .acknowledged, .silent:
+        case .acknowledged(let term, let sentAt):
+            relay.acknowledged(by: peer.voter, in: term, sentAt: sentAt)
+        case .silent:
             throw RelayMessage.Reader.Failure(description: "an answer in the wrong direction")
         }
     }

@@ -96,17 +96,23 @@ final class OutboundLink {
 
     // MARK: - The peer's side
 
-    /// Passes a message on, or drops it when there is no connection.
-    func write(_ message: RelayMessage) {
+    /// Whether the peer can be told something now.
+    var isConnected: Bool { remote?.isActive == true }
+
+    /// Passes a message on, or drops it when there is no connection; `second` goes with it.
+    func write(_ message: RelayMessage, and second: RelayMessage? = nil) {
         guard let remote, remote.isActive else {
             if isConnecting, failures == 0, waiting.count < 16 { waiting.append(message) }
             return
         }
         var buffer = remote.allocator.buffer(capacity: 128)
         message.write(to: &buffer)
+        second?.write(to: &buffer)
         remote.writeAndFlush(buffer, promise: nil)
         // A peer that takes nothing: the connection is given up rather than memory.
-        if let queued = try? remote.syncOptions?.getOption(.bufferedWritableBytes), queued > RelayMessage.bodyLimit {
+        if !remote.isWritable, let queued = try? remote.syncOptions?.getOption(.bufferedWritableBytes),
+            queued > RelayMessage.bodyLimit
+        {
             remote.close(promise: nil)
         }
     }

@@ -19,7 +19,7 @@ enum RelayMessage: Equatable {
     /// Do you hear the leader of this term?
     case asked(term: UInt64)
 
-    // From the node that was dialled.
+    // From the node that was dialled; an acknowledgement also from the node that dials, with its node's answer.
 
     /// The frame that was sent at `sentAt` was handed to the node, and what `VoteGate` says is promised.
     case acknowledged(term: UInt64, sentAt: BootInstant)

@@ -76,13 +76,14 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         shared.state.withLock { $0.work.append(.job(job)) }
-        shared.signal()
+        // This thread looks for work again before it sleeps; a task that waits comes here several times for one event.
+        if !isServing { shared.signal() }
     }
 
     /// Whether the caller is on this thread.
-    func isIsolatingCurrentContext() -> Bool? {
-        shared.thread.load(ordering: .relaxed) == UInt(pthread_self())
-    }
+    private var isServing: Bool { shared.thread.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+    func isIsolatingCurrentContext() -> Bool? { isServing }
 
     func checkIsolated() {
         precondition(isIsolatingCurrentContext() == true, "this may be called on the ownership's thread only")
@@ -104,7 +105,7 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
     /// Runs `body` on the thread, after what was queued before.
     func submit(_ body: @escaping @Sendable () -> Void) {
         shared.state.withLock { $0.work.append(.body(body)) }
-        shared.signal()
+        if !isServing { shared.signal() }
     }
 
     /// Lets the timer fire at `time`, instead of the time set before.
@@ -127,7 +128,8 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
             pollfd(fd: shared.timerDescriptor, events: Int16(POLLIN), revents: 0),
         ]
         while true {
-            _ = poll(&descriptors, 2, -1)
+            let hasWork = shared.state.withLock { !$0.work.isEmpty }
+            if !hasWork { _ = poll(&descriptors, 2, -1) }
             var count: UInt64 = 0
             _ = read(shared.eventDescriptor, &count, 8)
             let isTime = read(shared.timerDescriptor, &count, 8) == 8

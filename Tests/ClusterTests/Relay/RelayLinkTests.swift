@@ -105,6 +105,9 @@ private final class Stream: Sendable {
         return await blockingValue { receiveBytes(descriptor, count) }
     }
 
+    /// For threads that may block.
+    func readNow(_ count: Int) -> [UInt8] { receiveBytes(descriptor, count) }
+
     deinit { close(descriptor) }
 }
 
@@ -199,6 +202,50 @@ struct RelayLinkTests {
             }
             try await Self.learn(one, by: one.facts.beginReading())
             #expect(one.facts.current.lease.voters == [1, 2, 3])
+        }
+    }
+
+    @Test("a promise is acknowledged with the node's answer, and at once when none has come until the next heartbeat")
+    func acknowledgedWithAnswer() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let far = try await two.accept(from: one)
+            let back = try await two.open(to: one)
+            let answers = try await one.accept(from: two)
+            near.write(heartbeat(5))
+            try await Self.eventually("the lead") { one.facts.current.lease.term == 5 }
+            #expect(await far.read(heartbeat(5).count) == heartbeat(5))
+            try await Self.learn(one, by: one.facts.beginReading())
+            // Had it been acknowledged by itself, that would have come before this question is answered.
+            try await two.group.next().submit {}.get()
+            try await one.group.next().submit {}.get()
+            #expect(one.facts.lease(now: BootClock.now) == nil)
+            back.write(words(2, 24, 5, 0, 12))
+            #expect(await answers.read(40) == words(2, 24, 5, 0, 12))
+            try await Self.eventually("a lease by the answer") { one.facts.lease(now: BootClock.now) != nil }
+            try await Self.eventually("its end") { one.facts.lease(now: BootClock.now) == nil }
+            near.write(heartbeat(5) + heartbeat(5))
+            try await Self.eventually("a lease without an answer") { one.facts.lease(now: BootClock.now) != nil }
+        }
+    }
+
+    @Test("a heartbeat passes both relays without waiting for anything, and so does each of many in a row")
+    func wayOfHeartbeat() async throws {
+        try await Self.withSides { one, two in
+            let near = try await one.open(to: two)
+            let far = try await two.accept(from: one)
+            let times = await blockingValue {
+                (0..<500).map { _ in
+                    let start = BootClock.now
+                    near.write(heartbeat(5))
+                    _ = far.readNow(heartbeat(5).count)
+                    return start.duration(to: BootClock.now)
+                }.sorted()
+            }
+            let (median, late) = (times[times.count / 2], times[times.count * 99 / 100])
+            print("a heartbeat's way through two relays: median \(median), 99th of 100 \(late)")
+            // Nagle's algorithm and delayed acknowledgements would make it 40 ms.
+            #expect(median < .milliseconds(10))
         }
     }
 
