@@ -36,11 +36,7 @@ public struct Recovery: Sendable {
         guard Directory.exists(path + "/node.json") else {
             throw Refused(description: "there is no node in \(path): it has no node.json; name another with --data-dir")
         }
-        do {
-            data = try DataDirectory(path)
-        } catch let failure where failure.code == .locked {
-            throw Refused(description: "\(failure.description.prefix { $0 != ":" }): stop it first")
-        }
+        data = try Self.locked(path)
         guard let record = try data.loadRecord() else {
             throw Refused(description: "there is no node in \(path): it has no node.json; name another with --data-dir")
         }
@@ -76,6 +72,15 @@ public struct Recovery: Sendable {
         }
         if own.role == .spare {
             throw Refused(description: "this node is a spare, which does not get the data: look at another node")
+        }
+    }
+
+    private static func locked(_ path: String) throws -> DataDirectory {
+        do throws(DataDirectory.Failure) {
+            return try DataDirectory(path)
+        } catch {
+            guard error.code == .locked else { throw error }
+            throw Refused(description: "\(error.description.prefix { $0 != ":" }): stop it first")
         }
     }
 
