@@ -131,6 +131,7 @@ final class LeadershipMonitor: Sendable {
     // MARK: - The thread
 
     private func run() {
+        ThreadPriority.set(ThreadPriority.raised)
         var hasFailed = false
         while true {
             do {

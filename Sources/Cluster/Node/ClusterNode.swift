@@ -84,6 +84,7 @@ public actor ClusterNode: Service {
             options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         self.group = group
+        group.next().execute { ThreadPriority.set(ThreadPriority.raised) }
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
         membership = Membership(

@@ -20,7 +20,7 @@ enum GuardLifeline {
         defer { close(ready) }
         let outcome = Outcome()
         try BlockingThread.start(named: "vip-lifeline") {
-            GuardPriority.set(GuardPriority.urgent)
+            ThreadPriority.set(ThreadPriority.urgent)
             let isApart = clinux_unshare_files() == 0
             outcome.errno.store(isApart ? 0 : errno, ordering: .releasing)
             var one: UInt64 = 1
@@ -39,17 +39,5 @@ enum GuardLifeline {
 
     private final class Outcome: Sendable {
         let errno = Atomic<Int32>(0)
-    }
-}
-
-/// The nice value of threads on which it depends how soon an address is gone; see nice(7).
-enum GuardPriority {
-    static let thisThread = __priority_which_t(PRIO_PROCESS.rawValue)
-    /// Before others on a busy machine.
-    static let urgent: Int32 = -10
-
-    /// Sets it for the calling thread, where that is allowed (CAP_SYS_NICE); otherwise it stays as it is.
-    static func set(_ nice: Int32) {
-        setpriority(thisThread, 0, nice)
     }
 }

@@ -83,7 +83,7 @@ private struct GuardLoop {
         }
         netlink = try PreparedDeletion.openSocket()
         spawn = try GuardSpawn(configuration)
-        GuardPriority.set(GuardPriority.urgent)
+        ThreadPriority.set(ThreadPriority.urgent)
         supervisor = GuardSupervisor(policy: configuration.policy, now: BootClock.now)
         late.reserveCapacity(GuardCore.capacity)
     }

@@ -8,7 +8,7 @@ struct GuardSpawn {
     /// Copies far above the numbers that the daemon's descriptors get, so that none is overwritten by another.
     private let inherited: [Int32]
     /// The nice value with which the guard itself was started.
-    private let originalPriority = getpriority(GuardPriority.thisThread, 0)
+    private let originalPriority = ThreadPriority.current
 
     private static let firstCopy: Int32 = 64
     /// Room for a record of each of `GuardCore.capacity` addresses, of which the kernel counts about 1 KiB each.
@@ -101,9 +101,9 @@ struct GuardSpawn {
         }
 
         // The guard has raised its priority, which the daemon shall not have from it.
-        let priority = getpriority(GuardPriority.thisThread, 0)
-        GuardPriority.set(originalPriority)
-        defer { GuardPriority.set(priority) }
+        let priority = ThreadPriority.current
+        ThreadPriority.set(originalPriority)
+        defer { ThreadPriority.set(priority) }
 
         // The guard blocks the signals that it reads from a descriptor; the daemon starts with none blocked.
         var none = sigset_t()

@@ -122,7 +122,7 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
     private static func serve(_ shared: Shared, _ executor: Unmanaged<OwnershipThread>) {
         shared.thread.store(UInt(pthread_self()), ordering: .relaxed)
         // On a busy machine it comes first, where that is allowed (CAP_SYS_NICE); it needs microseconds at a time.
-        GuardPriority.set(GuardPriority.urgent)
+        ThreadPriority.set(ThreadPriority.urgent)
         var descriptors = [
             pollfd(fd: shared.eventDescriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: shared.timerDescriptor, events: Int16(POLLIN), revents: 0),
