@@ -72,6 +72,23 @@ extension BackupDocument {
         public var description: String
     }
 
+    private struct Head: Decodable {
+        var format: String
+        var version: Int
+    }
+
+    private struct Body: Decodable {
+        var configuration: Configuration
+    }
+
+    private struct Keys: Decodable {
+        var configuration: [String: Anything]
+    }
+
+    private struct Anything: Decodable {
+        init(from decoder: any Decoder) {}
+    }
+
     /// Reads the part of a backup that is restored.
     ///
     /// Strict: what this version does not know it would silently not restore.
@@ -80,10 +97,6 @@ extension BackupDocument {
     public static func configuration(in bytes: some Sequence<UInt8>) throws(Fault) -> Configuration {
         let data = Data(bytes)
         guard !data.isEmpty else { throw Fault(description: "the backup is empty") }
-        struct Head: Decodable {
-            var format: String
-            var version: Int
-        }
         let head = try decode(Head.self, data)
         guard head.format == format else {
             throw Fault(description: "format: \"\(head.format)\" is not \"\(format)\": is it a backup of dqlite-vip?")
@@ -92,15 +105,6 @@ extension BackupDocument {
             throw Fault(
                 description: "version: \(head.version) is not known to this dqlite-vip, which restores version "
                     + "\(currentVersion): restore with the version that wrote it")
-        }
-        struct Body: Decodable {
-            var configuration: Configuration
-        }
-        struct Keys: Decodable {
-            var configuration: [String: Anything]
-        }
-        struct Anything: Decodable {
-            init(from decoder: any Decoder) {}
         }
         let all = try decode([String: Anything].self, data)
         let known = Set(CodingKeys.allCases.map(\.rawValue))

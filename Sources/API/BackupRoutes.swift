@@ -37,7 +37,7 @@ extension APIRoutes {
                 do {
                     configuration = try BackupDocument.configuration(in: body.readableBytesView)
                 } catch {
-                    throw APIError(.badRequest, error.description)
+                    throw APIError(.badRequest, "\(error)")
                 }
                 try await control.restore(configuration)
                 return try .json(MessageDocument(message: "OK"), .accepted)

@@ -12,6 +12,8 @@ public struct Recovery: Sendable {
     /// Why it cannot be done; for a person, with what to do.
     public struct Refused: Error, Sendable, CustomStringConvertible {
         public var description: String
+
+        public init(description: String) { self.description = description }
     }
 
     private let data: DataDirectory
