@@ -51,7 +51,8 @@ struct SQLiteImageTests {
         // The paths are of this test's own making.
         let command = "exec sqlite3 -readonly '\(path)' \"\(sql)\" > '\(output)' 2>&1"
         var pid: pid_t = 0
-        var arguments: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", command].map { (text: String) in strdup(text) } + [nil]
+        let words = ["sh", "-c", command]
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { (text: String) in strdup(text) } + [nil]
         defer { arguments.forEach { free($0) } }
         guard posix_spawnp(&pid, "sh", nil, nil, &arguments, environ) == 0 else { return "sqlite3 cannot be started" }
         var status: Int32 = 0

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Cluster
+import Dqlite
 import Glibc
 import Platform
 

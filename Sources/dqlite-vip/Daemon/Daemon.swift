@@ -53,6 +53,8 @@ enum Daemon {
             logger.notice("\(Logger.Message(stringLiteral: notice))")
         }
         let disk = DiskWatch(path: data.path, logger: logger)
+        // libdqlite would end the process over it.
+        if disk.current.level == .full, let reason = disk.current.reason { throw DiskFault(description: reason) }
         let hub = LeadHub(cell: guardClient.lease(.lead), disk: disk)
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
@@ -172,6 +174,11 @@ enum Daemon {
             throw StartFault("\(error)", .noPermission)
         }
     }
+}
+
+/// The disk does not let the daemon start now.
+struct DiskFault: Error, CustomStringConvertible {
+    var description: String
 }
 
 /// Why the daemon cannot start, and whether trying again can help.
