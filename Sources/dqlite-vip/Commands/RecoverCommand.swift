@@ -144,8 +144,9 @@ struct RecoveryPlan: CustomStringConvertible {
     init(_ recovery: Recovery, comingBack: [HostPort]?) {
         self.recovery = recovery
         let others = recovery.others.map(\.address)
-        self.comingBack = comingBack?.map(\.description) ?? others
-        lost = others.filter { !self.comingBack.contains($0) }
+        let named = comingBack?.map(\.description) ?? others
+        self.comingBack = named
+        lost = others.filter { !named.contains($0) }
     }
 
     var description: String {
