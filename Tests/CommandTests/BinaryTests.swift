@@ -35,6 +35,15 @@ import Testing
             return HandOverReport(
                 leaderID: 2, leaderAddress: successor ?? "192.0.2.2:8800", isSeamless: true, tookMilliseconds: 9)
         }
+        func backup() async throws -> BackupDocument {
+            BackupDocument(
+                createdAt: WallTime(milliseconds: 0), createdBy: "0.1.0", cluster: .init(name: "c", id: "u"),
+                configuration: .init(addresses: addresses.withLock { $0 }), nodes: [])
+        }
+        func restore(_ configuration: BackupDocument.Configuration) async throws {
+            try await setVirtualAddresses(configuration.addresses)
+        }
+        func databaseFile() async throws -> [UInt8] { [1, 2, 3] }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }
