@@ -78,6 +78,15 @@ public struct APIClient: Sendable {
         return try decode(await send("DELETE", path, nil))
     }
 
+    /// A backup, as the daemon wrote it.
+    public func backup() async throws -> String { try accepted(await get("/v1/backup")).text }
+
+    /// Puts the configuration of a backup in the place of the present one.
+    public func restore(_ backup: [UInt8]) async throws { _ = try accepted(await send("POST", "/v1/restore", backup)) }
+
+    /// The database of the asked node, as one SQLite file.
+    public func databaseFile() async throws -> [UInt8] { try accepted(await get("/v1/backup/database")).body }
+
     /// Any path, any answer.
     ///
     /// - Throws: `APIClientError` when there is no answer.

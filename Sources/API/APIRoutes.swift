@@ -75,6 +75,9 @@ struct APIRoutes: Sendable {
                     return try .json(try await control.removeNode(try Self.node(in: context), force: force))
                 },
             ], to: router)
+        add("v1/backup", backup(), to: router)
+        add("v1/backup/database", databaseBackup(), to: router)
+        add("v1/restore", restore(), to: router)
         add(
             "metrics",
             [

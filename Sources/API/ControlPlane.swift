@@ -28,6 +28,19 @@ public protocol ControlPlane: Sendable {
     ///   - force: also when the cluster loses its quorum with it.
     /// - Throws: `ControlError`: `notFound` when there is no such node, `conflict` when it would do harm.
     func removeNode(_ target: String, force: Bool) async throws -> RemovedNodeReport
+    /// What the cluster has configured, as the leader knows it.
+    ///
+    /// - Throws: `ControlError`.
+    func backup() async throws -> BackupDocument
+    /// Checks the configuration of a backup and puts it in the place of the present one, all at once; returns when that is
+    /// committed.
+    ///
+    /// - Throws: `ControlError`, which names the place in the backup.
+    func restore(_ configuration: BackupDocument.Configuration) async throws
+    /// The replicated database of this node, as one SQLite file.
+    ///
+    /// - Throws: `ControlError`.
+    func databaseFile() async throws -> [UInt8]
     func health() async -> HealthReport
     func readiness() async -> ReadinessReport
 }

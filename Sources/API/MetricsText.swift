@@ -36,6 +36,12 @@ struct MetricsText: CustomStringConvertible {
                 "member_reachable", "gauge", "Whether a member answers the leader.", "address",
                 Dictionary(reachable.map { ($0.address, $0.isReachable == true ? 1.0 : 0) }) { first, _ in first })
         }
+        if let free = report.dataFreeBytes {
+            one(
+                "data_free_bytes", "gauge",
+                "What the file system of the data directory has left; below 25165824 the node does "
+                    + "not lead.", Double(free))
+        }
         if let failover = report.failover { add(failover) }
     }
 

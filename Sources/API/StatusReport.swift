@@ -42,13 +42,16 @@ public struct StatusReport: Hashable, Sendable, Codable {
     public var failover: FailoverReport?
     /// How many voters may fail at once, now; left out while that is not known, or there is no quorum.
     public var failuresSurvived: Int?
+    /// What the file system of the data directory has left; left out while it is not known.
+    public var dataFreeBytes: UInt64?
 
     public init(
         id: UInt64 = 0, leaderID: UInt64 = 0, isLeader: Bool = false, clusterMembers: [ClusterMember] = [],
         nodeID: String, name: String, address: String, clusterID: String = "", clusterName: String,
         state: NodeState, waitingFor: String = "", term: UInt64 = 0, vip: String = "", holdsVIP: Bool = false,
         addresses: [AddressReport] = [], discovery: DiscoveryReport, version: String, uptimeSeconds: Int64,
-        warnings: [String] = [], failover: FailoverReport? = nil, failuresSurvived: Int? = nil
+        warnings: [String] = [], failover: FailoverReport? = nil, failuresSurvived: Int? = nil,
+        dataFreeBytes: UInt64? = nil
     ) {
         self.failuresSurvived = failuresSurvived
         self.id = id
@@ -71,6 +74,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         self.uptimeSeconds = uptimeSeconds
         self.warnings = warnings
         self.failover = failover
+        self.dataFreeBytes = dataFreeBytes
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -95,6 +99,7 @@ public struct StatusReport: Hashable, Sendable, Codable {
         case warnings
         case failover
         case failuresSurvived = "failures_survived"
+        case dataFreeBytes = "data_free_bytes"
     }
 }
 

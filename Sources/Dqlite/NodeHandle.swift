@@ -8,7 +8,8 @@ import Synchronization
 /// Sendable because it is only a pair of pointers that are never written; `DqliteNode` hands it to one thread at a
 /// time, and libdqlite's own threads are behind it.
 struct NodeHandle: @unchecked Sendable {
-    private static let creating = Mutex<Void>(())
+    /// libdqlite numbers its VFS names with a counter that it does not guard.
+    static let creating = Mutex<Void>(())
 
     private let node: OpaquePointer
     private let connector: Unmanaged<ConnectBox>?
@@ -20,7 +21,6 @@ struct NodeHandle: @unchecked Sendable {
         try NodeConfigurationCheck.check(configuration)
         try FailureLatch.check()
         var created: OpaquePointer?
-        // libdqlite numbers its VFS names with a counter that it does not guard.
         let rv = creating.withLock { _ in
             if let limit = configuration.statementLimit { cdqlite_limit_statements(limit.inMilliseconds) }
             return dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)

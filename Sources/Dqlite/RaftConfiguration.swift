@@ -3,13 +3,14 @@ public struct RaftConfiguration: Hashable, Sendable {
     public struct Member: Hashable, Sendable {
         public var id: DqliteNodeID
         public var address: String
-        /// Whether it votes.
-        public var isVoter: Bool
+        public var role: DqliteRole
 
-        public init(id: DqliteNodeID, address: String, isVoter: Bool) {
+        public var isVoter: Bool { role == .voter }
+
+        public init(id: DqliteNodeID, address: String, role: DqliteRole) {
             self.id = id
             self.address = address
-            self.isVoter = isVoter
+            self.role = role
         }
     }
 
@@ -56,9 +57,9 @@ public struct RaftConfiguration: Hashable, Sendable {
             guard let end = bytes[position...].firstIndex(of: 0), end + 1 < bytes.count else { return nil }
             let address = String(decoding: bytes[position..<end], as: UTF8.self)
             // Raft's codes, which differ from those of the client protocol: 0 stand-by, 1 voter, 2 spare.
-            let role = bytes[end + 1]
-            guard role <= 2 else { return nil }
-            members.append(Member(id: id, address: address, isVoter: role == 1))
+            let roles: [DqliteRole] = [.standby, .voter, .spare]
+            guard bytes[end + 1] < roles.count else { return nil }
+            members.append(Member(id: id, address: address, role: roles[Int(bytes[end + 1])]))
             position = end + 2
         }
         self.members = members

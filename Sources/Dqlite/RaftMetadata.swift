@@ -22,6 +22,10 @@ public enum RaftMetadata {
         return newest?.term
     }
 
+    static func encode(version: UInt64, term: UInt64, vote: UInt64) -> [UInt8] {
+        [format, version, term, vote].flatMap { word in withUnsafeBytes(of: word.littleEndian) { Array($0) } }
+    }
+
     static func decode(_ content: [UInt8]) -> (version: UInt64, term: UInt64)? {
         guard content.count == 32 else { return nil }
         return content.withUnsafeBytes { raw in

@@ -67,6 +67,23 @@ final class FakeControlPlane: ControlPlane {
             return RemovedNodeReport(
                 id: 3, address: "192.0.2.3:8800", nodeID: "uuid-3", name: "three", reason: "removed",
                 at: WallTime(milliseconds: 0))
+    func backup() async throws -> BackupDocument {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            return BackupDocument(
+                createdAt: WallTime(milliseconds: 0), createdBy: "0.1.0", cluster: .init(name: "c", id: "uuid-c"),
+                configuration: .init(addresses: state.addresses), nodes: state.status.clusterMembers)
+        }
+    }
+
+    func restore(_ configuration: BackupDocument.Configuration) async throws {
+        try await setVirtualAddresses(configuration.addresses)
+    }
+
+    func databaseFile() async throws -> [UInt8] {
+        try state.withLock { state in
+            if let error = state.error { throw error }
+            return [0, 1, 255]
         }
     }
 

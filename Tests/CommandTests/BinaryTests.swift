@@ -57,6 +57,15 @@ import Testing
                 id: 22, address: "192.0.2.2:8800", nodeID: nil, name: target, reason: "removed",
                 at: WallTime(milliseconds: 0))
         }
+        func backup() async throws -> BackupDocument {
+            BackupDocument(
+                createdAt: WallTime(milliseconds: 0), createdBy: "0.1.0", cluster: .init(name: "c", id: "u"),
+                configuration: .init(addresses: addresses.withLock { $0 }), nodes: [])
+        }
+        func restore(_ configuration: BackupDocument.Configuration) async throws {
+            try await setVirtualAddresses(configuration.addresses)
+        }
+        func databaseFile() async throws -> [UInt8] { [1, 2, 3] }
         func health() async -> HealthReport { HealthReport(isAlive: true) }
         func readiness() async -> ReadinessReport { readiness.withLock { $0 } }
     }

@@ -5,9 +5,9 @@ import Testing
 struct RaftConfigurationTests {
     private typealias Member = RaftConfiguration.Member
     private static let three = [
-        Member(id: 1, address: "10.0.0.1:8800", isVoter: true),
-        Member(id: 1 << 60, address: "[fd00::2]:8800", isVoter: true),
-        Member(id: 3, address: "", isVoter: false),
+        Member(id: 1, address: "10.0.0.1:8800", role: .voter),
+        Member(id: 1 << 60, address: "[fd00::2]:8800", role: .voter),
+        Member(id: 3, address: "", role: .spare),
     ]
 
     /// raft's encoding, padded to a word.

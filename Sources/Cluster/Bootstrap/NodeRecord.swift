@@ -17,6 +17,15 @@ public struct NodeRecord: Codable, Sendable, Equatable {
     /// The raft directory holds data of a cluster that was given up; it is wiped before anything else is done.
     public var wipePending: Bool
     public var state: State
+    /// The cluster that this one was recovered from (`Recovery`); nil: it was founded or joined.
+    public var recovered: Former?
+
+    /// A cluster before a recovery.
+    public struct Former: Codable, Sendable, Equatable {
+        public var clusterID: ClusterID
+        /// The addresses of its other members.
+        public var members: [String]
+    }
 
     /// How far this node is on its way into a cluster.
     public enum State: Sendable, Equatable {

@@ -19,9 +19,13 @@ final class RaftObserver: Sendable {
 
     private let state = Mutex(State())
     private let highest = Atomic<UInt64>(0)
+    private let committed = Atomic<UInt64>(0)
 
     /// The highest term in any frame so far; a pre-vote's is one above the real one.
     var highestTerm: UInt64 { highest.load(ordering: .relaxed) }
+
+    /// The highest index that a leader has said to be committed.
+    var highestCommit: UInt64 { committed.load(ordering: .relaxed) }
 
     func follow(_ monitor: LeadershipMonitor) {
         state.withLock { $0.monitor = monitor }
@@ -36,9 +40,14 @@ final class RaftObserver: Sendable {
         }
     }
 
+    private func note(_ frame: RaftFrame) {
+        highest.max(frame.term, ordering: .relaxed)
+        if case .appendEntries(_, _, let commit, _, _) = frame.content { committed.max(commit, ordering: .relaxed) }
+    }
+
     /// The local node writes a frame.
     func sends(_ frame: RaftFrame) {
-        highest.max(frame.term, ordering: .relaxed)
+        note(frame)
         // Only a leader sends entries or heartbeats: we have just become one.
         guard let monitor = state.withLock({ $0.monitor }) else { return }
         let isLeader = monitor.current.isLeader
@@ -47,7 +56,7 @@ final class RaftObserver: Sendable {
 
     /// A peer's frame goes to the local node.
     func receives(_ frame: RaftFrame, from peer: DqliteNodeID, now: BootInstant) {
-        highest.max(frame.term, ordering: .relaxed)
+        note(frame)
         guard frame.isLeaders || frame.isStanding else { return }
         let monitor = state.withLock { $0.monitor }
         let current = monitor?.current

@@ -125,6 +125,10 @@ extension ClusterNode {
 
     private func writeAsLeader(_ change: ConfigurationChange) async throws {
         try requireLead()
+        if let writesRefused {
+            throw PortFailure(
+                reason: .noSpace, text: "the leader \(settings.advertised) takes no changes: \(writesRefused)")
+        }
         if case .setAddresses(let addresses) = change, addresses.count > mostAddresses {
             throw PortFailure(
                 reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
@@ -204,6 +208,8 @@ extension ClusterNode {
                         reason = "no leader is known"
                     } catch let error as CancellationError {
                         throw error
+                    } catch let failure as PortFailure where failure.reason == .noSpace {
+                        throw failure
                     } catch {
                         // The next candidate may lead.
                         reason = "\(error)"
@@ -211,6 +217,8 @@ extension ClusterNode {
                 }
             } catch let error as CancellationError {
                 throw error
+            } catch let failure as PortFailure where failure.reason == .noSpace {
+                throw Unavailable(description: failure.text)
             } catch {
                 reason = "\(error)"
             }

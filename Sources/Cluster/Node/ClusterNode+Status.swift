@@ -72,7 +72,8 @@ extension ClusterNode {
             return facts.isFormed && giving.term == facts.configuredTerm && until > BootClock.now
                 ? (giving.term, until) : nil
         }
-        guard facts.isFormed, let local = facts.local, let proof = local.proof(members: facts.members),
+        guard facts.isFormed, !facts.isSuspended, let local = facts.local,
+            let proof = local.proof(members: facts.members),
             proof.term == facts.configuredTerm
         else { return nil }
         return proof

@@ -20,7 +20,7 @@ public actor ClusterNode: Service {
     let peers: PeerClient
     let logger: Logger
     let discovery: any Discovery
-    private let data: DataDirectory
+    let data: DataDirectory
     private let group: MultiThreadedEventLoopGroup
     private let port: ClusterPort
     let onLeadership: @Sendable () -> Void
@@ -53,6 +53,8 @@ public actor ClusterNode: Service {
     private(set) var isStopping = false
     /// A hand-over of the lead is under way: to be told when the successor has the addresses.
     var handingOver: AsyncStream<Void>.Continuation?
+    /// Why no change is taken while this node leads; nil when changes are.
+    var writesRefused: String?
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var lastRoleFailure: String?
@@ -105,7 +107,10 @@ public actor ClusterNode: Service {
     ///
     /// - Throws: what makes it impossible to go on: the port is taken, the disk fails, libdqlite does not start.
     public func run() async throws {
-        facts.update { $0.clusterID = core.record.clusterID?.description }
+        facts.update {
+            $0.clusterID = core.record.clusterID?.description
+            $0.isSuspended = core.record.recovered != nil
+        }
         try await port.listen(on: settings.listen)
         logger.info(
             "the cluster port is open",
@@ -129,6 +134,8 @@ public actor ClusterNode: Service {
                         await self.keepRoles()
                         try await Task.sleep(for: .seconds(1 << 40))
                     }
+                    tasks.addTask { try await self.markStored() }
+                    tasks.addTask { try await self.watchFormerCluster() }
                     tasks.addTask { [discovery] in
                         await discovery.run()
                         try await Task.sleep(for: .seconds(1 << 40))
@@ -329,6 +336,8 @@ public actor ClusterNode: Service {
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
             }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.refreshMembers() } })
+        // No vote has left yet: the relay lets none out for an election timeout after the start.
+        try await BlockingThread.run(named: "raft") { [data] in try data.checkNothingWasPutAside() }
         facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)

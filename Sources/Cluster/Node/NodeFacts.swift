@@ -7,6 +7,8 @@ final class NodeFacts: Sendable {
     struct Values: Sendable {
         var clusterID: String?
         var isFormed = false
+        /// The cluster that this one was recovered from may be alive: the lead is not acted on.
+        var isSuspended = false
         /// The local node, once it takes part in raft.
         var local: LocalNode?
         /// The term for which this node, as its leader, has taken up the committed configuration.

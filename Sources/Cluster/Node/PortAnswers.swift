@@ -31,7 +31,10 @@ struct PortAnswers: ClusterPortDelegate {
         guard handshake.clusterID == clusterID else {
             throw PortFailure(
                 reason: .otherCluster,
-                text: "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID)")
+                text:
+                    "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID): if that was "
+                    + "recovered under the new id (dqlite-vip recover), stop \(handshake.address), empty its data "
+                    + "directory and start it again; it joins as a new node")
         }
         let dialler = handshake.dqliteID
         if facts.removed.contains(dialler), !facts.members.contains(where: { $0.id == dialler }) {

@@ -69,6 +69,8 @@ struct PortFailure: Error, Codable, Sendable, Equatable, CustomStringConvertible
         /// The two nodes have different timers.
         case otherTiming
         case notReady
+        /// The leader's disk is full, and nobody can relieve it.
+        case noSpace
         case malformed
         case invalid
         case notFound

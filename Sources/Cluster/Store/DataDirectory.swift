@@ -6,6 +6,8 @@ import Platform
 ///
 ///     lock        flock(2); holds the process id of who took it last, for people
 ///     node.json   NodeRecord, replaced by rename
+///     recovery    a recovery that is decided and not yet done (PendingRecovery)
+///     stored      how far the log is committed, at least (StoredMark)
 ///     lease       how long this node's promises bind, in milliseconds, as its last run had it
 ///     addresses   what this host has set (DESIGN O3; written by the guard)
 ///     raft/       libdqlite's files, and our marker `owner` with the dqlite id that they belong to
@@ -37,6 +39,8 @@ public final class DataDirectory: Sendable {
             case version
             /// The raft directory belongs to another dqlite id.
             case otherOwner
+            /// The raft directory is not whole.
+            case damaged
         }
 
         public var code: Code
@@ -54,8 +58,9 @@ public final class DataDirectory: Sendable {
         while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
         self.path = String(trimmed)
         try Self.makeDirectory(self.path)
-        try Self.makeDirectory(self.path + "/raft")
         lockDescriptor = try Self.lock(self.path + "/lock", data: self.path, inherited: inheritedLock)
+        try finishRecovery()
+        try Self.makeDirectory(raftDirectory)
     }
 
     deinit {
@@ -164,6 +169,7 @@ public final class DataDirectory: Sendable {
 
     /// Empties the raft directory durably. Our dqlite node must not run.
     public func wipeRaft() throws(Failure) {
+        try removeMark()
         try Self.system { () throws(SystemError) in
             guard let directory = opendir(raftDirectory) else { throw SystemError.last("open", raftDirectory) }
             defer { closedir(directory) }
@@ -249,7 +255,7 @@ extension DataDirectory {
     }
 
     @discardableResult
-    private static func system<Value>(_ work: () throws(SystemError) -> Value) throws(Failure) -> Value {
+    static func system<Value>(_ work: () throws(SystemError) -> Value) throws(Failure) -> Value {
         do {
             return try work()
         } catch {

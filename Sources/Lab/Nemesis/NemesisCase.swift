@@ -109,7 +109,11 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         switch self {
         case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
         // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
-        case .fullDisk: ["No space left on device", "file system is full", "Segmentation", "Crash:", "disk I/O error"]
+        case .fullDisk:
+            [
+                "MiB left: free", "No space left on device", "file system is full", "Segmentation", "Crash:",
+                "disk I/O error",
+            ]
         default: []
         }
     }

@@ -149,14 +149,15 @@ public final class NemesisLab: Sendable {
         }
     }
 
-    /// Keeps the disk full until that is felt: `isFelt`, or the daemon has ended. What libraft made before can still be
+    /// Keeps the disk full until that is felt: `isFelt`, the lead was handed over, or the daemon has ended. What libraft made before can still be
     /// written to: tens of megabytes.
     func awaitFullDisk(_ node: Int, _ isFelt: () -> Bool) async throws {
         guard let before = filled.withLock({ $0[node] }) else { return }
         let disk = try disk(node)
         try await eventually("write that fails on node \(node)", within: .seconds(90), every: .milliseconds(3)) {
             try disk.fill()
-            return lab[node].daemonPID != before || isFelt()
+            if lab[node].daemonPID != before || isFelt() { return true }
+            return (try? await lab[node].status(within: .seconds(1)))?.isLeader == false
         }
     }
 

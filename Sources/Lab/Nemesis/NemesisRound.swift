@@ -169,7 +169,8 @@ public struct NemesisRunner: Sendable {
                     let answer = writer.trouble.dropFirst(answers).first
                     let isHung = answer == nil && writer.written.count(.unknown) > unknown
                     round.remarks.append(
-                        "the disk was felt: \(answer ?? (isHung ? "writes get no answer" : "the daemon ended"))")
+                        "the disk was felt: \(answer ?? (isHung ? "writes get no answer" : "the lead was handed over, or the daemon ended"))"
+                    )
                 } else {
                     try await nemesis.perform(step.action)
                 }

@@ -2,7 +2,7 @@ import Glibc
 import Platform
 
 /// A node's data directory as a file system of its own, so that its disk can be full and no other's.
-struct SmallDisk: Sendable {
+public struct SmallDisk: Sendable {
     let directory: String
     private var filler: String { "\(directory)/.filler" }
 
@@ -10,7 +10,7 @@ struct SmallDisk: Sendable {
     static let size = "64m"
 
     /// Mounts it. `Leftovers.removeDirectory` unmounts it.
-    init(directory: String) throws {
+    public init(directory: String) throws {
         self.directory = directory
         if mkdir(directory, 0o700) != 0 && Glibc.errno != EEXIST {
             throw SystemError.last("make the directory", directory)
@@ -18,9 +18,25 @@ struct SmallDisk: Sendable {
         try ToolCommand.check(["mount", "-t", "tmpfs", "-o", "size=\(Self.size),mode=0700", "dvlab", directory])
     }
 
+    /// Takes room until so many MiB are left.
+    public func fill(leaving rest: Int) throws {
+        let text = try ToolCommand.check(["stat", "-f", "-c", "%a %S", directory])
+        let numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
+        guard numbers.count == 2 else { throw LabError("stat \(directory): \(text)") }
+        let free = numbers[0] * numbers[1] >> 20
+        guard free > rest else { return }
+        try ToolCommand.check(
+            ["dd", "if=/dev/zero", "of=\(filler)", "bs=1M", "count=\(free - rest)", "status=none"])
+    }
+
+    /// Mounts it anew, for reading only or for writing too; nobody may have a file of it open for writing.
+    public func remount(readOnly: Bool) throws {
+        try ToolCommand.check(["mount", "-o", "remount,\(readOnly ? "ro" : "rw")", directory])
+    }
+
     /// Takes what room there is. What others give back later, as libraft does with the rest of a segment that it closes, has to
     /// be taken by another call.
-    func fill() throws(SystemError) {
+    public func fill() throws(SystemError) {
         let file = open(filler, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         guard file >= 0 else {
             // Not even an empty file: that is as full as it gets.
@@ -36,7 +52,7 @@ struct SmallDisk: Sendable {
     }
 
     /// Gives the room back.
-    func free() throws(SystemError) {
+    public func free() throws(SystemError) {
         if unlink(filler) != 0 && Glibc.errno != ENOENT { throw SystemError.last("remove", filler) }
     }
 }

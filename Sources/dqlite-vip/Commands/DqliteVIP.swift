@@ -20,6 +20,7 @@ struct DqliteVIP: ParsableCommand {
         subcommands: [
             StartCommand.self, DiscoverCommand.self, StatusCommand.self, VIPCommand.self, FailoverCommand.self,
             NodeCommand.self,
+            BackupCommand.self, RestoreCommand.self, RecoverCommand.self,
             VersionCommand.self,
         ])
 }

@@ -52,7 +52,10 @@ enum Daemon {
         if let notice = settings.discovery.ignoredNotice {
             logger.notice("\(Logger.Message(stringLiteral: notice))")
         }
-        let hub = LeadHub(cell: guardClient.lease(.lead))
+        let disk = DiskWatch(path: data.path, logger: logger)
+        // libdqlite would end the process over it.
+        if disk.current.level == .full, let reason = disk.current.reason { throw DiskFault(description: reason) }
+        let hub = LeadHub(cell: guardClient.lease(.lead), disk: disk)
         // Up means that both ports are open: what fails before is a fault of the start, which the guard does not repeat.
         let ready = Countdown(from: 2) {
             do {
@@ -61,6 +64,7 @@ enum Daemon {
                 logger.warning("the guard does not listen", metadata: ["error": "\(error)"])
             }
         }
+        try await checkData(data, logger)
         let cluster = try makeCluster(
             settings, addresses: addresses, discovery: discovery, data: data, logger: logger, hub: hub, ready: ready)
         let ownership = try makeOwnership(settings, guardClient: guardClient, data: data, logger: logger, hub: hub)
@@ -68,7 +72,8 @@ enum Daemon {
         let takeovers = Takeovers(cluster: cluster, ownership: ownership, logger: logger)
         let control = DaemonControl(
             settings: settings, cluster: cluster, ownership: ownership, discovery: discovery, takeovers: takeovers,
-            startedAt: BootClock.now)
+            startedAt: BootClock.now, disk: disk)
+        disk.connect(cluster)
         let (apiListens, apiIsUp) = AsyncStream.makeStream(of: Void.self)
         let api = APIServer(
             bind: settings.apiBind, control: control, logger: logger,
@@ -86,6 +91,7 @@ enum Daemon {
                         cluster: cluster, ownership: ownership, takeovers: takeovers, logger: logger)),
                 .init(service: takeovers),
                 .init(service: ownership), .init(service: FaultWatch(cluster: cluster)),
+                .init(service: disk),
                 .init(service: HandOver(cluster: cluster)),
             ], logger: quiet)
         configuration.maximumGracefulShutdownDuration = stopLimit
@@ -116,6 +122,17 @@ enum Daemon {
             throw StartFault(fault, .configuration)
         }
         if let message = check.message { logger.warning("\(Logger.Message(stringLiteral: message))") }
+    }
+
+    /// A node whose log is damaged must not take part in anything.
+    private static func checkData(_ data: DataDirectory, _ logger: Logger) async throws {
+        do {
+            for notice in try await BlockingThread.run(named: "raft", { try data.checkRaft() }) {
+                logger.warning("\(Logger.Message(stringLiteral: notice))")
+            }
+        } catch let failure as DataDirectory.Failure where failure.code != .system {
+            throw StartFault("\(failure)", .configuration)
+        }
     }
 
     private static func makeCluster(
@@ -158,6 +175,11 @@ enum Daemon {
             throw StartFault("\(error)", .noPermission)
         }
     }
+}
+
+/// The disk does not let the daemon start now.
+struct DiskFault: Error, CustomStringConvertible {
+    var description: String
 }
 
 /// Why the daemon cannot start, and whether trying again can help.

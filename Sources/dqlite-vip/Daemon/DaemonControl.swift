@@ -13,6 +13,7 @@ struct DaemonControl: ControlPlane {
     let discovery: any Discovery
     let takeovers: Takeovers
     let startedAt: BootInstant
+    let disk: DiskWatch
 
     // MARK: - The virtual addresses
 
@@ -93,8 +94,9 @@ struct DaemonControl: ControlPlane {
                 lastError: found.lastError, isRegistered: found.isRegistered, announceError: found.announceError),
             version: Version.product,
             uptimeSeconds: startedAt.duration(to: BootClock.now).components.seconds,
-            warnings: status.warnings + linkWarnings(snapshot), failover: numbers(snapshot.counters),
-            failuresSurvived: status.failuresSurvived)
+            warnings: status.warnings + linkWarnings(snapshot) + [disk.current.reason].compactMap { $0 },
+            failover: numbers(snapshot.counters), failuresSurvived: status.failuresSurvived,
+            dataFreeBytes: disk.current.free)
     }
 
     private func linkWarnings(_ snapshot: OwnershipSnapshot) -> [String] {

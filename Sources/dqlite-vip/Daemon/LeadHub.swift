@@ -15,8 +15,11 @@ final class LeadHub: Sendable {
     private let parts = Mutex(Parts())
     private let wasLeading = Atomic<Bool>(false)
 
-    init(cell: LeaseCell) {
+    private let disk: DiskWatch
+
+    init(cell: LeaseCell, disk: DiskWatch) {
         self.cell = cell
+        self.disk = disk
     }
 
     func connect(cluster: ClusterNode, ownership: Ownership) {
@@ -62,6 +65,7 @@ final class LeadHub: Sendable {
     /// Why this node should not be given the lead now; nil when it can lead.
     func unfit() async -> String? {
         guard let ownership = parts.withLock({ $0.ownership }) else { return "it is starting" }
+        if let reason = disk.current.reason { return reason }
         let snapshot = await ownership.snapshot()
         return snapshot.isLinkUp ? nil : "its interface \(snapshot.interface) is down or without carrier"
     }
