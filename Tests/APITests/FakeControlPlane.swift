@@ -67,6 +67,9 @@ final class FakeControlPlane: ControlPlane {
             return RemovedNodeReport(
                 id: 3, address: "192.0.2.3:8800", nodeID: "uuid-3", name: "three", reason: "removed",
                 at: WallTime(milliseconds: 0))
+        }
+    }
+
     func backup() async throws -> BackupDocument {
         try state.withLock { state in
             if let error = state.error { throw error }
