@@ -49,7 +49,9 @@ struct APIError: Error {
                 }
             self.init(status, error.message)
         case let error as HTTPError where error.status == .notFound:
-            self.init(.notFound, "there is no \(path) here: see /status, /vip, /metrics, /healthz, /readyz")
+            self.init(
+                .notFound,
+                "there is no \(path) here: see /status, /v1/vip, /v1/failover, /vip, /metrics, /healthz, /readyz")
         case let error as HTTPError:
             self.init(error.status, error.body ?? error.status.reasonPhrase)
         case is CancellationError:

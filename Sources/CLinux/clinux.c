@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
@@ -31,6 +32,12 @@ int clinux_sealed_memory(const char *name, long size) {
 }
 
 int clinux_forbid_system_calls(void) { return prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0); }
+
+int clinux_trace_stop(int thread) {
+    if (ptrace(PTRACE_SEIZE, thread, 0, 0) != 0 || ptrace(PTRACE_INTERRUPT, thread, 0, 0) != 0) return -1;
+    int status;
+    return waitpid(thread, &status, __WALL) == thread ? 0 : -1;
+}
 
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
 

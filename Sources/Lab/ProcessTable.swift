@@ -64,6 +64,8 @@ public enum ProcessTable {
         public var resident: Int
         /// Resident pages, shared ones divided by the number of processes that share them.
         public var proportional: Int
+        /// Pages of the process's own, which are of no file and shared with nobody.
+        public var anonymous: Int
     }
 
     /// From /proc/PID/smaps_rollup; nil when the process is gone.
@@ -72,8 +74,10 @@ public enum ProcessTable {
         func field(_ name: String) -> Int? {
             lines.first { $0.hasPrefix(name) }?.split(separator: " ").dropFirst().first.flatMap { Int($0) }
         }
-        guard let resident = field("Rss:"), let proportional = field("Pss:") else { return nil }
-        return Memory(resident: resident, proportional: proportional)
+        guard let resident = field("Rss:"), let proportional = field("Pss:"),
+            let anonymous = field("Anonymous:")
+        else { return nil }
+        return Memory(resident: resident, proportional: proportional, anonymous: anonymous)
     }
 
     static func entries(of directory: String) -> [String] {

@@ -30,6 +30,9 @@ public struct LeaseCore: Sendable {
     private var carried: BootInstant?
     /// When that was sent which each voter acknowledged last, in this term.
     private var acknowledged: [(voter: VoterID, sentAt: BootInstant)] = []
+    /// When the first of what a majority has not acknowledged was sent, without a pause since; nil after each progress.
+    private var unansweredSince: BootInstant?
+    private var sentAt = BootInstant(nanoseconds: 0)
 
     /// What a follower's promise is worth to the leader: 0.2 % of difference between two clocks, and 4 ms for libraft's
     /// clock, which counts whole milliseconds, and for ours.
@@ -52,6 +55,7 @@ public struct LeaseCore: Sendable {
         voters = []
         acknowledged = []
         carried = nil
+        unansweredSince = nil
     }
 
     /// The voters, as this node's log has them now, committed or not. Said before anybody else can know them.
@@ -69,6 +73,8 @@ public struct LeaseCore: Sendable {
     /// A follower's relay acknowledged what was sent to it at `sentAt` in `term`.
     public mutating func acknowledge(by voter: VoterID, in term: UInt64, sentAt: BootInstant) {
         guard term == self.term, sentAt >= notBefore else { return }
+        let before = proven(sentAt)
+        defer { if proven(sentAt) != before { unansweredSince = nil } }
         for index in acknowledged.indices where acknowledged[index].voter == voter {
             acknowledged[index].sentAt = max(acknowledged[index].sentAt, sentAt)
             return
@@ -95,6 +101,24 @@ public struct LeaseCore: Sendable {
         notBefore = max(notBefore, now.advanced(by: patience))
         acknowledged = []
         carried = nil
+        unansweredSince = nil
+    }
+
+    /// Something that asks for a promise is sent to a voter.
+    ///
+    /// - Returns: whether the lead is better given away: the lease is over, and for as long as one lasts no majority has
+    ///   acknowledged anything. The others may hear this node all the same, and would wait for it. A node that was stopped
+    ///   meanwhile has asked nobody, and begins anew.
+    public mutating func sends(now: BootInstant) -> Bool {
+        let isPause = sentAt.duration(to: now) > duration / 2
+        sentAt = now
+        if isPause { unansweredSince = nil }
+        guard let since = unansweredSince else {
+            unansweredSince = now
+            return false
+        }
+        guard since.duration(to: now) >= duration, let proven = proven(now) else { return false }
+        return max(proven, carried ?? proven) <= now
     }
 
     /// Whether followers shall promise anything on what is sent now.

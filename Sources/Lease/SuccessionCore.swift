@@ -5,7 +5,8 @@ public import Platform
 ///
 /// There are two ways to be sure. *Dead*: the leader's connection has ended and its port refuses another; then the promises
 /// to it are void, too. *Silent*: nothing has come from it for `Settings.silence`, and so many other voters say the same that
-/// together they can elect; then everybody's promises run out first, so standing before that would be of no use.
+/// together they can elect; then everybody's promises run out first, so standing before that would be of no use. And a leader
+/// may say itself that it hears no majority, though it is heard.
 ///
 /// Nothing here bears on safety: raft's own rules and `VoteGate` do. What is wrong here costs an election.
 ///
@@ -50,6 +51,8 @@ public struct SuccessionCore: Sendable {
     /// Why the node was told to stand.
     public enum Reason: String, Sendable {
         case dead, silent
+        /// It says that no majority answers it any more.
+        case unanswered
     }
 
     private enum State: Sendable {
@@ -69,6 +72,8 @@ public struct SuccessionCore: Sendable {
     public private(set) var term: UInt64 = 0
     public private(set) var heardAt = BootInstant(nanoseconds: 0)
     private var state = State.following
+    /// Until when a leader that has given up is not followed, whatever it sends.
+    private var abandonedUntil = BootInstant(nanoseconds: 0)
     private var voters: [VoterID] = []
 
     public init(own: VoterID, settings: Settings) {
@@ -94,12 +99,14 @@ public struct SuccessionCore: Sendable {
     @discardableResult
     public mutating func heard(of leader: VoteGate.LeaderProcess, in term: UInt64, now: BootInstant) -> Bool {
         guard term >= self.term else { return false }
+        if leader == self.leader, term == self.term, now < abandonedUntil { return false }
         // A leader that is heard is neither dead nor silent; what was under way is over.
         let begins = if case .following = state { self.leader == nil } else { true }
         self.leader = leader
         self.term = term
         heardAt = now
         state = .following
+        abandonedUntil = BootInstant(nanoseconds: 0)
         return begins
     }
 
@@ -149,6 +156,18 @@ public struct SuccessionCore: Sendable {
         guard confirmations.count + 1 > voters.count / 2 else { return }
         // Its request for votes would be kept back before; and two that are kept back would be let go together.
         state = .standing(.silent, from: max(now, promisedUntil).advanced(by: turn), count: 0)
+    }
+
+    /// The leader itself says that no majority answers it, and that nobody need keep his promises to it.
+    ///
+    /// - Parameter promisedUntil: what this node has promised to others still.
+    public mutating func gaveUp(
+        _ process: VoteGate.LeaderProcess, in term: UInt64, promisedUntil: BootInstant, now: BootInstant
+    ) {
+        guard process == leader, term == self.term, voters.contains(own) else { return }
+        // It is heard, and may hear others again: then it is followed again, but not at once.
+        abandonedUntil = now.advanced(by: settings.silence * 4)
+        state = .standing(.unanswered, from: max(now, promisedUntil).advanced(by: turn), count: 0)
     }
 
     /// Whether this node can confirm to another that the leader of `term` is silent.

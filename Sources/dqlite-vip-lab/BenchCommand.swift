@@ -45,6 +45,9 @@ struct BenchCommand: AsyncParsableCommand {
     @Option(help: "Busy loops that load the machine.")
     var loops = 4
 
+    @Option(help: "Processes that write to the disk and wait for it meanwhile.")
+    var writers = 2
+
     @Option(help: "Also write the figures to this file, as JSON.")
     var json: String?
 
@@ -95,7 +98,7 @@ struct BenchCommand: AsyncParsableCommand {
         if trials > 0 { result.formations = try await bench.formations(choice.modes, trials: trials) }
         if seconds > 0 {
             result.rest = try await bench.rest(.seconds(seconds))
-            result.load = try await bench.load(.seconds(seconds), loops: loops)
+            result.load = try await bench.load(.seconds(seconds), loops: loops, writers: writers)
         }
         if trials > 0 {
             for fault in choice.faults { result.failovers.append(try await bench.failover(fault, trials: trials)) }
@@ -147,8 +150,9 @@ struct BenchResult: Codable {
     struct Rest: Codable {
         struct Node: Codable {
             var processorPercent: Double
+            /// What guard and daemon share counted once.
             var residentKiB: Int
-            var proportionalKiB: Int
+            var ownKiB: Int
             var packetsPerSecond: Double
         }
         var nodes: [Node]

@@ -116,9 +116,11 @@ struct NemesisCommand: AsyncParsableCommand {
                 + words("two holders", round.overlap)
                 + (round.connectionsLost.map { ", connections lost \($0)" } ?? "")
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
+                + (round.unheardOverlap > .zero ? words("unheard", round.unheardOverlap) : "")
                 + words("well again after", round.recovery)
                 + (round.withWrites ? ", \(round.acknowledged) writes, \(round.unknown) unknown" : "")
                 + (round.isDisturbed ? ", disturbed: the probe stood still for \(round.stall.inWords)" : ""))
+        for line in round.remarks { remark("    \(line)") }
         for finding in round.findings { remark("    ✗ \(finding)") }
         if !round.findings.isEmpty {
             remark("    " + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))

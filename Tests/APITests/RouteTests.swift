@@ -193,7 +193,8 @@ import Testing
         #expect(missing.status == 404)
         #expect(
             missing.body
-                == "{\"message\":\"there is no /statuses here: see /status, /vip, /metrics, /healthz, /readyz\"}\n")
+                == "{\"message\":\"there is no /statuses here: see /status, /v1/vip, /v1/failover, /vip, /metrics, /healthz, /readyz\"}\n"
+        )
         #expect(try await ask(.get, "/").status == 404)
         let post = try await ask(.post, "/vip", #"{"vip":"x"}"#)
         #expect(post.status == 405 && post.headers[.allow] == "DELETE, GET, HEAD, PUT")

@@ -84,6 +84,40 @@ import Testing
             ])
     }
 
+    @Test("a leader tells how long its lease lasts, or why it has none; and where the time of its last take-over went")
+    func failover() throws {
+        func lines(_ change: (inout StatusReport) -> Void) -> [Substring] {
+            var report = Self.report()
+            report.isLeader = true
+            report.failover = FailoverReport(
+                timing: .init(
+                    profile: "lan", latency: 1, heartbeat: 30, electionTimeout: 300, lease: 150, silence: 120),
+                leaseRemaining: 131.27, takeovers: .init(), addresses: .init())
+            change(&report)
+            return StatusTable(report).description.split(separator: "\n").filter {
+                $0.hasPrefix("lease") || $0.hasPrefix("take-over")
+            }
+        }
+        #expect(lines { _ in } == ["lease       131 ms left of 150, extended every 30.0 ms"])
+        #expect(lines { $0.isLeader = false } == [])
+        #expect(lines { $0.failover = nil } == [])
+        #expect(
+            lines { $0.failover?.leaseRemaining = nil } == ["lease       not needed: this node is the only voter"])
+        let two = lines {
+            $0.failover?.leaseRemaining = nil
+            $0.clusterMembers[1].role = .voter
+        }
+        #expect(two == ["lease       none: no majority of the voters has confirmed that it leads"])
+        let last = FailoverReport.Takeover(
+            term: 8, at: WallTime(milliseconds: 0), reason: "dead", total: 24.61,
+            phases: ["election": 15.25, "detection": 2, "announce": 0.31])
+        let line = lines { $0.failover?.takeovers.last = last }.last.map(String.init)
+        #expect(
+            line
+                == "take-over   1970-01-01T00:00:00.000Z, term 8, the leader's process was dead: 24.6 ms "
+                + "(detection 2.0, election 15.3, announce 0.3)")
+    }
+
     @Test("a node that is still looking for others says what it waits for")
     func forming() {
         let report = StatusReport(

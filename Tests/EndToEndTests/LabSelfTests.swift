@@ -161,6 +161,7 @@ extension EndToEnd {
             }
             let memory = try #require(ProcessTable.memory(of: process.pid))
             #expect(memory.resident > 100 && memory.proportional <= memory.resident)
+            #expect(memory.anonymous > 0 && memory.anonymous <= memory.proportional)
             process.signal(SIGKILL)
             _ = try await process.exit(within: .seconds(2))
             #expect(ProcessTable.processorTime(of: process.pid) == nil)

@@ -22,8 +22,8 @@ extension EndToEnd {
         }
 
         /// Breaks one cluster in several ways, one after the other, and expects no finding.
-        private func expectNothing(of troubles: [Trouble]) async throws {
-            let setup = try #require(troubles.first?.kind.setup())
+        private func expectNothing(of troubles: [Trouble], _ family: IPAddress.Family = .v4) async throws {
+            let setup = try #require(troubles.first?.kind.setup(family))
             let nemesis = try NemesisLab(setup)
             defer { nemesis.close() }
             try await nemesis.start()
@@ -56,7 +56,8 @@ extension EndToEnd {
             try await expectNothing(of: [
                 // Long enough that another node has it, and so short that nobody has.
                 Trouble(kind: .stopDaemon, length: 1000...2000), Trouble(kind: .stopGuard, length: 1000...2000),
-                Trouble(kind: .stopBoth, length: 700...1000), Trouble(kind: .stopBoth, length: 2000...3000),
+                Trouble(kind: .debugger, length: 700...1000), Trouble(kind: .stopBoth, length: 700...1000),
+                Trouble(kind: .stopBoth, length: 2000...3000),
             ])
         }
 
@@ -76,6 +77,15 @@ extension EndToEnd {
             try await expectNothing(of: [
                 Trouble(kind: .minority, length: 1300...1800, withWrites: true), Trouble(kind: .ringOfMajorities),
             ])
+        }
+
+        @Test("an IPv6 address: killed, killed whole, and cut off, it is never on two nodes")
+        func ipv6() async throws {
+            try await expectNothing(
+                of: [
+                    Trouble(kind: .killDaemon), Trouble(kind: .killBoth, length: 700...1500),
+                    Trouble(kind: .linkCut, length: 700...900),
+                ], .v6)
         }
 
         @Test("planned: hand-overs overlap for 100 ms at most, and a deleted address comes back where it was")

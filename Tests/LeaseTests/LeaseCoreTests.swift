@@ -65,6 +65,33 @@ struct LeaseCoreTests {
         #expect(core.term == 6, "terms do not go back")
     }
 
+    @Test(
+        "a leader that sends for as long as a lease lasts and is not answered gives up, once; not one that stood still")
+    func unanswered() {
+        func gaveUp(_ core: inout LeaseCore, _ times: [Int64]) -> [Int64] {
+            times.filter { core.sends(now: Self.at($0)) }
+        }
+        var core = Self.leader(of: [1, 2, 3])
+        #expect(gaveUp(&core, [0, 30, 60, 90, 120, 150]) == [], "it never had a lease: raft sees to that")
+        core.acknowledge(by: 2, in: 5, sentAt: Self.at(150))
+        #expect(gaveUp(&core, [180, 210, 240, 270]) == [], "the lease is over, and it has asked for 90 ms")
+        var answered = core
+        #expect(gaveUp(&core, [300]) == [300])
+        answered.acknowledge(by: 3, in: 5, sentAt: Self.at(270))
+        #expect(gaveUp(&answered, [300, 330, 360]) == [], "late is not never")
+        core.transfers(now: Self.at(300), patience: .milliseconds(300))
+        #expect(gaveUp(&core, [330, 360, 390, 420, 450, 480]) == [])
+
+        var stopped = Self.leader(of: [1, 2, 3])
+        stopped.acknowledge(by: 2, in: 5, sentAt: Self.at(0))
+        #expect(gaveUp(&stopped, [30, 60, 400, 430, 460]) == [], "its own pause is nobody's silence")
+        var minority = Self.leader(of: [1, 2, 3, 4, 5])
+        for voter in [VoterID(2), 3] { minority.acknowledge(by: voter, in: 5, sentAt: Self.at(0)) }
+        #expect(gaveUp(&minority, [30, 60, 90, 120]) == [])
+        minority.acknowledge(by: 2, in: 5, sentAt: Self.at(120))
+        #expect(gaveUp(&minority, [150]) == [150], "one of four answers: no majority")
+    }
+
     @Test("who voted for another has no lease in that term any more, whatever is acknowledged")
     func surrender() {
         var core = Self.leader(of: [1, 2, 3])

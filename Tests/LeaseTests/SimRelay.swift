@@ -11,6 +11,7 @@ extension LeaseSimulation {
         let node = nodes[id]
         let local = node.local(now)
         var wantsPromise = false
+        var isUnanswered = false
         switch frame.kind {
         case .append(let previous, let last, _):
             if frame.term > node.lease.term {
@@ -27,6 +28,7 @@ extension LeaseSimulation {
                 if node.lease.term == frame.term { try configure(node, voters) }
             }
             wantsPromise = node.lease.wantsPromise(now: local)
+            if wantsPromise, node.lease.sends(now: local) { isUnanswered = true }
         case .requestVote(_, _, isPreVote: false):
             guard mayLeave(id, to, frame, voteFor: id) else { return }
         case .vote(granted: true, isPreVote: false):
@@ -44,6 +46,14 @@ extension LeaseSimulation {
             id, to,
             .frame(
                 frame, incarnation: node.incarnation, sentAt: local.nanoseconds, wantsPromise: wantsPromise))
+        guard isUnanswered, rules.succeeds else { return }
+        if rules.transfersEndLease {
+            node.lease.transfers(now: local, patience: .nanoseconds(Self.electionTimeout))
+        }
+        for other in nodes where other.id != id {
+            send(id, other.id, .released(upTo: local.nanoseconds, incarnation: node.incarnation))
+            send(id, other.id, .asked(term: node.lease.term))
+        }
     }
 
     private mutating func mayLeave(_ id: Int, _ to: Int, _ frame: SimFrame, voteFor candidate: Int) -> Bool {
@@ -134,6 +144,11 @@ extension LeaseSimulation {
                 upTo: BootInstant(nanoseconds: sentAt))
             recheck(id)
         case .asked(let term):
+            if let leader = node.succession.leader, leader.voter == VoterID(from) {
+                guard UInt32(leader.incarnation) == node.links[from].incarnation else { return }
+                node.succession.gaveUp(leader, in: term, promisedUntil: node.gate.closedNow, now: node.local(now))
+                return arm(node)
+            }
             if node.succession.isSilent(in: term, now: node.local(now)) { send(id, from, .silent(term: term)) }
         case .silent(let term):
             node.succession.confirmed(

@@ -57,6 +57,26 @@ struct SuccessionCoreTests {
         #expect(core.nextWake == Self.at(120))
     }
 
+    @Test(
+        "a leader that hears no majority says so: the survivors stand in turn, and what it sends does not hold them up")
+    func unanswered() {
+        var core = Self.follower()
+        core.gaveUp(Self.leader, in: 4, promisedUntil: Self.at(0), now: Self.at(50))
+        core.gaveUp(.init(voter: 3, incarnation: 30), in: 5, promisedUntil: Self.at(0), now: Self.at(50))
+        #expect(core.reason == nil, "another term, and another node")
+        core.gaveUp(Self.leader, in: 5, promisedUntil: Self.at(60), now: Self.at(50))
+        #expect(core.reason == .unanswered)
+        core.heard(of: Self.leader, in: 5, now: Self.at(55))
+        #expect(Self.stands(&core, until: 64) == [60, 64])
+        // Nobody was elected, and it is still there: followed again, and watched as before.
+        core.heard(of: Self.leader, in: 5, now: Self.at(530))
+        #expect(core.reason == nil && core.nextWake == Self.at(650))
+        // A new leader is followed at once.
+        core.gaveUp(Self.leader, in: 5, promisedUntil: Self.at(0), now: Self.at(540))
+        core.heard(of: .init(voter: 3, incarnation: 30), in: 6, now: Self.at(541))
+        #expect(core.reason == nil)
+    }
+
     @Test("the end of a connection of somebody else, or of an earlier process of the leader, means nothing")
     func strangers() {
         var core = Self.follower()

@@ -52,6 +52,10 @@ int clinux_sealed_memory(const char *name, long size);
 /// (PR_SET_SECCOMP with SECCOMP_MODE_STRICT, see seccomp(2)): for tests that something makes none. 0, or -1 with errno.
 int clinux_forbid_system_calls(void);
 
+/// Stops a thread of another process as a debugger does (PTRACE_SEIZE and PTRACE_INTERRUPT of ptrace(2)), and returns when it
+/// stands still; it goes on when the calling thread ends. For tests. 0, or -1 with errno.
+int clinux_trace_stop(int thread);
+
 /// Gives the calling thread a descriptor table of its own, a copy of the process's (unshare(2), CLONE_FILES). 0, or -1 with
 /// errno.
 int clinux_unshare_files(void);

@@ -1,4 +1,5 @@
 import Dqlite
+import Lease
 import Platform
 
 /// What a node tells of itself and of its cluster.
@@ -83,6 +84,20 @@ extension ClusterNode {
     public nonisolated var leads: Bool {
         let facts = facts.current
         return facts.isFormed && facts.local?.monitor.current.isLeader == true
+    }
+
+    /// Leaders whose process ended while this node followed them: when the last of them did, and from when on their hosts have
+    /// answered all that was asked; nil when there are none. A process that was heard again has not ended.
+    ///
+    /// Callable from any thread, without waiting.
+    public nonisolated var predecessors: (endedAt: BootInstant, answeredSince: BootInstant?)? {
+        facts.current.local?.relayFacts.current.predecessors.map { ($0.endedAt, $0.answeredSince) }
+    }
+
+    /// Asks the hosts of these leaders, by their cluster ports. `onAnswer` is called when `predecessors` has changed by that;
+    /// it must not block.
+    public nonisolated func inquire(_ onAnswer: @escaping @Sendable () -> Void) {
+        facts.current.local?.inquire(onAnswer)
     }
 
     /// Says that whoever acts on the configuration has that of the term now, so that the lead of that term counts.

@@ -142,6 +142,11 @@ final class LocalNode: Sendable {
         loop.execute { [relay] in relay.value.learnt(voters: voters, by: reading) }
     }
 
+    /// Asks the hosts of leaders whose process ended; what they answer is in `relayFacts` when `onAnswer` is called.
+    func inquire(_ onAnswer: @escaping @Sendable () -> Void) {
+        loop.execute { [relay] in relay.value.inquire(onAnswer) }
+    }
+
     func warm(_ members: [DqliteMember]) {
         dialer.warm(members.filter { $0.id != dqliteID })
     }

@@ -80,7 +80,7 @@ final class InboundLink {
         case .released(let sentAt):
             relay.released(by: peer, upTo: sentAt)
         case .asked(let term):
-            if relay.hearsNoLeader(in: term) { answer(.silent(term: term), on: channel) }
+            if relay.hearsNoLeader(in: term, asked: peer) { answer(.silent(term: term), on: channel) }
         case .acknowledged(let term, let sentAt):
             relay.acknowledged(by: peer.voter, in: term, sentAt: sentAt)
         case .silent:

@@ -109,7 +109,8 @@ final class RaftRelay {
                         for: reason == .dead ? .dead : .silent, lastSign: lastSign, heardAt: heardAt, now: BootClock.now
                     )
                 }
-            }))
+            },
+            predecessors: { [facts] account in facts.update { $0.predecessors = account } }))
 
     // MARK: - Links
 
@@ -252,12 +253,33 @@ final class RaftRelay {
             }
         case .requestVoteResult: break
         }
-        let wantsPromise =
+        let (wantsPromise, isUnanswered) =
             switch frame.kind {
-            case .appendEntries, .installSnapshot: facts.update { $0.lease.wantsPromise(now: now) }
-            default: false
+            case .appendEntries, .installSnapshot:
+                facts.update { values in
+                    let wantsPromise = values.lease.wantsPromise(now: now)
+                    return (wantsPromise, wantsPromise && values.lease.sends(now: now))
+                }
+            default: (false, false)
             }
         link.write(.frame(bytes, sentAt: now, wantsPromise: wantsPromise))
+        if isUnanswered { giveUp(now) }
+    }
+
+    /// Nobody answers, and the lease is over: those who hear this node need not wait for it.
+    private func giveUp(_ now: BootInstant) {
+        let term = facts.update { values in
+            values.lease.transfers(now: now, patience: settings.electionTimeout)
+            return values.lease.term
+        }
+        onLease()
+        logger.notice(
+            "no majority of the voters answers: the others are asked to replace this leader",
+            metadata: ["raft.term": "\(term)"])
+        for other in outbound.values {
+            other.write(.released(upTo: now))
+            other.write(.asked(term: term))
+        }
     }
 
     private func lead(in term: UInt64, _ now: BootInstant) {
@@ -417,8 +439,15 @@ final class RaftRelay {
         succession.ended(link.peer, at: link.address)
     }
 
+    /// Asks the hosts of leaders whose process ended; `onAnswer` is called when what is known of them has changed.
+    func inquire(_ onAnswer: @escaping () -> Void) { succession.inquire(onAnswer) }
+
     /// Whether to confirm to a peer that the leader of the term is silent.
-    func hearsNoLeader(in term: UInt64) -> Bool { succession.isSilent(in: term) }
+    ///
+    /// A leader that asks for itself gives up, and gets no answer.
+    func hearsNoLeader(in term: UInt64, asked peer: VoteGate.LeaderProcess) -> Bool {
+        !succession.gaveUp(peer, in: term) && succession.isSilent(in: term)
+    }
 
     func confirmed(by peer: DqliteNodeID, in term: UInt64) {
         succession.confirmed(by: peer, in: term)

@@ -15,6 +15,8 @@ final class RelayFacts: Sendable {
         fileprivate var readings: UInt64 = 0
         var leases = LeaseBook()
         var elections = ElectionBook()
+        /// What is known of leaders whose process ended; nil when there are none.
+        var predecessors: Predecessors.Account?
 
         /// Takes note of the end that the lease has now.
         mutating func note(end: BootInstant?, _ now: BootInstant) {

@@ -16,7 +16,7 @@ enum RelayMessage: Equatable {
     case raw(ByteBuffer)
     /// Nothing depends on promises given for what was sent until then.
     case released(upTo: BootInstant)
-    /// Do you hear the leader of this term?
+    /// Do you hear the leader of this term? The leader itself says by that, behind `released`, that it hears nobody.
     case asked(term: UInt64)
 
     // From the node that was dialled; an acknowledgement also from the node that dials, with its node's answer.

@@ -20,6 +20,9 @@ final class Succession {
     /// The leader whose connection ended last, its port, and when.
     private var suspect: (process: VoteGate.LeaderProcess, address: HostPort, endedAt: BootInstant)?
     private var reported: SuccessionCore.Reason?
+    private var predecessors = Predecessors()
+    /// The cluster ports of their hosts.
+    private var ports: [VoteGate.LeaderProcess: HostPort] = [:]
 
     /// What the relay does when it is told to.
     struct Actions {
@@ -33,6 +36,8 @@ final class Succession {
         var promisedUntil: () -> BootInstant
         /// This node is going to stand: why, when the last sign of the leader came, and when it was last heard.
         var decided: (_ reason: SuccessionCore.Reason, _ lastSign: BootInstant, _ heardAt: BootInstant?) -> Void
+        /// What is known of leaders whose process ended has changed.
+        var predecessors: (Predecessors.Account?) -> Void
     }
 
     init(
@@ -49,6 +54,7 @@ final class Succession {
     // MARK: - Events
 
     func heard(of leader: VoteGate.LeaderProcess, in term: UInt64, at now: BootInstant) {
+        if predecessors.heard(of: leader) { noteChange() }
         guard core.heard(of: leader, in: term, now: now) else { return }
         reported = nil
         configure()
@@ -69,6 +75,10 @@ final class Succession {
         let now = BootClock.now
         // Others end, too; their ports say nothing of the leader's process.
         if process == core.leader { suspect = (process, address, now) }
+        if predecessors.ended(process, now: now) {
+            ports[process] = address
+            noteChange()
+        }
         configure()
         perform(core.ended(process, now: now))
     }
@@ -77,6 +87,18 @@ final class Succession {
         core.confirmed(by: voter, in: term, promisedUntil: actions.promisedUntil(), now: BootClock.now)
         report()
         arm()
+    }
+
+    /// A peer says that nobody answers it as leader of the term.
+    ///
+    /// - Returns: false when it is not the leader that this node follows.
+    func gaveUp(_ process: VoteGate.LeaderProcess, in term: UInt64) -> Bool {
+        guard process == core.leader else { return false }
+        configure()
+        core.gaveUp(process, in: term, promisedUntil: actions.promisedUntil(), now: BootClock.now)
+        report()
+        arm()
+        return true
     }
 
     /// When a leader was last heard; nil before the first time.
@@ -115,10 +137,14 @@ final class Succession {
         guard let reason = core.reason, reported != reason else { return }
         reported = reason
         actions.decided(reason, reason == .dead ? suspect?.endedAt ?? core.heardAt : core.heardAt, heardAt)
+        let words: Logger.Message =
+            switch reason {
+            case .dead: "the leader's process is dead: this node stands for election"
+            case .silent: "the leader is silent, and others say so, too: this node stands for election"
+            case .unanswered: "the leader says that it hears no majority: this node stands for election"
+            }
         logger.notice(
-            reason == .dead
-                ? "the leader's process is dead: this node stands for election"
-                : "the leader is silent, and others say so, too: this node stands for election",
+            words,
             metadata: ["raft.leader": "\(core.leader?.voter ?? 0)", "raft.term": "\(core.term)"])
     }
 
@@ -140,13 +166,57 @@ final class Succession {
         timer = (task, at)
     }
 
+    private func noteChange() {
+        let processes = predecessors.processes
+        ports = ports.filter { processes.contains($0.key) }
+        actions.predecessors(predecessors.account)
+    }
+
+    /// Asks the hosts of leaders whose process ended whether they can be heard. What they answer is told by the action
+    /// `predecessors`, and then by `onAnswer`.
+    func inquire(_ onAnswer: @escaping () -> Void) {
+        let askedAt = BootClock.now
+        for process in predecessors.processes {
+            guard let address = ports[process] else { continue }
+            dial(address) { [weak self] result in
+                guard let self, !isStopped, Self.isAnswer(result) else { return }
+                guard predecessors.answered(process, askedAt: askedAt) else { return }
+                noteChange()
+                onAnswer()
+            }
+        }
+    }
+
+    /// Somebody is there: he took the connection, or his kernel refused it.
+    private static func isAnswer(_ result: Result<any Channel, any Error>) -> Bool {
+        switch result {
+        case .success: true
+        case .failure(let error as NIOConnectionError):
+            error.connectionErrors.contains { ($0.error as? IOError)?.errnoCode == ECONNREFUSED }
+        case .failure(let error): isRefusal(error)
+        }
+    }
+
+    /// Connects to a port and says what came of it.
+    private func dial(_ address: HostPort, _ body: @escaping (Result<any Channel, any Error>) -> Void) {
+        let limit = core.settings.probePatience * 5 / 8
+        let bootstrap = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(limit.inNanoseconds))
+        // An address needs no resolver, which would cost a thread's time.
+        let attempt =
+            if let socketAddress = try? SocketAddress(ipAddress: address.host, port: Int(address.port)) {
+                bootstrap.connect(to: socketAddress)
+            } else {
+                bootstrap.connect(host: address.host, port: Int(address.port))
+            }
+        attempt.hop(to: loop).assumeIsolated().whenComplete { result in
+            if case .success(let channel) = result { channel.close(promise: nil) }
+            body(result)
+        }
+    }
+
     private func probe() {
         guard let (process, address, _) = suspect else { return }
-        let limit = core.settings.probePatience * 5 / 8
-        let attempt = ClientBootstrap(group: loop).connectTimeout(.nanoseconds(limit.inNanoseconds))
-            .connect(host: address.host, port: Int(address.port))
-        attempt.hop(to: loop).assumeIsolated().whenComplete { [weak self] result in
-            if case .success(let channel) = result { channel.close(promise: nil) }
+        dial(address) { [weak self] result in
             guard let self, !isStopped else { return }
             let directives: [SuccessionCore.Directive]
             switch result {

@@ -9,6 +9,10 @@ public enum NemesisAction: Equatable, Sendable {
 
     case kill(Target, node: Int)
     case stop(Target, node: Int)
+    /// A debugger holds every thread of the daemon: no signal, and nobody is told.
+    case debug(node: Int)
+    /// The debugger lets go.
+    case detach(node: Int)
     /// SIGCONT to everything on the node.
     case resume(node: Int)
     /// SIGTERM, the end of all its processes, and a new start.
@@ -21,6 +25,8 @@ public enum NemesisAction: Equatable, Sendable {
     case powerOff(node: Int)
     case deleteAddress(node: Int)
     case fillDisk(node: Int)
+    /// Waits until the full disk has made itself felt: a write that failed, or the end of the process.
+    case awaitFullDisk(node: Int)
     case freeDisk(node: Int)
     /// Moves the wall clock of the node's processes to so many seconds from the right time.
     case wallClock(node: Int, seconds: Int64)
@@ -36,7 +42,7 @@ extension NemesisAction {
     /// Puts something right.
     public var isRelief: Bool {
         switch self {
-        case .resume, .revive, .freeDisk, .link(_, up: true), .wallClock(_, seconds: 0): true
+        case .resume, .detach, .revive, .freeDisk, .link(_, up: true), .wallClock(_, seconds: 0): true
         case .traffic(let rules): rules == TrafficRules()
         default: false
         }
@@ -48,6 +54,8 @@ extension NemesisAction: CustomStringConvertible {
         switch self {
         case .kill(let target, let node): "kill -9 of \(target.words) of node \(node)"
         case .stop(let target, let node): "SIGSTOP of \(target.words) of node \(node)"
+        case .debug(let node): "a debugger on the daemon of node \(node)"
+        case .detach(let node): "the debugger leaves the daemon of node \(node)"
         case .resume(let node): "SIGCONT on node \(node)"
         case .restart(let node): "SIGTERM and start of node \(node)"
         case .revive(let node): "start of node \(node)"
@@ -60,6 +68,7 @@ extension NemesisAction: CustomStringConvertible {
         case .powerOff(let node): "power off of node \(node)"
         case .deleteAddress(let node): "address deleted on node \(node)"
         case .fillDisk(let node): "disk of node \(node) full"
+        case .awaitFullDisk(let node): "a write that fails on node \(node)"
         case .freeDisk(let node): "room on the disk of node \(node)"
         case .wallClock(let node, let seconds): "wall clock of node \(node) \(seconds >= 0 ? "+" : "")\(seconds) s"
         case .starveProcessors(let loops, let time): "\(loops) busy loops for \(time.inMilliseconds) ms"

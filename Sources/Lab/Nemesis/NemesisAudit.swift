@@ -14,8 +14,15 @@ extension NemesisRunner {
                     overlap.nodes.contains(deed.node) && deed.time <= overlap.start
                         && deed.time.duration(to: overlap.start) < .seconds(5)
                 }
-                let bound = isPlanned ? bounds.plannedOverlap : bounds.overlap
-                if isPlanned {
+                let isUnheard = deeds.unheard.contains { deed in
+                    overlap.nodes.contains(deed.node) && deed.start <= overlap.start
+                        && deed.end.map { overlap.start < $0 } ?? true
+                }
+                let bound =
+                    isUnheard ? bounds.unheardOverlap : isPlanned ? bounds.plannedOverlap : bounds.overlap
+                if isUnheard {
+                    round.unheardOverlap = max(round.unheardOverlap, overlap.length)
+                } else if isPlanned {
                     round.plannedOverlap = max(round.plannedOverlap, overlap.length)
                 } else {
                     round.overlap = max(round.overlap, overlap.length)

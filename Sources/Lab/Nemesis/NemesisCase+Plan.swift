@@ -29,6 +29,11 @@ extension NemesisCase {
             return NemesisPlan(
                 steps: [.init(.zero, .stop(target, node: holder)), .init(back, .resume(node: holder))],
                 length: back + .milliseconds(500))
+        case .debugger:
+            let back = random.milliseconds(logarithmic: 200...10_000)
+            return NemesisPlan(
+                steps: [.init(.zero, .debug(node: holder)), .init(back, .detach(node: holder))],
+                length: back + .milliseconds(500))
         case .terminate:
             return NemesisPlan(steps: [.init(.zero, .restart(node: holder))], length: .seconds(1))
         case .rollingRestart:
@@ -84,7 +89,10 @@ extension NemesisCase {
         case .fullDisk:
             let back = random.milliseconds(12_000...20_000)
             return NemesisPlan(
-                steps: [.init(.zero, .fillDisk(node: holder)), .init(back, .freeDisk(node: holder))],
+                steps: [
+                    .init(.zero, .fillDisk(node: holder)), .init(.zero, .awaitFullDisk(node: holder)),
+                    .init(back, .freeDisk(node: holder)),
+                ],
                 length: back + .milliseconds(500))
         case .clockForward, .clockBack:
             let seconds: Int64 = self == .clockForward ? 3600 : -3600

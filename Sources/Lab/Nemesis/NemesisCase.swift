@@ -8,6 +8,7 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     case stopDaemon = "stop-daemon"
     case stopGuard = "stop-guard"
     case stopBoth = "stop-both"
+    case debugger
     case terminate
     case rollingRestart = "rolling-restart"
     case powerOff = "power-off"
@@ -41,6 +42,7 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         case .stopDaemon: "SIGSTOP of the holder's daemon for 0.2 to 10 s, then SIGCONT"
         case .stopGuard: "SIGSTOP of the holder's guard for 0.2 to 10 s, then SIGCONT"
         case .stopBoth: "SIGSTOP of daemon and guard of the holder for 0.2 to 10 s, then SIGCONT"
+        case .debugger: "a debugger holds every thread of the holder's daemon for 0.2 to 10 s"
         case .terminate: "SIGTERM to the holder, and a start"
         case .rollingRestart: "SIGTERM to and start of one node after the other"
         case .powerOff: "the holder loses power, and comes back"
@@ -107,7 +109,7 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         switch self {
         case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
         // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
-        case .fullDisk: ["No space left on device", "Segmentation", "Crash:", "disk I/O error"]
+        case .fullDisk: ["No space left on device", "file system is full", "Segmentation", "Crash:", "disk I/O error"]
         default: []
         }
     }

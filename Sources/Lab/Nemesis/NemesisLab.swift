@@ -11,6 +11,8 @@ public final class NemesisLab: Sendable {
     private let echo: TCPResponders
     private let holder = Mutex<TCPProber?>(nil)
     private let loads = Mutex<[ChildProcess]>([])
+    private let debuggers = Mutex<[Int: Debugger]>([:])
+    private let filled = Mutex<[Int: pid_t?]>([:])
 
     /// What audits need to know of a round.
     struct Record: Sendable {
@@ -18,6 +20,24 @@ public final class NemesisLab: Sendable {
         var terminated: [(node: Int, time: BootInstant)] = []
         /// Without power: what its namespace's kernel still has is on no wire.
         var powerless: [Timeline.Interval] = []
+        /// The cable was out.
+        var cut: [Timeline.Interval] = []
+        /// Daemon and guard were stopped or killed in one instant.
+        var lifeless: [(node: Int, time: BootInstant, isKilled: Bool)] = []
+
+        /// When a kernel may have had the address that nobody could take from it, and that nobody else could hear: see
+        /// DOC/SAFETY.md, what is not covered. A death that was seen before the cable went is covered.
+        var unheard: [Timeline.Interval] {
+            lifeless.flatMap { deed in
+                cut.compactMap { cut in
+                    guard cut.node == deed.node else { return nil }
+                    let ahead = deed.time.duration(to: cut.start)
+                    guard ahead < (deed.isKilled ? .milliseconds(20) : .seconds(2)) else { return nil }
+                    let start = max(deed.time, cut.start)
+                    return Timeline.Interval(node: deed.node, start: start, end: start.advanced(by: .seconds(2)))
+                }
+            }
+        }
     }
     private let record = Mutex(Record())
 
@@ -79,13 +99,26 @@ public final class NemesisLab: Sendable {
         switch action {
         case .kill(let target, let node): signal(target, lab[node], SIGKILL)
         case .stop(let target, let node): signal(target, lab[node], SIGSTOP)
+        case .debug(let node):
+            guard let daemon = lab[node].daemonPID else { return }
+            let debugger = try await Debugger(daemon)
+            debuggers.withLock { $0[node] = debugger }
+        case .detach(let node): debuggers.withLock { $0.removeValue(forKey: node) }?.detach()
         case .resume(let node): lab[node].signalAll(SIGCONT)
         case .restart(let node):
             record.withLock { $0.terminated.append((node, BootClock.now)) }
             try await lab[node].terminate(within: .seconds(10))
             try await restart(lab[node])
         case .revive(let node): try await revive(node)
-        case .link(let node, let up): try lab.network.setLink(ofNode: node, up: up)
+        case .link(let node, let up):
+            try lab.network.setLink(ofNode: node, up: up)
+            let now = BootClock.now
+            record.withLock { record in
+                for index in record.cut.indices where record.cut[index].node == node && record.cut[index].end == nil {
+                    record.cut[index].end = now
+                }
+                if !up { record.cut.append(Timeline.Interval(node: node, start: now, end: nil)) }
+            }
         case .traffic(let rules): try lab.network.apply(rules)
         case .powerOff(let node):
             // The processes first: a host without power does nothing more, and its wire is silent at once.
@@ -98,7 +131,10 @@ public final class NemesisLab: Sendable {
             _ = try ToolCommand.run([
                 "ip", "-n", lab[node].namespace.name, "address", "delete", lab.vipText, "dev", Network.interface,
             ])
-        case .fillDisk(let node): try disk(node).fill()
+        case .fillDisk(let node):
+            filled.withLock { $0[node] = lab[node].daemonPID }
+            try disk(node).fill()
+        case .awaitFullDisk(let node): try await awaitFullDisk(node) { false }
         case .freeDisk(let node): try disk(node).free()
         case .wallClock(let node, let seconds): try clock(node).set(seconds: seconds)
         case .starveProcessors(let loops, let time):
@@ -110,6 +146,17 @@ public final class NemesisLab: Sendable {
                     time)
             }
         case .awaitFormation: _ = try await lab.formation(within: .seconds(30))
+        }
+    }
+
+    /// Keeps the disk full until that is felt: `isFelt`, or the daemon has ended. What libraft made before can still be
+    /// written to: tens of megabytes.
+    func awaitFullDisk(_ node: Int, _ isFelt: () -> Bool) async throws {
+        guard let before = filled.withLock({ $0[node] }) else { return }
+        let disk = try disk(node)
+        try await eventually("write that fails on node \(node)", within: .seconds(90), every: .milliseconds(3)) {
+            try disk.fill()
+            return lab[node].daemonPID != before || isFelt()
         }
     }
 
@@ -128,6 +175,7 @@ public final class NemesisLab: Sendable {
         case .daemon: if let pid = node.daemonPID { kill(pid, number) }
         case .guardProcess: if let pid = node.guardPID { kill(pid, number) }
         case .both:
+            record.withLock { $0.lifeless.append((node.number, BootClock.now, number != SIGSTOP)) }
             // Stopped first: else the one that dies last sees the other go, and still acts.
             node.signalAll(SIGSTOP)
             if number != SIGSTOP { node.signalAll(number) }
@@ -183,6 +231,11 @@ public final class NemesisLab: Sendable {
         try lab.network.apply(TrafficRules())
         for disk in disks { try disk.free() }
         for clock in clocks { try clock.set(seconds: 0) }
+        let debuggers = debuggers.withLock { debuggers in
+            defer { debuggers = [:] }
+            return debuggers
+        }
+        for debugger in debuggers.values { debugger.detach() }
         for node in lab.nodes {
             node.signalAll(SIGCONT)
             let isOff = record.withLock { $0.powerless.contains { $0.node == node.number && $0.end == nil } }

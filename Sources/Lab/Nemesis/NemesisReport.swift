@@ -35,7 +35,8 @@ public struct NemesisReport: Sendable {
         client's first answer of another node (– where the address did not move). *Outage*: the client's longest time
         without an answer, asked every millisecond, until everything was well again; *on healing*: the same from the moment
         at which all was put right. *Nobody*: the longest time in which no kernel had the address. *Two holders*: the
-        longest time in which two had, in brackets for planned hand-overs. *Connections*: how often a client lost the TCP
+        longest time in which two had, in brackets for planned hand-overs; *unheard* where the one is the kernel of a host that
+        was cut off and had lost daemon and guard before anybody could hear that (DOC/SAFETY.md). *Connections*: how often a client lost the TCP
         connection to the VIP on which it asks every 20 ms, at most in a round; a move of the address costs one. Rounds with writes are not measured but audited:
         two clients write every 20 ms throughout, and what was acknowledged must be there.
 
@@ -58,7 +59,10 @@ public struct NemesisReport: Sendable {
         }
         let overlap = mine.map(\.overlap).max() ?? .zero
         let planned = mine.map(\.plannedOverlap).max() ?? .zero
-        let holders = overlap.inWords + (planned > .zero ? " (\(planned.inWords))" : "")
+        let unheard = mine.map(\.unheardOverlap).max() ?? .zero
+        let holders =
+            overlap.inWords + (planned > .zero ? " (\(planned.inWords))" : "")
+            + (unheard > .zero ? ", unheard \(unheard.inWords)" : "")
         let failed = mine.count { !$0.findings.isEmpty }
         let disturbed = mine.count(where: \.isDisturbed)
         let cells = [

@@ -22,6 +22,8 @@ public struct NemesisRound: Sendable {
     public var overlap = Duration.zero
     /// The same of planned hand-overs.
     public var plannedOverlap = Duration.zero
+    /// The same of a kernel whose host was cut off and had neither daemon nor guard left, before anybody could hear that.
+    public var unheardOverlap = Duration.zero
     /// From the moment at which everything was put right until all was well.
     public var recovery: Duration?
     /// How often a client lost the connection that it held to the VIP; nil with writes.
@@ -31,6 +33,8 @@ public struct NemesisRound: Sendable {
     public var unknown = 0
     /// The longest time in which the probe itself did not run.
     public var stall = Duration.zero
+    /// What is worth telling and no fault.
+    public var remarks: [String] = []
     /// What must not be, in words. Empty for a round that went well.
     public var findings: [String] = []
 
@@ -49,6 +53,8 @@ public struct NemesisBounds: Sendable {
     public var overlap = Duration.milliseconds(1)
     /// The same in a planned hand-over.
     public var plannedOverlap = Duration.milliseconds(100)
+    /// The same with a kernel that cannot be heard and that nobody can take the address from: its lifetime.
+    public var unheardOverlap = Duration.seconds(2)
     /// Nobody has the address although a majority is there.
     public var vacancy = Duration.seconds(5)
     /// From the moment at which everything was put right until all is well.
@@ -100,7 +106,7 @@ public struct NemesisRunner: Sendable {
         async let writing: Void = write(withWrites ? trouble.writers : 0, trouble.writeInterval, writer)
         var relieved: BootInstant?
         do {
-            relieved = try await carryOut(plan, from: start)
+            relieved = try await carryOut(plan, from: start, &round, writer)
         } catch {
             round.findings.append("the plan could not be carried out: \(error)")
         }
@@ -148,14 +154,25 @@ public struct NemesisRunner: Sendable {
     }
 
     /// Gives the time of the first of the steps that put things right at the end.
-    private func carryOut(_ plan: NemesisPlan, from start: BootInstant) async throws -> BootInstant? {
+    private func carryOut(
+        _ plan: NemesisPlan, from start: BootInstant, _ round: inout NemesisRound, _ writer: RegisterWriter
+    ) async throws -> BootInstant? {
         var relieved: BootInstant?
         for (index, step) in plan.steps.enumerated() {
             let rest = BootClock.now.duration(to: start.advanced(by: step.at))
             if rest > .zero { try await Task.sleep(for: rest) }
             if index == plan.firstRelief { relieved = BootClock.now }
             do {
-                try await nemesis.perform(step.action)
+                if case .awaitFullDisk(let node) = step.action {
+                    let (answers, unknown) = (writer.trouble.count, writer.written.count(.unknown))
+                    try await nemesis.awaitFullDisk(node) { writer.written.count(.unknown) > unknown }
+                    let answer = writer.trouble.dropFirst(answers).first
+                    let isHung = answer == nil && writer.written.count(.unknown) > unknown
+                    round.remarks.append(
+                        "the disk was felt: \(answer ?? (isHung ? "writes get no answer" : "the daemon ended"))")
+                } else {
+                    try await nemesis.perform(step.action)
+                }
             } catch { throw LabError("\(step.action): \(error)") }
         }
         let rest = BootClock.now.duration(to: start.advanced(by: plan.length))

@@ -7,6 +7,7 @@ import Synchronization
 /// It asks one node, and the next one when that does not answer or cannot.
 public final class RegisterWriter: Sendable {
     private let history = Mutex(RegisterHistory())
+    private let answers = Mutex<[String]>([])
     private let isStopping = Mutex(false)
 
     public enum Values: Sendable {
@@ -33,7 +34,7 @@ public final class RegisterWriter: Sendable {
             let began = BootClock.now
             let value = values.value(number)
             number += 1
-            let outcome = await Self.write(value, lab.nodes[node])
+            let outcome = await write(value, lab.nodes[node])
             let end = BootClock.now
             history.withLock { $0.writes.append(RegisterHistory.Write(value, outcome, from: began, to: end)) }
             if outcome != .acknowledged { node = (node + 1) % lab.nodes.count }
@@ -49,13 +50,18 @@ public final class RegisterWriter: Sendable {
     /// What was written so far.
     public var written: RegisterHistory { history.withLock { $0 } }
 
-    private static func write(_ value: String, _ node: LabNode) async -> RegisterHistory.Outcome {
+    /// What nodes answered that could not do a write.
+    public var trouble: [String] { answers.withLock { $0 } }
+
+    private func write(_ value: String, _ node: LabNode) async -> RegisterHistory.Outcome {
         do {
             let answer = try await node.setVIP(value, within: .seconds(3))
             switch answer.status {
             case 202: return .acknowledged
             case 400..<500: return .refused
-            default: return .unknown
+            default:
+                answers.withLock { $0.append("\(answer.status) \(answer.text)") }
+                return .unknown
             }
         } catch let error as SystemError where error.errno == ECONNREFUSED {
             return .refused

@@ -11,7 +11,8 @@ public struct ClaimProbeTiming: Hashable, Sendable {
     /// From the begin of a round that was answered to the begin of the next one.
     public var again: Duration = .milliseconds(15)
     /// How long a claim that has its lease waits for a holder to go. A kernel whose daemon and guard are dead or stopped
-    /// was measured to keep the address for 1.0 to 1.7 s.
+    /// was measured to keep the address for 1.0 to 1.7 s. So long, from the end of its process on, it is waited for a holder
+    /// whose host cannot be heard, too.
     public var bound: Duration = .seconds(2)
     /// How long it waits for somebody who only asks for the address himself.
     public var rivalBound: Duration = .milliseconds(60)
@@ -35,6 +36,9 @@ public struct ClaimProbeTiming: Hashable, Sendable {
 /// In rounds of a few probes (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2, with shorter times: the question is for a host
 /// that is there and answers at once). Where a whole round is met with silence the address is free. While somebody answers, the claim waits,
 /// but not for ever: then it is made all the same, and the other is a foreign holder, who is asked for from time to time.
+///
+/// Silence of a host that cannot be heard says nothing. Where the last holder's process has ended, its host has to have answered
+/// something that was asked after the last probe of the round; or so much time must have passed that its kernel has let go.
 public struct ClaimProbe: Hashable, Sendable {
     /// What to do now.
     public enum Directive: Hashable, Sendable {
@@ -74,6 +78,11 @@ public struct ClaimProbe: Hashable, Sendable {
     private var nextRound = BootInstant(nanoseconds: 0)
     /// Nobody was heard in a whole round; until then that counts.
     private var silentUntil: BootInstant?
+    /// When the last probe of that round was sent.
+    private var silentSince = BootInstant(nanoseconds: 0)
+    /// How many rounds were met with silence since the claim is sought, or somebody was heard.
+    private var silentRounds = 0
+    private var predecessor: Predecessor?
     /// The claim waits no longer than this; nil while it is not allowed.
     private var limit: BootInstant?
     private var rivalLimit: BootInstant?
@@ -92,11 +101,21 @@ public struct ClaimProbe: Hashable, Sendable {
     /// A claim is sought that only an answer would stop.
     public var isAllowed: Bool { limit != nil }
 
+    /// Nobody answers, and that is not believed yet: the last holder's host does not answer either.
+    /// An answer may be a little late; from the second round on it is worth telling.
+    public var isWithheld: Bool { limit != nil && silentRounds > 1 && holder == nil && !isBelieved }
+
+    private var isBelieved: Bool { predecessor?.answeredSince.map { $0 >= silentSince } ?? (predecessor == nil) }
+
+    /// Whether the probe that is to be sent now ends a round whose silence has to be believed: then the last holder's host is
+    /// to be asked after it.
+    public var wantsInquiry: Bool { purpose == .claim && predecessor != nil && count + 1 >= timing.count }
+
     // MARK: Events
 
     /// The claim is wanted. `isAllowed`: nothing but an answer would stop it, that is, there is a lease. To be told at each
-    /// change, and as often as one likes.
-    public mutating func seek(isAllowed: Bool, now: BootInstant) {
+    /// change, and as often as one likes. `predecessor`: the last holder, if his process has ended.
+    public mutating func seek(isAllowed: Bool, predecessor: Predecessor? = nil, now: BootInstant) {
         if purpose != .claim {
             self = ClaimProbe(timing: timing)
             purpose = .claim
@@ -104,6 +123,7 @@ public struct ClaimProbe: Hashable, Sendable {
         }
         // From the lease on nobody renews his hold, so that the bound counts from there.
         limit = isAllowed ? limit ?? now.advanced(by: timing.bound) : nil
+        self.predecessor = predecessor.flatMap { now < lapse($0) ? $0 : nil }
     }
 
     /// A probe was sent, or could not be: then it counts as one that was lost.
@@ -125,6 +145,7 @@ public struct ClaimProbe: Hashable, Sendable {
         case (_, .holder): holder = address
         }
         silentUntil = nil
+        silentRounds = 0
         if isAsking {
             isAsking = false
             nextRound = roundBegan.advanced(by: purpose == .watch ? timing.recheck : timing.again)
@@ -162,7 +183,9 @@ public struct ClaimProbe: Hashable, Sendable {
     /// Whether the address may be set at this moment.
     public func mayClaim(now: BootInstant) -> Bool {
         guard purpose == .claim, let limit else { return false }
-        if let silentUntil, now < silentUntil { return true }
+        if let silentUntil, now < silentUntil, isBelieved || predecessor.map(lapse).map({ $0 <= now }) ?? true {
+            return true
+        }
         // A round that goes on may still end in silence.
         return limit <= now && holder != nil && !isAsking
     }
@@ -175,8 +198,8 @@ public struct ClaimProbe: Hashable, Sendable {
         guard isActive else { return .idle }
         if !isAsking {
             guard nextRound <= now else {
-                guard let limit, holder != nil else { return .wait(until: nextRound) }
-                return .wait(until: min(limit, nextRound))
+                if let limit, holder != nil { return .wait(until: min(limit, nextRound)) }
+                return .wait(until: predecessor.map { min(lapse($0), nextRound) } ?? nextRound)
             }
             isAsking = true
             roundBegan = now
@@ -187,10 +210,15 @@ public struct ClaimProbe: Hashable, Sendable {
         return count == 0 || due <= now ? .send : .wait(until: due)
     }
 
+    /// When the kernel of a host without daemon and guard has let go of the address, whoever cannot hear it.
+    private func lapse(_ predecessor: Predecessor) -> BootInstant { predecessor.endedAt.advanced(by: timing.bound) }
+
     private mutating func endInSilence(_ now: BootInstant) {
         guard purpose == .claim else { return stop() }
         isAsking = false
         holder = nil
+        silentSince = lastSent
+        silentRounds += 1
         silentUntil = now.advanced(by: timing.freshness)
         nextRound = now.advanced(by: timing.freshness / 2)
     }

@@ -1,3 +1,5 @@
+import Platform
+
 /// What is known of the lead beyond the lease. It allows nothing: only a `Lease` does.
 public struct LeadHint: Sendable, Hashable {
     /// This node leads, as far as it knows, also when it has no lease yet: the LAN is asked for the addresses already.
@@ -8,11 +10,29 @@ public struct LeadHint: Sendable, Hashable {
     /// This node hands its addresses over in a planned way: the successor announces them while they are still here, and that
     /// is neither reported nor answered. To be true only while that hand-over goes on.
     public var handsOver: Bool
+    /// The last holder's process has ended, or those of several; nil when none is known to have.
+    public var predecessor: Predecessor?
 
-    public init(leads: Bool = false, isHandedOver: Bool = false, handsOver: Bool = false) {
+    public init(
+        leads: Bool = false, isHandedOver: Bool = false, handsOver: Bool = false, predecessor: Predecessor? = nil
+    ) {
         self.leads = leads
         self.isHandedOver = isHandedOver
         self.handsOver = handsOver
+        self.predecessor = predecessor
+    }
+}
+
+/// A holder whose process has ended, and who may have left the address to his kernel.
+public struct Predecessor: Sendable, Hashable {
+    /// When it ended, or a little later: until then the kernel's lifetime of the address may have been renewed.
+    public var endedAt: BootInstant
+    /// Its host has answered questions that were asked then or later; nil while it has answered none.
+    public var answeredSince: BootInstant?
+
+    public init(endedAt: BootInstant, answeredSince: BootInstant?) {
+        self.endedAt = endedAt
+        self.answeredSince = answeredSince
     }
 }
 

@@ -51,6 +51,8 @@ struct OwnedAddress {
     var probeAt: BootInstant?
     /// The host that answered, while the claim waits for it.
     var awaited: HardwareAddress?
+    /// The claim waits although nobody answers, because the last holder's host cannot be heard.
+    var isWithheld = false
     /// The host that has the address beside us.
     var foreignHolder: HardwareAddress?
     /// From when on it could have been claimed.

@@ -28,6 +28,7 @@ public actor Ownership: Service {
     private let monitor: NetlinkMonitor
     private let announcer: AddressAnnouncer
     private let hint: LeadHintSource
+    private let inquire: @Sendable () -> Void
     private var core: OwnershipCore
     /// There while the LAN is asked, and while addresses are held.
     private var prober: AddressProber?
@@ -46,12 +47,14 @@ public actor Ownership: Service {
     ///   - timing: the times; the defaults are those of production.
     ///   - schedule: when a held address is announced.
     ///   - hint: what is known of the lead beyond the lease.
+    ///   - inquire: asks the host of the last holder; it must not block. The answer comes by `hint`, followed by `kick`.
     ///   - logger: for state changes at notice and worse; gets the interface as metadata.
     /// - Throws: `SystemError` when a socket or the thread cannot be had; EPERM without CAP_NET_RAW.
     public init(
         interface: String, cell: LeaseCell, lease: LeaseSource? = nil, guardChannel: any AddressGuard,
         addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(),
-        schedule: AnnounceSchedule = AnnounceSchedule(), hint: @escaping LeadHintSource = { LeadHint() }, logger: Logger
+        schedule: AnnounceSchedule = AnnounceSchedule(), hint: @escaping LeadHintSource = { LeadHint() },
+        inquire: @escaping @Sendable () -> Void = {}, logger: Logger
     ) throws(SystemError) {
         var logger = logger
         logger[metadataKey: "vip.interface"] = "\(interface)"
@@ -60,6 +63,7 @@ public actor Ownership: Service {
         self.cell = cell
         self.lease = lease ?? { cell.lease }
         self.hint = hint
+        self.inquire = inquire
         self.guardChannel = guardChannel
         self.addressesFile = addressesFile
         session = try NetlinkSession()
@@ -269,6 +273,7 @@ public actor Ownership: Service {
                 try set(address, interface, setting)
             case .probe(let address, let link):
                 try prober(of: link.index).probe(address, on: link)
+            case .inquire: inquire()
             case .listen(let addresses, let interface):
                 try listen(for: addresses, interface: interface)
             case .announce(let address):
@@ -373,6 +378,10 @@ public actor Ownership: Service {
             logger.notice(
                 "Another host still answers for the address: it is claimed when that ends, or after the longest wait",
                 metadata: ["vip.address": "\(address)", "vip.holder.mac": "\(holder)"])
+        case .withheld(let address):
+            logger.warning(
+                "Nobody answers for the address, nor does the host of the last holder, whose process has ended: it is claimed later",
+                metadata: ["vip.address": "\(address)"])
         case .foreignHolder(let address, let holder?):
             logger.error(
                 "Address conflict: another host of the network has the address too",

@@ -6,7 +6,9 @@ extension OwnershipCore {
     public var isProbing: Bool { entries.contains { $0.probe.isActive } }
 
     /// An address could be claimed but for an answer that may still come, within some milliseconds.
-    public var isUndecided: Bool { entries.contains { $0.probe.isAllowed && $0.awaited == nil } }
+    public var isUndecided: Bool {
+        entries.contains { $0.probe.isAllowed && $0.awaited == nil && !$0.isWithheld }
+    }
 
     /// Takes what another host said.
     public mutating func heard(_ sighting: AddressSighting, now: BootInstant) {
@@ -27,14 +29,17 @@ extension OwnershipCore {
     /// Begins, goes on with and ends asking.
     mutating func probes(_ valid: Lease?, now: BootInstant, into directives: inout [OwnershipDirective]) {
         var questions: [OwnershipDirective] = []
+        // After the probes: who hears this has heard them.
+        var inquires = false
         defer {
             listen(now: now, into: &directives)
             directives += questions
+            if inquires { directives.append(.inquire) }
         }
         for index in entries.indices {
             let entry = entries[index]
             if isSought(entry, valid, now) {
-                entries[index].probe.seek(isAllowed: valid != nil, now: now)
+                entries[index].probe.seek(isAllowed: valid != nil, predecessor: hint.predecessor, now: now)
             } else if valid != nil, entry.probe.isWatching, entry.placed != nil || entry.isReported {
                 guard mayAsk(entry) else {
                     entries[index].probeAt = nil
@@ -48,6 +53,7 @@ extension OwnershipCore {
             switch directive {
             case .send:
                 if let link { questions.append(.probe(entry.address, on: link)) }
+                if entries[index].probe.wantsInquiry { inquires = true }
                 entries[index].probeAt = nil
             case .wait(let time): entries[index].probeAt = time
             case .idle, .claim: entries[index].probeAt = nil
@@ -94,6 +100,10 @@ extension OwnershipCore {
     /// Reports who else has the address, once for each change.
     private mutating func noteHolder(_ index: Int) {
         let entry = entries[index]
+        if entry.probe.isWithheld != entry.isWithheld {
+            entries[index].isWithheld = entry.probe.isWithheld
+            if entry.probe.isWithheld { events.append(.withheld(entry.address)) }
+        }
         if entry.probe.isWatching || entry.placed != nil {
             entries[index].awaited = nil
             guard entry.probe.holder != entry.foreignHolder else { return }
@@ -115,6 +125,9 @@ extension OwnershipCore {
         } else if let holder = entry.awaited {
             "the host with the MAC \(holder) still answers for it: it is claimed when that ends, at the latest after "
                 + "\(timing.probe.bound)"
+        } else if entry.isWithheld {
+            "the last holder's process has ended, and its host cannot be heard: it is claimed when that host answers, at the "
+                + "latest when its kernel has let go of it, \(timing.probe.bound) after the end of the process"
         } else {
             nil
         }

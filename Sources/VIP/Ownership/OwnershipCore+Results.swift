@@ -7,7 +7,7 @@ extension OwnershipCore {
     /// not use ARP.
     public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
         switch directive {
-        case .survey, .event: break
+        case .survey, .event, .inquire: break
         case .listen(let addresses, let interface):
             heeded = (addresses, interface)
             heedRetryAt = nil
@@ -71,7 +71,7 @@ extension OwnershipCore {
         let again = now.advanced(by: timing.retry)
         var subject: Int?
         switch directive {
-        case .event: return
+        case .event, .inquire: return
         case .listen:
             counters.probeErrors += 1
             heedRetryAt = now.advanced(by: timing.listenRetry)

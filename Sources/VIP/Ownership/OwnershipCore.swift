@@ -92,7 +92,7 @@ public struct OwnershipCore: Sendable {
     /// Whether a directive may be carried out at this very moment.
     public func permits(_ directive: OwnershipDirective, lease: Lease?, now: BootInstant) -> Bool {
         switch directive {
-        case .survey, .event, .listen:
+        case .survey, .event, .listen, .inquire:
             return true
         case .guardHold(let address, let interface):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }

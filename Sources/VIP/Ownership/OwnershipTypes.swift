@@ -33,6 +33,8 @@ public enum OwnershipEvent: Sendable, Hashable {
     case conflict(VirtualAddress, String)
     /// Another host answers for it: the claim waits.
     case awaited(VirtualAddress, HardwareAddress)
+    /// Nobody answers for it, but neither does the host of the last holder, whose process has ended: the claim waits.
+    case withheld(VirtualAddress)
     /// Held, but another host of the LAN has it too: it did not let go in time, or announced it later; nil: it has it no more.
     case foreignHolder(VirtualAddress, HardwareAddress?)
     /// No frame can leave the interface: it is down, without carrier, or gone.
@@ -50,6 +52,8 @@ public enum OwnershipDirective: Sendable, Hashable {
     case listen(Set<VirtualAddress>, interface: UInt32)
     /// Ask the LAN for it, by one probe.
     case probe(VirtualAddress, on: LinkState)
+    /// Have the last holder's host asked whether it can be heard, and learn of the answer by `LeadHint.predecessor`.
+    case inquire
     /// Let the guard remove it whenever the lease is over.
     case guardHold(VirtualAddress, interface: UInt32)
     /// Set it with the kernel lifetime.

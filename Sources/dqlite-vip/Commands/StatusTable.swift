@@ -14,6 +14,8 @@ struct StatusTable: CustomStringConvertible {
             let since = address.since.map { " since \($0)" } ?? ""
             rows.append(["", ["\(address.address) \(address.state)\(since)", address.detail].joinedNonEmpty(": ")])
         }
+        if let lease { rows.append(["lease", lease]) }
+        if let takeover { rows.append(["take-over", takeover]) }
         if !report.waitingFor.isEmpty { rows.append(["waiting for", report.waitingFor]) }
         if let failures { rows.append(["survives", failures]) }
         rows.append(["discovery", discovery])
@@ -55,6 +57,38 @@ struct StatusTable: CustomStringConvertible {
         if report.isLeader { return "\(report.vip), not held: this node leads and has not taken it" }
         if report.leaderID == 0 { return "\(report.vip), held by no node: there is no leader" }
         return "\(report.vip), with the leader \(name(ofMember: report.leaderID))"
+    }
+
+    /// Of a node that leads: for how long it may hold the addresses if nobody extends that.
+    private var lease: String? {
+        guard report.isLeader, let failover = report.failover else { return nil }
+        if let remaining = failover.leaseRemaining {
+            return "\(Self.number(remaining)) ms left of \(Self.number(failover.timing.lease)), extended every "
+                + "\(Self.number(failover.timing.heartbeat)) ms"
+        }
+        return report.clusterMembers.count { $0.role == .voter } == 1
+            ? "not needed: this node is the only voter" : "none: no majority of the voters has confirmed that it leads"
+    }
+
+    /// Where the time of this node's last take-over went.
+    private var takeover: String? {
+        guard let last = report.failover?.takeovers.last else { return nil }
+        let phases = ["detection", "election", "lease", "address", "announce"].compactMap { phase in
+            last.phases[phase].map { "\(phase) \(Self.number($0))" }
+        }
+        let reason =
+            switch last.reason {
+            case "dead": "the leader's process was dead"
+            case "silent": "the leader was silent"
+            case "transferred": "the leader handed over"
+            default: "raft's own timer"
+            }
+        let split = phases.isEmpty ? "" : " (\(phases.joined(separator: ", ")))"
+        return "\(last.at), term \(last.term), \(reason): \(Self.number(last.total)) ms\(split)"
+    }
+
+    private static func number(_ milliseconds: Double) -> String {
+        milliseconds < 100 ? "\((milliseconds * 10).rounded() / 10)" : "\(Int(milliseconds.rounded()))"
     }
 
     private var discovery: String {

@@ -151,7 +151,8 @@ enum Daemon {
         do {
             return try Ownership(
                 interface: settings.interface, cell: guardClient.lease(.lead), lease: { hub.lease },
-                guardChannel: guardClient, addressesFile: data.addressesFile, hint: { hub.hint }, logger: logger)
+                guardChannel: guardClient, addressesFile: data.addressesFile, hint: { hub.hint },
+                inquire: { hub.inquire() }, logger: logger)
         } catch {
             guard error.errno == EPERM || error.errno == EACCES else { throw error }
             throw StartFault("\(error)", .noPermission)

@@ -45,8 +45,18 @@ final class LeadHub: Sendable {
     /// What is known of the lead beyond the lease.
     var hint: LeadHint {
         guard let cluster = parts.withLock({ $0.cluster }) else { return LeadHint() }
+        let predecessor = cluster.predecessors.map {
+            Predecessor(endedAt: $0.endedAt, answeredSince: $0.answeredSince)
+        }
         return LeadHint(
-            leads: cluster.leads, isHandedOver: cluster.isHandedOver, handsOver: cluster.handsOver)
+            leads: cluster.leads, isHandedOver: cluster.isHandedOver, handsOver: cluster.handsOver,
+            predecessor: predecessor)
+    }
+
+    /// Has the hosts of leaders whose process ended asked whether they can be heard.
+    func inquire() {
+        let parts = parts.withLock { $0 }
+        parts.cluster?.inquire { [weak ownership = parts.ownership] in ownership?.kick() }
     }
 
     /// Why this node should not be given the lead now; nil when it can lead.

@@ -343,6 +343,14 @@ struct RelayLinkTests {
         #expect(await far.read(64) == heartbeat(5))
         try await one.end()
         #expect(await far.read(40) == words(6, 24, 5, 12, 5))
+        // Its host is still there: its kernel says so.
+        let account = try #require(two.facts.current.predecessors)
+        #expect(account.answeredSince == nil && account.endedAt <= BootClock.now)
+        let asked = BootClock.now
+        let (told, tells) = AsyncStream.makeStream(of: Void.self)
+        two.group.next().execute { [relay = two.relay] in relay.value.inquire { tells.finish() } }
+        for await _ in told {}
+        #expect(try #require(two.facts.current.predecessors?.answeredSince) >= asked)
         try await two.end()
     }
 }

@@ -19,22 +19,39 @@ struct ClaimProbeTests {
         var late: () -> Duration = { .zero }
         var sent: [Double] = []
         var isOver = false
+        /// The last holder, whose process has ended, and whether his host answers a question of this time, how much later.
+        var predecessor: Predecessor?
+        var hostAnswer: (Double) -> Double? = { _ in nil }
+        /// When his host was asked.
+        var inquiries: [Double] = []
+        var answers: [(at: Double, asked: Double)] = []
 
         var time: Double { Double(ClaimProbeTests.start.duration(to: now).inNanoseconds) / 1_000_000 }
 
         /// Runs until the claim; gives its time and the holder that it met, or nil when there was none up to `limit`.
         mutating func claimIfAny(before limit: Double) -> (time: Double, holder: HardwareAddress?)? {
             while time <= limit {
-                if !isOver { probe.seek(isAllowed: time >= leaseAt, now: now) }
+                while let answer = answers.first, answer.at <= time {
+                    let askedAt = instant(answer.asked)
+                    predecessor?.answeredSince = askedAt
+                    answers.removeFirst()
+                }
+                if !isOver { probe.seek(isAllowed: time >= leaseAt, predecessor: predecessor, now: now) }
                 switch probe.next(now: now) {
                 case .claim(let holder): return (time, holder)
                 case .idle: return nil
                 case .send:
                     sent.append(time)
+                    let wantsInquiry = probe.wantsInquiry
                     if let mac = answer(time) { probe.heard(ClaimProbeTests.mac(mac), as: .holder, now: now) }
                     probe.sent(now: now)
+                    if wantsInquiry {
+                        inquiries.append(time)
+                        if let delay = hostAnswer(time) { answers.append((time + delay, time)) }
+                    }
                 case .wait(let until):
-                    let wake = isOver || time >= leaseAt ? until : min(until, instant(leaseAt))
+                    var wake = isOver || time >= leaseAt ? until : min(until, instant(leaseAt))
+                    if let answer = answers.first { wake = min(wake, instant(answer.at)) }
                     if wake <= now { Issue.record("it would wake again and again") }
                     now = max(wake, now.advanced(by: .microseconds(1))).advanced(by: late())
                 }
@@ -222,6 +239,70 @@ struct ClaimProbeTests {
         probe.heard(Self.mac(7), as: .holder, now: Self.start)
         probe.stop()
         #expect(probe == ClaimProbe())
+    }
+
+    // MARK: A holder whose process has ended
+
+    @Test("a holder's process has ended and his host answers: claimed as soon as ever, and he is asked once")
+    func hostAnswers() throws {
+        var play = Play(predecessor: Predecessor(endedAt: Self.start, answeredSince: nil), hostAnswer: { _ in 0.2 })
+        let claim = try play.claim(before: 100)
+        #expect(claim.time == 4 && claim.holder == nil)
+        #expect(play.inquiries == [2])
+    }
+
+    @Test("his host answers late: claimed when it does")
+    func hostAnswersLate() throws {
+        var play = Play(predecessor: Predecessor(endedAt: Self.start, answeredSince: nil), hostAnswer: { _ in 9 })
+        let claim = try play.claim(before: 100)
+        #expect(claim.time == 11)
+        #expect(!play.probe.isWithheld, "not worth telling")
+    }
+
+    @Test("neither he nor his host answers: the claim waits until his kernel has let go, two seconds after his end")
+    func hostSilent() throws {
+        var play = Play()
+        play.predecessor = Predecessor(endedAt: play.instant(-300), answeredSince: nil)
+        let early = play.claimIfAny(before: 100)
+        #expect(early == nil && play.probe.isWithheld)
+        let claim = try play.claim(before: 5000)
+        #expect(claim.time == 1700 && claim.holder == nil)
+        #expect(zip(play.inquiries, play.inquiries.dropFirst()).allSatisfy { $1 - $0 > 50 && $1 - $0 < 60 })
+    }
+
+    @Test("an answer to what was asked before the last probe proves nothing: the host may have been cut off since")
+    func hostAnsweredBefore() throws {
+        var play = Play()
+        play.predecessor = Predecessor(endedAt: Self.start, answeredSince: play.instant(1.9))
+        let early = play.claimIfAny(before: 1900)
+        #expect(early == nil)
+        let claim = try play.claim(before: 5000)
+        #expect(claim.time == 2000)
+    }
+
+    @Test("his host is back after 500 ms: claimed at once when his kernel has not got it, and waited for when it has")
+    func hostReturns() throws {
+        let process = Predecessor(endedAt: Self.start, answeredSince: nil)
+        var gone = Play(predecessor: process, hostAnswer: { $0 > 500 ? 0.2 : nil })
+        let claim = try gone.claim(before: 5000)
+        #expect(claim.time > 500 && claim.time < 560)
+        var there = Play(
+            answer: { $0 > 500 && $0 < 1100 ? 7 : nil }, predecessor: process, hostAnswer: { $0 > 500 ? 0.2 : nil })
+        let late = try there.claim(before: 5000)
+        #expect(late.time > 1100 && late.time < 1120)
+    }
+
+    @Test("a host that was heard is believed for its round only: the next lead asks anew")
+    func hostAskedAnew() throws {
+        var play = Play(predecessor: Predecessor(endedAt: Self.start, answeredSince: nil), hostAnswer: { _ in 0.2 })
+        play.leaseAt = 40
+        let claim = try play.claim(before: 100)
+        #expect(claim.time == 40)
+        play.hostAnswer = { _ in nil }
+        play.probe.stop()
+        play.now = play.instant(200)
+        let early = play.claimIfAny(before: 1990)
+        #expect(early == nil)
     }
 
     /// Hosts that come and go at random, lossy, under late wake-ups and a lease that comes and goes.

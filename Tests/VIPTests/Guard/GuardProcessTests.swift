@@ -9,26 +9,28 @@ import Testing
 @Suite("guard: processes", .serialized)
 struct GuardProcessTests {
     private let vip = "192.0.2.10/24"
+    /// One VIP of each family.
+    static let both = ["192.0.2.10/24", "2001:db8::10/64"]
 
     /// A guard with a daemon that holds the VIP beside a host address of the same prefix.
     private func withHolder(
-        mode: String = "hold",
+        _ vip: String = "192.0.2.10/24", mode: String = "hold",
         _ body: (NetworkNamespace, ProbeProcess, NetlinkLog, VirtualAddress) async throws -> Void
     ) async throws {
-        try await withVirtualEthernet(addresses: "192.0.2.1/24") { namespace async throws in
+        try await withVirtualEthernet(addresses: "192.0.2.1/24", "2001:db8::1/64") { namespace async throws in
             let address = try VirtualAddress(parsing: vip)
             let begin = BootClock.now
             let (log, probe) = try await namespace.run { (try NetlinkLog(), try ProbeProcess(mode, [vip])) }
             try await log.time(of: address, removed: false, after: begin, within: .seconds(20))
             try await body(namespace, probe, log, address)
             // The host's own address was never touched.
-            #expect(try await namespace.session { try $0.v4($1) }.contains("192.0.2.1/24"))
+            #expect(try await namespace.session { try $0.all($1) }.isSuperset(of: ["192.0.2.1/24", "2001:db8::1/64"]))
         }
     }
 
-    @Test("kill -9 of the daemon: the address is gone within 50 ms, and back from a new daemon")  // 1 ms
-    func killDaemon() async throws {
-        try await withHolder { namespace, probe, log, address async throws in
+    @Test("kill -9 of the daemon: the address is gone within 50 ms, and back from a new daemon", arguments: both)
+    func killDaemon(vip: String) async throws {
+        try await withHolder(vip) { namespace, probe, log, address async throws in
             let daemon = try probe.daemonPID()
             let begin = BootClock.now
             kill(daemon, SIGKILL)
@@ -41,9 +43,9 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("kill -9 of the guard: the daemon lets go and ends within 100 ms")  // 1 ms, 12 ms
-    func killGuard() async throws {
-        try await withHolder { _, probe, log, address async throws in
+    @Test("kill -9 of the guard: the daemon lets go and ends within 100 ms", arguments: both)
+    func killGuard(vip: String) async throws {
+        try await withHolder(vip) { _, probe, log, address async throws in
             let daemon = try probe.daemonPID()
             let begin = BootClock.now
             kill(probe.guardPID, SIGKILL)
@@ -59,9 +61,9 @@ struct GuardProcessTests {
         }
     }
 
-    @Test("both killed so that neither can act: the kernel removes the address by itself")  // 1.1 to 1.4 s
-    func killBoth() async throws {
-        try await withHolder { _, probe, log, address async throws in
+    @Test("both killed so that neither can act: the kernel removes the address by itself", arguments: both)
+    func killBoth(vip: String) async throws {
+        try await withHolder(vip) { _, probe, log, address async throws in
             let daemon = try probe.daemonPID()
             for pid in [probe.guardPID, daemon] { kill(pid, SIGSTOP) }
             while ProbeProcess.state(probe.guardPID) != "T" || ProbeProcess.state(daemon) != "T" {

@@ -20,7 +20,8 @@ final class NetlinkLog: Sendable {
     init() throws {
         // The time limit is how long the thread may outlive the log.
         let socket = try NetlinkSocket(
-            groups: UInt32(RTMGRP_IPV4_IFADDR), receiveBuffer: 8 << 20, timeout: .milliseconds(200))
+            groups: UInt32(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), receiveBuffer: 8 << 20, timeout: .milliseconds(200)
+        )
         try OwnThread("netlink-log", nice: -15) { [isOver, weak self] in
             var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
             while !isOver.isRaised {

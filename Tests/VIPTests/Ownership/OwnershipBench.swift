@@ -48,6 +48,8 @@ struct OwnershipBench {
     private var overdue: Set<VirtualAddress> = []
     /// The MACs of other hosts that answer for an address, at this time, to a probe.
     var others: (IPAddress, BootInstant) -> [UInt8] = { _, _ in [] }
+    /// Whether the host of the last holder, whose process has ended, answers a question of this time.
+    var hostAnswers: (BootInstant) -> Bool = { _ in false }
     /// What was carried out since the last input.
     private var records: [Record] = []
     /// The same in words.
@@ -336,7 +338,7 @@ struct OwnershipBench {
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event, .probe, .listen: break
+        case .survey, .guardRelease, .event, .probe, .inquire, .listen: break
         }
     }
 
@@ -370,6 +372,8 @@ struct OwnershipBench {
             }
             lifetimes[place] = nil
         case .probe(let address, _): probed(address)
+        case .inquire:
+            if hostAnswers(now) { core.hint.predecessor?.answeredSince = now }
         case .listen(let addresses, _): heeded = addresses
         case .announce: break
         case .event: break
@@ -399,6 +403,7 @@ struct OwnershipBench {
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
         case .probe(let address, _): "probe \(address)"
+        case .inquire: "inquire"
         case .listen(let addresses, let interface): "listen for \(addresses.count) on \(interface)"
         case .delete(let address, let interface): "delete \(address) on \(interface)"
         case .guardRelease(let address, let interface): "release \(address) on \(interface)"
@@ -410,6 +415,7 @@ struct OwnershipBench {
             case .reseated(let address, let withRoute): "reseated \(address) \(withRoute ? "with" : "without") route"
             case .conflict(let address, _): "conflict \(address)"
             case .awaited(let address, let holder): "awaited \(address) at \(holder)"
+            case .withheld(let address): "withheld \(address)"
             case .foreignHolder(let address, let holder):
                 "foreign holder of \(address): \(holder.map(\.description) ?? "none")"
             case .linkDown: "link down"

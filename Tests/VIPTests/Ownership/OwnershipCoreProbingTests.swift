@@ -153,6 +153,36 @@ struct OwnershipCoreProbingTests {
         #expect(bench.violations == [])
     }
 
+    @Test(
+        "the last holder's process has ended: his host is asked behind the last probe, and its answer lets the claim pass"
+    )
+    func predecessorAnswers() throws {
+        var bench = try bench()
+        bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
+        bench.hostAnswers = { _ in true }
+        let took = try timeToSet(&bench, within: 100)
+        #expect(took >= .milliseconds(4) && took < .microseconds(4500))
+        #expect(bench.history.filter { $0.hasSuffix("inquire") } == ["2 inquire"])
+        #expect(bench.events == [.claimed(vip, term: 7, took: .milliseconds(4))])
+        #expect(bench.violations == [])
+    }
+
+    @Test("the last holder's host does not answer: told once, explained, and claimed two seconds after his end")
+    func predecessorSilent() throws {
+        var bench = try bench()
+        bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
+        for _ in 0..<150 { bench.pass(.milliseconds(1), lease: renewed) }
+        #expect(try !bench.isSet("192.0.2.10/24"))
+        #expect(bench.events == [.withheld(vip)])
+        #expect(bench.core.snapshot.addresses.first?.detail?.contains("its host cannot be heard") == true)
+        #expect(!bench.core.isUndecided, "whoever waits for a decision need not wait for this")
+        let took = try timeToSet(&bench, within: 3000) + .milliseconds(150)
+        #expect(took >= .seconds(2) && took < .milliseconds(2010))
+        #expect(bench.core.snapshot.addresses.first?.detail == nil)
+        #expect(bench.events.filter { $0 == .withheld(vip) }.count == 1)
+        #expect(bench.violations == [])
+    }
+
     @Test("a host that never goes: claimed after the bound and reported once; and once more when it is gone at last")
     func foreignHolder() throws {
         var bench = try bench()

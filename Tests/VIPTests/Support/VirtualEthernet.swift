@@ -33,6 +33,11 @@ extension NetworkNamespace {
 }
 
 extension NetlinkSession {
+    /// All addresses of an interface in the form `192.0.2.10/24`.
+    func all(_ interface: UInt32) throws -> Set<String> {
+        Set(try addresses(interface: interface).map { "\($0.address)/\($0.prefixLength)" })
+    }
+
     /// The IPv4 addresses of an interface in the form `192.0.2.10/24`.
     func v4(_ interface: UInt32) throws -> [String] {
         try addresses(interface: interface).filter { $0.address.family == .v4 }
