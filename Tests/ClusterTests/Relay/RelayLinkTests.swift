@@ -262,7 +262,8 @@ struct RelayLinkTests {
     func gate() async throws {
         try await Self.withSides { one, two in
             let near = try await one.open(to: two)
-            _ = try await two.accept(from: one)
+            let far = try await two.accept(from: one)
+            defer { withExtendedLifetime(far) {} }
             let back = try await two.open(to: one)
             let arriving = try await one.accept(from: two)
             // Behind the time after the start in which nothing leaves.
@@ -299,7 +300,8 @@ struct RelayLinkTests {
     func unreadableFollower() async throws {
         try await Self.withSides { one, two in
             let near = try await one.open(to: two)
-            _ = try await two.accept(from: one)
+            let far = try await two.accept(from: one)
+            defer { withExtendedLifetime(far) {} }
             let back = try await two.open(to: one)
             let arriving = try await one.accept(from: two)
             try await Task.sleep(for: .milliseconds(320))
