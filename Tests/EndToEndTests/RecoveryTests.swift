@@ -77,7 +77,9 @@ extension EndToEnd {
                 try await eventually("warning", within: .seconds(15)) {
                     try await lonely.status().warnings.contains { $0.contains("is alive, and") }
                 }
-                #expect(try await lonely.status().isLeader)
+                try await eventually("lead of the recovered node", within: .seconds(5)) {
+                    try await lonely.status().isLeader
+                }
                 #expect(lab.witness.holders(of: lab.vip) == [before.leader])
                 // When the last of it goes, the recovered node serves.
                 for node in lab.nodes where node.number != lonely.number { try await node.kill9() }

@@ -5,8 +5,8 @@ import Testing
 struct ClockTests {
     /// What is told to people only: when a member was removed, or seen last, and the name of a directory.
     private static let tellsTimes: Set = [
-        "Configuration/ReplicatedConfiguration.swift", "Configuration/ConfigurationStore+Members.swift",
-        "Membership/Roster.swift", "Node/ClusterNode+Removal.swift", "Node/ClusterNode+Roles.swift",
+        "Configuration/ConfigurationStore+Members.swift",
+        "Membership/Roster.swift", "Node/ClusterNode+Roles.swift",
         "Node/ClusterNode+Status.swift", "Store/Recovery.swift",
     ]
 

@@ -23,7 +23,7 @@ public struct SmallDisk: Sendable {
         let text = try ToolCommand.check(["stat", "-f", "-c", "%a %S", directory])
         let numbers = text.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         guard numbers.count == 2 else { throw LabError("stat \(directory): \(text)") }
-        let free = numbers[0] * numbers[1] >> 20
+        let free = (numbers[0] * numbers[1]) >> 20
         guard free > rest else { return }
         try ToolCommand.check(
             ["dd", "if=/dev/zero", "of=\(filler)", "bs=1M", "count=\(free - rest)", "status=none"])
