@@ -137,16 +137,25 @@ struct ConfigurationStoreTests {
         }
     }
 
+    /// Makes the database one of an earlier version. A connection that knew the table would be told of it in other words.
+    private static func withoutLabels(
+        _ store: ConfigurationStore, _ socket: DqliteAddress, _ group: any EventLoopGroup
+    ) async throws {
+        await store.use(nil)
+        try await execute("DROP TABLE IF EXISTS node_label", socket, group)
+        await store.use(socket)
+    }
+
     @Test("labels are replaced as a whole, go with their node, and are made room for in an older database")
     func labels() async throws {
         try await withLeader { socket, group in
             let store = ConfigurationStore(group: group)
             await store.use(socket)
             try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
-            try await execute("DROP TABLE IF EXISTS node_label", socket, group)
+            try await Self.withoutLabels(store, socket, group)
             try await store.apply(.describeNode(.init(dqliteID: 7, nodeID: "u", name: "seven")))
             #expect(try await store.configuration().nodes.map(\.labels) == [nil])
-            try await execute("DROP TABLE IF EXISTS node_label", socket, group)
+            try await Self.withoutLabels(store, socket, group)
             try await store.apply(.labelNode(7, ["rack": "3", "arch": "arm"]))
             #expect(try await store.configuration().nodes.map(\.labels) == [["rack": "3", "arch": "arm"]])
             // What is said of the node itself leaves them alone.
