@@ -33,7 +33,7 @@ public struct ClientRequestVetter: Sendable {
     public enum Verdict: Sendable, Hashable {
         /// Pass this whole, sound message on to the node.
         case forward([UInt8])
-        /// Do not pass it on; write this Failure message to the client instead.
+        /// Do not pass it on; write this message to the client instead.
         case answer([UInt8])
         /// Close the connection: the stream cannot be followed, or the client is hostile.
         case close(reason: String)
@@ -123,6 +123,9 @@ public struct ClientRequestVetter: Sendable {
         // Other schemas exist only in newer versions; 1.11 would read the body as schema 0.
         guard message[5...7].allSatisfy({ $0 == 0 }) else {
             return .answer(WireEncoder.failure(code: 1001, message: "unknown request schema \(message[5])"))
+        }
+        if policy == .readOnly, type == .execSQL, Self.bracketsTransaction(message) {
+            return .answer(WireEncoder.emptyResult())
         }
         if policy == .readOnly, let refusal = Self.refusal(of: type) {
             return .answer(WireEncoder.failure(code: 8, message: refusal))
@@ -246,6 +249,16 @@ public struct ClientRequestVetter: Sendable {
             break
         }
         return nil
+    }
+
+    /// Whether an ExecSQL only begins or ends a transaction, which many clients do around each reading, go-dqlite's shell
+    /// among them. Each of their queries is one of its own here, so that no stranger holds a lock.
+    private static func bracketsTransaction(_ message: [UInt8]) -> Bool {
+        var body = WireDecoder(Array(message[8...]))
+        guard (try? body.integer(UInt64.self)) != nil, let text = try? body.textBytes(),
+            (try? body.parameters()) != nil, (try? body.end()) != nil
+        else { return false }
+        return ["BEGIN", "COMMIT", "END", "ROLLBACK"].contains(String(decoding: text, as: UTF8.self).uppercased())
     }
 
     private static func refusal(of type: WireRequest.MessageType) -> String? {

@@ -108,6 +108,17 @@ public struct WireEncoder: Sendable {
         return message.bytes
     }
 
+    /// A Result answer of a statement that has changed nothing, as a node would send it.
+    public static func emptyResult() -> [UInt8] {
+        var message = WireEncoder()
+        message.integer(UInt32(2))
+        message.integer(UInt32(6))
+        // The newest row id, and how many rows were changed.
+        message.integer(UInt64(0))
+        message.integer(UInt64(0))
+        return message.bytes
+    }
+
     private mutating func pad() {
         while bytes.count % 8 != 0 { bytes.append(0) }
     }

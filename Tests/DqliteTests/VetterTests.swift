@@ -242,6 +242,28 @@ struct VetterTests {
         }
     }
 
+    @Test("the beginning and the end of a transaction are answered as done, and never reach the node")
+    func transactions() throws {
+        var vetter = ClientRequestVetter()
+        for sql in ["BEGIN", "commit", "END", "ROLLBACK"] {
+            let request = WireRequest.execSQL(database: 0, sql: sql, parameters: [])
+            #expect(vetter.consume(try request.encoded()) == [.answer(WireEncoder.emptyResult())], "\(sql)")
+        }
+        for sql in ["BEGIN IMMEDIATE", "BEGIN; DELETE FROM t", "SAVEPOINT a"] {
+            let request = WireRequest.execSQL(database: 0, sql: sql, parameters: [])
+            #expect(code(vetter.consume(try request.encoded()).first) == 8, "\(sql)")
+        }
+        #expect(vetter.outstanding == 0)
+        let bytes = WireEncoder.emptyResult()
+        let answer = try WireResponse(
+            WireMessage(type: bytes[4], body: Array(bytes[8...])),
+            answering: .execSQL(database: 0, sql: "", parameters: []))
+        guard case .result(lastInsertID: 0, rowsAffected: 0) = answer else {
+            Issue.record("\(answer)")
+            return
+        }
+    }
+
     @Test("SQL beyond the limit is refused, and the connection goes on")
     func longSQL() throws {
         var vetter = ClientRequestVetter()

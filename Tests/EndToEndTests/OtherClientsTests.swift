@@ -21,13 +21,9 @@ extension EndToEnd {
                 let leader = try ask(".leader")
                 #expect(leader.output.contains("\(lab[formation.leader].clusterAddress)"), "\(leader.text)")
                 let addresses = try ask("SELECT address FROM vip")
-                withKnownIssue("the shell reads in a transaction, and BEGIN is refused") {
-                    #expect(addresses.output.contains(lab.vipText), "\(addresses.text)")
-                }
+                #expect(addresses.output.contains(lab.vipText), "\(addresses.text)")
                 let cluster = try ask("SELECT value FROM meta WHERE key = 'cluster_id'")
-                withKnownIssue("the shell reads in a transaction, and BEGIN is refused") {
-                    #expect(cluster.output.contains(formation.clusterID), "\(cluster.text)")
-                }
+                #expect(cluster.output.contains(formation.clusterID), "\(cluster.text)")
 
                 let write = try ask("DELETE FROM vip")
                 #expect(!write.isSuccess || write.text.contains("rror"), "\(write.text)")
