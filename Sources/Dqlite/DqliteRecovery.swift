@@ -3,7 +3,7 @@ import Synchronization
 
 /// Writes another list of members into the log of a node that does not run.
 ///
-/// For a cluster whose majority is lost for ever. libdqlite looks at nothing (DQLITE.md): whoever calls this has seen that the
+/// For a cluster whose majority is lost for ever. libdqlite looks at nothing: whoever calls this has seen that the
 /// directory is that of this member, is used by nobody, and is whole (`RaftLog`), and keeps the members before from coming
 /// back: they know nothing of it, and their log may win against this one.
 public enum DqliteRecovery {

@@ -1,4 +1,4 @@
-/// The members that a raft log entry of a configuration change lists (DQLITE.md part 3).
+/// The members that a raft log entry of a configuration change lists (libraft's src/configuration.c).
 public struct RaftConfiguration: Hashable, Sendable {
     public struct Member: Hashable, Sendable {
         public var id: DqliteNodeID

@@ -1,4 +1,4 @@
-/// One message of raft between two nodes, as far as a relay needs to know it (DQLITE.md part 3).
+/// One message of raft between two nodes, as far as a relay needs to know it (libraft's src/uv_encoding.c).
 public struct RaftFrame: Hashable, Sendable {
     /// The first word of a frame.
     public enum Kind: UInt64, Sendable, Hashable {

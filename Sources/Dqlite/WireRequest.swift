@@ -1,4 +1,4 @@
-/// A request of the wire protocol, schema 0 throughout; DQLITE.md part 2 lists the layouts.
+/// A request of the wire protocol, schema 0 throughout; libdqlite's src/request.h has the layouts.
 public enum WireRequest: Hashable, Sendable {
     /// The two layouts of the Servers answer.
     public enum ClusterFormat: UInt64, Sendable, Hashable {

@@ -1,7 +1,7 @@
 public import Platform
 
 /// What a follower does when its leader is lost: it makes sure, waits for its turn, and has its own node stand, long before
-/// raft's timer would (DESIGN.md section 5).
+/// raft's timer would (DOC/FAILOVER.md).
 ///
 /// There are two ways to be sure. *Dead*: the leader's connection has ended and its port refuses another; then the promises
 /// to it are void, too. *Silent*: nothing has come from it for `Settings.silence`, and so many other voters say the same that

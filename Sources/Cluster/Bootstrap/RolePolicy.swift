@@ -1,4 +1,4 @@
-/// The role of a dqlite node; the raw values are those of the client protocol (DQLITE.md part 2: Assign).
+/// The role of a dqlite node; the raw values are those of the client protocol (Assign).
 public enum MemberRole: UInt64, Codable, Sendable, Hashable, CaseIterable {
     /// Replicates, votes, can lead.
     case voter = 0

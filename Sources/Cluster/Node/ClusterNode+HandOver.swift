@@ -3,7 +3,7 @@ import Lease
 import Logging
 import Platform
 
-/// The planned hand-over of the lead (DESIGN.md section 4, O4): the successor sets and announces the addresses first, then
+/// The planned hand-over of the lead (DOC/FAILOVER.md): the successor sets and announces the addresses first, then
 /// this node lets go of them, so that nobody who uses them notices.
 extension ClusterNode {
     /// How long this node may keep the addresses after it has told the successor to stand.

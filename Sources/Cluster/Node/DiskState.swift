@@ -2,7 +2,7 @@ import Platform
 
 /// Whether the disk lets this node lead.
 ///
-/// libraft takes a segment of 8 MiB at a time, a few in advance, and is likely to end the process when it gets none (DQLITE.md).
+/// libraft takes a segment of 8 MiB at a time, a few in advance, and is likely to end the process when it gets none.
 /// So a leader hands over while it still can; and one that nobody can relieve takes no writes any more, so that libraft needs
 /// no further segment.
 public struct DiskState: Equatable, Sendable {

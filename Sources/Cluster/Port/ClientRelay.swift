@@ -2,8 +2,8 @@ import Dqlite
 import NIOCore
 import Platform
 
-/// Carries an ordinary dqlite client's connection to the local node and vets every request on the way (DESIGN.md
-/// section 2): a malformed one would stop libdqlite, and writes and membership changes are not for strangers.
+/// Carries an ordinary dqlite client's connection to the local node and vets every request on the way
+/// (DOC/ARCHITECTURE.md): a malformed one would stop libdqlite, and writes and membership changes are not for strangers.
 enum ClientRelay {
     /// How much of the node's answers may wait for a client that does not read. libdqlite 1.11 aborts when it loses the
     /// lead while an answer in several messages is not yet taken, so the node is never made to wait; the client is cut.

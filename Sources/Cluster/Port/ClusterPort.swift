@@ -24,7 +24,7 @@ struct RaftAdmission: Sendable {
     var enter: @Sendable (any Channel, RaftHandshake) -> EventLoopFuture<Void>
 }
 
-/// The one TCP port that nodes and dqlite clients connect to (DESIGN.md section 2).
+/// The one TCP port that nodes and dqlite clients connect to (DOC/ARCHITECTURE.md).
 ///
 /// It reads the first eight bytes of each connection and hands it on: peers to `PeerConnectionHandler`, dqlite clients,
 /// vetted, to the local node. libdqlite itself listens on an abstract unix socket only, since anybody who can write to

@@ -5,7 +5,7 @@ import NIOCore
 import Platform
 
 /// Everything that passes between the local node and its peers, and what the relays promise each other about it: leases,
-/// gate, and the first vote after a leader's death (DESIGN.md sections 4 and 5).
+/// gate, and the first vote after a leader's death (DOC/SAFETY.md, DOC/FAILOVER.md).
 ///
 /// One per local node, confined to one event loop, so that each frame is judged and passed on in one piece: nothing can
 /// come between a promise and the acknowledgement of it, or between a surrender and the vote that makes it needed.

@@ -7,7 +7,7 @@ import Platform
 ///
 /// Everything is drawn from the seed, so that a seed repeats its run. It stops at the first violated invariant.
 struct Simulation {
-    /// What is wrong, and with which invariant of DESIGN.md section 3.
+    /// What is wrong, and with which invariant of DOC/ARCHITECTURE.md.
     struct Violation: Error, CustomStringConvertible {
         var seed: UInt64
         var description: String
