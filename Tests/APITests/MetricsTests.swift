@@ -74,7 +74,7 @@ extension FailoverReport {
     func escaping() {
         var report = StatusReport.example
         report.clusterName = "a\"b\\c\nd"
-        #expect(MetricsText(report).description.contains(#"cluster="a\"b\\c\nd"} 1"#))
+        #expect(MetricsText(report).description.contains(#"cluster="a\"b\\c\nd","#))
     }
 
     @Test(
