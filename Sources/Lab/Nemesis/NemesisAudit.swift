@@ -75,7 +75,7 @@ extension NemesisRunner {
                 findings.append(
                     "node \(node.number) has besides its own the addresses \(addresses), and node \(holder) the VIP")
             }
-            findings += node.excesses
+            findings += node.strangers + node.excesses
         }
         return findings
     }

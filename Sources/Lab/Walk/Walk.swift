@@ -234,7 +234,8 @@ public final class Walk: Sendable {
 
     private func leftovers(_ model: WalkModel, _ state: State) -> [String] {
         lab.nodes.flatMap { node -> [String] in
-            var findings = node.excesses
+            // One that is just being started is not known yet.
+            var findings = node.excesses + (node.guardPID == nil ? [] : node.strangers)
             if model.troubled[node.number] == .down, !node.namespace.processes().isEmpty {
                 findings.append("node \(node.number) is down and has the processes \(node.namespace.processes())")
             }
@@ -250,15 +251,17 @@ public final class Walk: Sendable {
 }
 
 extension LabNode {
-    /// Processes, files and memory beyond what the product needs.
+    /// Processes beyond guard and daemon.
+    var strangers: [String] {
+        let strangers = Set(namespace.processes()).subtracting([guardPID, daemonPID].compactMap { $0 })
+        // A process that ends at this moment is none.
+        return strangers.contains { ProcessTable.isAlive($0) }
+            ? ["node \(number) has processes besides guard and daemon: \(strangers.sorted())"] : []
+    }
+
+    /// Files and memory beyond what the product needs.
     var excesses: [String] {
         var findings: [String] = []
-        let known = Set([guardPID, daemonPID].compactMap { $0 })
-        let strangers = Set(namespace.processes()).subtracting(known)
-        // A process that ends at this moment is none.
-        if !known.isEmpty && strangers.contains(where: { ProcessTable.isAlive($0) }) {
-            findings.append("node \(number) has processes besides guard and daemon: \(strangers.sorted())")
-        }
         if let daemon = daemonPID {
             let files = ProcessTable.entries(of: "/proc/\(daemon)/fd").count
             if files > 256 { findings.append("the daemon of node \(number) has \(files) open files") }
