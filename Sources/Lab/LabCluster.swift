@@ -166,7 +166,8 @@ public final class LabCluster: Sendable {
     private static func summary(_ statuses: [Int: NodeStatus]) -> String {
         statuses.sorted { $0.key < $1.key }.map { number, status in
             "node \(number): \(status.state ?? "no state"), leader \(status.leaderID), "
-                + "cluster \(status.clusterID ?? "none"), \(status.members.count) members"
+                + "cluster \(status.clusterID ?? "none"), members "
+                + status.members.map { "\($0.id) \($0.address) \($0.role)" }.sorted().joined(separator: ", ")
         }.joined(separator: "; ")
     }
 
