@@ -232,6 +232,13 @@ extension ClusterNode {
     /// Reads the members into the facts, if they can be read.
     func refreshMembers() async { _ = try? await membership.members() }
 
+    /// The local node is about to have other members; it may not have stored them yet.
+    func configurationPassed() async {
+        await tellRelay()
+        try? await Task.sleep(for: .milliseconds(300))
+        await tellRelay()
+    }
+
     /// Who leads, as this node knows.
     var leadership: Leadership {
         let facts = facts.current

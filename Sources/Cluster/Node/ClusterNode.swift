@@ -332,14 +332,18 @@ public actor ClusterNode: Service {
             onTransfer: { successor in
                 let until = BootClock.now.advanced(by: Self.handOverLimit)
                 facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
-            }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.refreshMembers() } })
+            }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.configurationPassed() } })
         // No vote has left yet: the relay lets none out for an election timeout after the start.
         try await BlockingThread.run(named: "raft") { [data] in try data.checkNothingWasPutAside() }
-        facts.update { $0.local = local }
         await store.use(local.socket)
         await membership.use(local.socket, id: id)
         await membership.use(sight(of: local))
+        // Before peers are let in: under which name libdqlite hears of one depends on who is where.
         await refreshMembers()
+        facts.update { $0.local = local }
+        // What it has become meanwhile was not seen.
+        leadershipInput.yield()
+        onLeadership()
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
     }
 

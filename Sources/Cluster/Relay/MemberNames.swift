@@ -46,8 +46,10 @@ struct MemberNames: Sendable {
     func introduction(
         of id: DqliteNodeID, as given: String, members: [DqliteMember], now: BootInstant
     ) -> String {
-        if let configured = address(of: id, members: members, now: now) { return configured }
-        var isTaken = members.contains { $0.address == given && $0.id != id }
+        // What has passed is not stored yet, and will not be unless this node can answer whoever sent it.
+        func isOthers(_ address: String) -> Bool { members.contains { $0.address == address && $0.id != id } }
+        if let configured = address(of: id, members: members, now: now), !isOthers(configured) { return configured }
+        var isTaken = isOthers(given)
         if let passed, passed.until > now {
             isTaken = isTaken || passed.members.contains { $0.address == given && $0.id != id }
         }

@@ -163,13 +163,18 @@ final class RaftRelay {
 
     private func saw(_ configuration: RaftConfiguration) {
         names.saw(configuration, now: BootClock.now)
-        rename()
         onConfiguration()
     }
 
+    /// To be done when the members have been read, and not when a configuration passes: to rename ends the connection, and
+    /// the frame that has the configuration in it must arrive, and be answered.
     private func rename() {
+        let now = BootClock.now
         for (peer, link) in inbound {
-            if let address = names.address(of: peer, members: members(), now: BootClock.now) { link.rename(address) }
+            guard let address = names.address(of: peer, members: members(), now: now),
+                names.introduction(of: peer, as: address, members: members(), now: now) == address
+            else { continue }
+            link.rename(address)
         }
     }
 

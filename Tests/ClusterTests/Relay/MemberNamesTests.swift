@@ -57,6 +57,7 @@ struct MemberNamesTests {
         #expect(dials(names, alias, old, introduced: [9: alias]) == 9)
         #expect(dials(names, "b", old, introduced: [9: alias]) == 2)
         names.saw(try configuration((9, "b"), (3, "c")), now: now)
+        #expect(names.introduction(of: 9, as: "b", members: old, now: now) == alias, "until it is stored here")
         #expect(names.introduction(of: 9, as: "b", members: [member(9, "b"), member(3, "c")], now: now) == "b")
     }
 
