@@ -128,7 +128,9 @@ extension EndToEnd {
                 let victim = three.leader % 3 + 1
                 let id = try #require(four.member(lab[victim])?.id)
                 try await lab[victim].kill9()
-                let reaped = try await lab[three.leader].nodes("reaping", within: .seconds(8)) { $0.nodes.count == 3 }
+                let reaped = try await lab[three.leader].nodes("reaping", within: .seconds(8)) {
+                    $0.nodes.count == 3 && !$0.removed.isEmpty
+                }
                 #expect(reaped.removed.map(\.reason) == ["reaped"])
                 #expect(reaped.count("voter") == 3)
 
