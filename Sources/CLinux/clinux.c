@@ -3,6 +3,7 @@
 
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -42,3 +43,8 @@ int clinux_trace_stop(int thread) {
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
 
 int clinux_thread_id(void) { return gettid(); }
+
+int clinux_keep_memory_small(void) {
+    // Once a block of some MiB was freed, glibc takes the next ones from its arenas, one for each thread, and keeps them.
+    return mallopt(M_MMAP_THRESHOLD, 256 << 10) && mallopt(M_TRIM_THRESHOLD, 256 << 10) && mallopt(M_ARENA_MAX, 4) ? 0 : -1;
+}

@@ -1,4 +1,3 @@
-import Glibc
 import Platform
 
 /// What stands in the raft directory of a node that does not run, and whether all of it is whole.
@@ -43,33 +42,6 @@ public struct RaftLog: Sendable {
     }
 
     init() {}
-
-    /// The index of the last entry on disk, from the names of closed segments and the content of open ones: for a node that
-    /// runs, whose files change meanwhile.
-    ///
-    /// - Throws: `SystemError`; a file that libraft has renamed or removed in that moment is one.
-    public static func lastIndex(inDirectory directory: String) throws(SystemError) -> UInt64 {
-        let names = RaftFileNames(try Directory.names(directory) ?? [])
-        var last = names.closed.last?.last ?? 0
-        last = max(last, names.snapshots.last?.index ?? 0)
-        for open in names.open {
-            let path = "\(directory)/\(open.name)"
-            // Two of three are made in advance and hold nothing yet; libraft writes them in their order.
-            if try begins(withZeros: path) { break }
-            guard let bytes = try DurableFile.read(path, limit: 64 << 20) else {
-                throw SystemError("read", path, errno: ENOENT)
-            }
-            last += RaftSegment(bytes).count
-        }
-        return last
-    }
-
-    private static func begins(withZeros path: String) throws(SystemError) -> Bool {
-        let descriptor = try retryingOnInterrupt("read", path) { open(path, O_RDONLY | O_CLOEXEC) }
-        defer { close(descriptor) }
-        var word: UInt64 = 0
-        return try retryingOnInterrupt("read", path) { read(descriptor, &word, 8) } < 8 || word == 0
-    }
 }
 
 /// The files of a raft directory, by their names.

@@ -184,6 +184,15 @@ public final class LabCluster: Sendable {
         }
     }
 
+    /// Waits until that node, and nobody else, has the VIP. A host whose daemon and guard were killed may have it for a
+    /// second more.
+    public func held(by node: Int, within limit: Duration = .seconds(10)) async throws {
+        try await eventually(
+            "the VIP at node \(node)", within: limit, every: .milliseconds(2),
+            state: { "held by nodes \(self.witness.holders(of: self.vip))" }
+        ) { witness.holders(of: vip) == [node] }
+    }
+
     /// Sets the VIP through a node, and waits until one node holds it.
     ///
     /// Gives the holder.

@@ -26,6 +26,11 @@ struct RaftLogTests {
         }
     }
 
+    private static func tail(_ directory: String) throws -> UInt64 {
+        var tail = RaftLogTail()
+        return try tail.lastIndex(inDirectory: directory)
+    }
+
     private static func flip(_ file: String, at offset: Int) throws {
         var bytes = try #require(try DurableFile.read(file, limit: 64 << 20))
         let place = offset < 0 ? bytes.count + offset : offset
@@ -46,7 +51,7 @@ struct RaftLogTests {
             #expect(log.lastIndex > 20)
             #expect(log.term == RaftMetadata.term(inDirectory: directory))
             #expect(log.lastTerm == log.term)
-            #expect(try RaftLog.lastIndex(inDirectory: directory) == log.lastIndex)
+            #expect(try Self.tail(directory) == log.lastIndex)
         }
     }
 
@@ -58,6 +63,28 @@ struct RaftLogTests {
             #expect(log.faults.isEmpty, "\(log.faults)")
             #expect(log.lastIndex > 180)
             #expect(log.members.map(\.id) == [1])
+        }
+    }
+
+    @Test("the end of a running node's log is followed, look by look, and is where a look at everything finds it")
+    func followed() async throws {
+        try await TestCluster.run(voters: 1) { cluster in
+            let client = try await cluster.client(1, open: true)
+            try await client.execute("CREATE TABLE t(a INTEGER)")
+            var tail = RaftLogTail()
+            var seen: UInt64 = 0
+            for rows in [1, 7, 60] {
+                for _ in 0..<rows { try await client.execute("INSERT INTO t VALUES(1)") }
+                let last = try tail.lastIndex(inDirectory: cluster.path(1))
+                let whole = try RaftLog(directory: cluster.path(1))
+                #expect(last == whole.lastIndex)
+                #expect(last >= seen + UInt64(rows))
+                seen = last
+            }
+            try await cluster.stop(1)
+            // The open segment has become a closed one.
+            let closed = try tail.lastIndex(inDirectory: cluster.path(1))
+            #expect(closed == seen)
         }
     }
 
@@ -127,13 +154,19 @@ struct RaftLogTests {
             try DurableFile.write(bytes + [UInt8](repeating: 0, count: 8192), to: open)
             let whole = try RaftLog(directory: directory)
             #expect(whole.faults.isEmpty && !whole.hasTornEnd)
-            #expect(try RaftLog.lastIndex(inDirectory: directory) == whole.lastIndex)
 
+            var tail = RaftLogTail()
+            let first = try tail.lastIndex(inDirectory: directory)
+            #expect(first == whole.lastIndex)
             try Self.flip(open, at: bytes.count - 1)
             let torn = try RaftLog(directory: directory)
             #expect(torn.faults.isEmpty && torn.hasTornEnd)
             #expect(torn.lastIndex == whole.lastIndex - 1)
+            let seen = try tail.lastIndex(inDirectory: directory)
+            #expect(seen == torn.lastIndex, "the last batch is looked at again")
             try Self.flip(open, at: bytes.count - 1)
+            let mended = try tail.lastIndex(inDirectory: directory)
+            #expect(mended == whole.lastIndex)
 
             try Self.flip(open, at: bytes.count / 2)
             #expect(try RaftLog(directory: directory).faults.map(\.file) == [open])

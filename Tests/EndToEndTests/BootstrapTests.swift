@@ -47,7 +47,7 @@ extension EndToEnd {
                 let after = try await lab.formation()
                 #expect(after.clusterID == before.clusterID)
                 #expect(after.members == before.members)
-                #expect(try await lab.holder() == after.leader)
+                try await lab.held(by: after.leader)
             }
         }
 

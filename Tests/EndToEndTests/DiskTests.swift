@@ -92,7 +92,7 @@ extension EndToEnd {
                 try node.startAgain()
                 let after = try await lab.formation(within: .seconds(20))
                 #expect(after.clusterID == before.clusterID)
-                #expect(try await lab.holder() == 1)
+                try await lab.held(by: 1)
             }
         }
     }

@@ -46,7 +46,7 @@ extension EndToEnd {
                 #expect(again.clusterID == formation.clusterID)
                 #expect(again.members == formation.members)
                 // A node that comes back takes nothing away.
-                #expect(try await lab.holder() == report.newHolder)
+                try await lab.held(by: #require(report.newHolder))
             }
         }
 

@@ -60,7 +60,7 @@ extension EndToEnd {
                     curl -XPUT -d '{"vip":"'${VIP}/${SUBNET_PREFIX_LENGTH}'"}' http://localhost:9900/vip
                     """, in: lab[2].namespace)
                 #expect(answer.contains(#""message":"OK""#))
-                #expect(try await lab.holder() == formation.leader)
+                try await lab.held(by: formation.leader)
                 _ = try await shell("VIP=\(lab.vip)\nping -c 1 ${VIP}", in: lab.network.client)
                 for node in lab.nodes { #expect(try await node.vip() == lab.vipText) }
             }
@@ -89,7 +89,7 @@ extension EndToEnd {
                 var options = StartOptions()
                 options.further = ["--vip", lab.vipText]
                 try lab.startAll(options)
-                #expect(try await lab.holder() == 1)
+                try await lab.held(by: 1)
                 let status = try await lab.formation().statuses[1]
                 #expect(status?.vip == lab.vipText)
             }

@@ -34,7 +34,7 @@ extension EndToEnd {
                 let alone = try await lab.formation(of: [survivor.number])
                 #expect(alone.clusterID != before.clusterID)
                 #expect(alone.leaderID == before.member(survivor)?.id)
-                #expect(try await lab.holder() == survivor.number)
+                try await lab.held(by: survivor.number)
                 #expect(try await survivor.vip() == lab.vipText)
 
                 // With its old data: it is told what to do, leads nobody, and disturbs nobody.

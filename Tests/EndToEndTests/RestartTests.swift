@@ -16,7 +16,7 @@ extension EndToEnd {
                 let after = try await lab.formation(within: .seconds(20))
                 #expect(after.clusterID == before.clusterID)
                 #expect(after.members == before.members)
-                #expect(try await lab.holder() == after.leader)
+                try await lab.held(by: after.leader)
                 for node in lab.nodes { #expect(try await node.vip() == lab.vipText) }
             }
         }

@@ -48,7 +48,7 @@ extension EndToEnd {
                     try await Self.warned(lab, number, of: ["silence=110ms", "lan (", "\(lab[other].clusterAddress)"])
                 }
                 #expect(try await lab[other].status().leaderID == 0)
-                #expect(try await lab.holder() == formation.leader)
+                try await lab.held(by: formation.leader)
                 try await lab[other].kill9()
                 try lab[other].start(Self.options(3, "lan"))
                 let again = try await lab.formation(within: .seconds(20))

@@ -29,7 +29,7 @@ extension EndToEnd {
                 #expect(after.voters == 3)
                 #expect(after.member(lab[wiped])?.id != before.member(lab[wiped])?.id)
                 #expect(after.member(lab[down])?.id == before.member(lab[down])?.id)
-                #expect(try await lab.holder() == after.leader)
+                try await lab.held(by: after.leader)
             }
         }
 

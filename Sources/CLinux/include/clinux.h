@@ -62,3 +62,7 @@ int clinux_unshare_files(void);
 
 /// The kernel's id of the calling thread (gettid(2)), as ip(8) and /proc name it.
 int clinux_thread_id(void);
+
+/// Has malloc give large blocks back to the kernel as soon as they are freed, and keep few arenas (mallopt(3)). To be called
+/// before there are threads. 0, or -1 when malloc refuses.
+int clinux_keep_memory_small(void);

@@ -12,6 +12,7 @@ final class RaftObserver: Sendable {
         /// How many frames in a row came from a leader that the local node does not name: it has not taken the first in yet,
         /// or it never names one, as a stand-by.
         var unnamed = 0
+        var answers = RaftAnswers()
     }
 
     /// So many frames after a change of leader the local node names it, if it ever does.
@@ -40,6 +41,9 @@ final class RaftObserver: Sendable {
         }
     }
 
+    /// How long the local node has said nothing to anybody, although it hears a leader.
+    func silence(now: BootInstant) -> Duration { state.withLock { $0.answers.silence(now: now) } }
+
     private func note(_ frame: RaftFrame) {
         highest.max(frame.term, ordering: .relaxed)
         if case .appendEntries(_, _, let commit, _, _) = frame.content { committed.max(commit, ordering: .relaxed) }
@@ -48,8 +52,12 @@ final class RaftObserver: Sendable {
     /// The local node writes a frame.
     func sends(_ frame: RaftFrame) {
         note(frame)
+        let monitor = state.withLock { state in
+            state.answers.says()
+            return state.monitor
+        }
         // Only a leader sends entries or heartbeats: we have just become one.
-        guard let monitor = state.withLock({ $0.monitor }) else { return }
+        guard let monitor else { return }
         let isLeader = monitor.current.isLeader
         if frame.isLeaders ? !isLeader : frame.isStanding && isLeader { monitor.kick() }
     }
@@ -64,6 +72,7 @@ final class RaftObserver: Sendable {
             guard frame.isLeaders else { return current?.isLeader == true }
             if state.lastLeader?.node != peer || current?.leader == peer { state.unnamed = 0 }
             state.lastLeader = (peer, now)
+            state.answers.hears(now: now)
             guard current?.leader != peer else { return false }
             state.unnamed += 1
             return state.unnamed <= Self.namedWithin

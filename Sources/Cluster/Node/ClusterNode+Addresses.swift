@@ -26,14 +26,16 @@ extension ClusterNode {
         if self.facts.addressBook.learn(view.dqliteID, at: view.address) { local.found(view.dqliteID) }
     }
 
-    /// Looks for members that cannot be reached, for as long as the node runs.
+    /// Looks for members that cannot be reached, for as long as the node runs; and, when the last look-up went wrong,
+    /// whether the discovery works again: a node that others have found would show an error for ever that is long mended.
     func findMembers() async {
         var interval = Self.searchInterval
         while !Task.isCancelled {
             try? await Task.sleep(for: interval)
             let facts = facts.current
             guard facts.isFormed, !isStopping, let local = facts.local else { continue }
-            if await local.unreachable(of: facts.members).isEmpty {
+            let isSound = discovery.statistics.lastError == nil
+            if isSound, await local.unreachable(of: facts.members).isEmpty {
                 interval = Self.searchInterval
                 continue
             }
@@ -45,7 +47,9 @@ extension ClusterNode {
 
     /// Asks all addresses that the discovery names who is there.
     private func search() async {
-        guard let addresses = try? await discovery.lookUp() else { return }
+        let found = try? await discovery.lookUp()
+        noteDiscovery(discovery.statistics.lastError)
+        guard let addresses = found else { return }
         let hello = PortRequest.peer(.hello(view))
         let own = settings.advertised
         await withTaskGroup(of: NodeView?.self) { tasks in

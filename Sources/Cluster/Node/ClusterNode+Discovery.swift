@@ -16,7 +16,7 @@ extension ClusterNode {
     }
 
     /// Logs what is wrong with the discovery when that changes, and not at every look-up.
-    private func noteDiscovery(_ error: String?) {
+    func noteDiscovery(_ error: String?) {
         guard error != lastDiscoveryError else { return }
         lastDiscoveryError = error
         if let error {

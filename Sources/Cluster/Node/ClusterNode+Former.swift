@@ -4,6 +4,10 @@ import Platform
 
 /// After a recovery: what became of the cluster before.
 extension ClusterNode {
+    /// How long this node does nothing yet when the cluster before it has lost its leader: longer than a kernel keeps the
+    /// address of a daemon and a guard that were killed. Nobody's fail-over waits for this.
+    private static let mourning: Duration = .seconds(2)
+
     /// Asks the members before the recovery who they are, for as long as there are any that do not answer for the new cluster.
     ///
     /// While one of them has a leader of the cluster before, that cluster lives, against what the operator said: this node then
@@ -12,6 +16,7 @@ extension ClusterNode {
         guard let former = record.recovered else { return try await Task.sleep(for: .seconds(1 << 40)) }
         var pending = Set(former.members.compactMap { try? HostPort(parsing: $0) })
         pending.remove(settings.advertised)
+        var lastLed: BootInstant?
         while true {
             let answers = await ask(pending)
             var leader: HostPort?
@@ -32,9 +37,12 @@ extension ClusterNode {
                         "the cluster \(former.clusterID) from before the recovery is alive, and \(leader) leads it: this "
                         + "node sets no address; stop one of the two clusters")
             }
-            facts.update { $0.isSuspended = leader != nil }
+            let now = BootClock.now
+            if leader != nil { lastLed = now }
+            let isSuspended = lastLed.map { $0.duration(to: now) < Self.mourning } ?? false
+            facts.update { $0.isSuspended = isSuspended }
             onLeadership()
-            try await Task.sleep(for: leader == nil ? .seconds(2) : .milliseconds(500))
+            try await Task.sleep(for: isSuspended ? .milliseconds(500) : .seconds(2))
         }
     }
 

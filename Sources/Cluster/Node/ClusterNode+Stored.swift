@@ -11,6 +11,7 @@ extension ClusterNode {
         var last = try? await BlockingThread.run(named: "stored") { [data] in try data.loadMark() }
         var seen: UInt64?
         var looks = 0
+        var tail: (id: DqliteNodeID, tail: RaftLogTail)?
         while true {
             try await Task.sleep(for: .seconds(1))
             let facts = facts.current
@@ -25,17 +26,20 @@ extension ClusterNode {
                 continue
             }
             let (data, id, known) = (data, local.dqliteID, last)
+            let before = tail.flatMap { $0.id == id ? $0.tail : nil } ?? RaftLogTail()
             do {
-                let mark = try await BlockingThread.run(named: "stored") { () -> StoredMark? in
-                    let stored = try RaftLog.lastIndex(inDirectory: data.raftDirectory)
+                let (mark, after) = try await BlockingThread.run(named: "stored") { () -> (StoredMark?, RaftLogTail) in
+                    var tail = before
+                    let stored = try tail.lastIndex(inDirectory: data.raftDirectory)
                     let term = RaftMetadata.term(inDirectory: data.raftDirectory) ?? 0
                     guard
                         let mark = StoredMark.next(
                             after: known, dqliteID: id, committed: committed, stored: stored, term: term)
-                    else { return nil }
+                    else { return (nil, tail) }
                     try data.save(mark)
-                    return mark
+                    return (mark, tail)
                 }
+                tail = (id, after)
                 if let mark { last = mark }
                 seen = committed
             } catch {

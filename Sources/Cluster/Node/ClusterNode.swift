@@ -180,27 +180,6 @@ public actor ClusterNode: Service {
         }
     }
 
-    /// Ends the daemon when its database node has not answered for long: only a new process helps then.
-    private func watchLocalNode() async throws {
-        var suspicious = 0
-        while true {
-            try await Task.sleep(for: .seconds(1))
-            guard let monitor = facts.current.local?.monitor else { continue }
-            let silence = monitor.silence(now: BootClock.now)
-            // Twice in a row: a process that was stopped for a while has been silent too, and is well.
-            suspicious = silence > .seconds(10) ? suspicious + 1 : 0
-            if suspicious > 1 { throw LocalNodeHangs(silence: silence) }
-        }
-    }
-
-    /// libdqlite's one thread does not answer any more.
-    struct LocalNodeHangs: Error, CustomStringConvertible {
-        var silence: Duration
-        var description: String {
-            "the local database node has not answered for \(silence.components.seconds) s: the daemon is started again"
-        }
-    }
-
     func report(_ event: BootstrapEvent) {
         input.yield(event)
     }

@@ -10,7 +10,7 @@ extension NemesisRunner {
         let own = Set(lab.nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
         for address in timeline.addresses.subtracting(own) {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
-                let isPlanned = deeds.terminated.contains { deed in
+                let isPlanned = deeds.planned.contains { deed in
                     overlap.nodes.contains(deed.node) && deed.time <= overlap.start
                         && deed.time.duration(to: overlap.start) < .seconds(5)
                 }

@@ -16,8 +16,8 @@ public final class NemesisLab: Sendable {
 
     /// What audits need to know of a round.
     struct Record: Sendable {
-        /// Asked to end: with these a hand-over is planned.
-        var terminated: [(node: Int, time: BootInstant)] = []
+        /// Asked to end, or with reason to hand over by itself.
+        var planned: [(node: Int, time: BootInstant)] = []
         /// Without power: what its namespace's kernel still has is on no wire.
         var powerless: [Timeline.Interval] = []
         /// The cable was out.
@@ -106,7 +106,7 @@ public final class NemesisLab: Sendable {
         case .detach(let node): debuggers.withLock { $0.removeValue(forKey: node) }?.detach()
         case .resume(let node): lab[node].signalAll(SIGCONT)
         case .restart(let node):
-            record.withLock { $0.terminated.append((node, BootClock.now)) }
+            record.withLock { $0.planned.append((node, BootClock.now)) }
             try await lab[node].terminate(within: .seconds(10))
             try await restart(lab[node])
         case .revive(let node): try await revive(node)
@@ -133,6 +133,8 @@ public final class NemesisLab: Sendable {
             ])
         case .fillDisk(let node):
             filled.withLock { $0[node] = lab[node].daemonPID }
+            // A node that sees its disk fill hands over.
+            record.withLock { $0.planned.append((node, BootClock.now)) }
             try disk(node).fill()
         case .awaitFullDisk(let node): try await awaitFullDisk(node) { false }
         case .freeDisk(let node): try disk(node).free()

@@ -11,7 +11,8 @@ enum GuardEntry {
     ///
     /// - Returns: the exit status.
     static func run(_ settings: StartSettings, _ environment: [String: String]) -> Int32 {
-        environment[GuardEnvironment.channel] == nil
+        MemoryAllocator.keepSmall()
+        return environment[GuardEnvironment.channel] == nil
             ? runGuard(settings, environment) : runDaemon(settings, environment)
     }
 

@@ -1,0 +1,40 @@
+import Platform
+
+/// A local database node that does not live any more: only a new process helps then.
+extension ClusterNode {
+    /// How long it may be silent to libdqlite's clients.
+    private static let patience: Duration = .seconds(10)
+    /// How long it may be silent to a leader that it hears: its disk may take its time.
+    private static let patienceOfPeers: Duration = .seconds(10)
+
+    /// Ends the daemon when its database node has not answered for long, which the guard then starts again.
+    ///
+    /// - Throws: `LocalNodeFailed`.
+    func watchLocalNode() async throws {
+        var suspicious = 0
+        while true {
+            try await Task.sleep(for: .seconds(1))
+            guard let local = facts.current.local else { continue }
+            let now = BootClock.now
+            let failure: LocalNodeFailed? =
+                if local.monitor.silence(now: now) > Self.patience {
+                    LocalNodeFailed(description: "the local database node has not answered for \(Self.patience)")
+                } else if local.observer.silence(now: now) > Self.patienceOfPeers, writesRefused == nil {
+                    // On a full disk it would not start.
+                    LocalNodeFailed(
+                        description: "the local database node has not answered the leader for "
+                            + "\(Self.patienceOfPeers): as after a write that failed")
+                } else {
+                    nil
+                }
+            // Twice in a row: a process that was stopped for a while has been silent too, and is well.
+            suspicious = failure == nil ? 0 : suspicious + 1
+            if let failure, suspicious > 1 { throw failure }
+        }
+    }
+
+    /// libdqlite's one thread does not answer any more, or its raft has given up.
+    struct LocalNodeFailed: Error, CustomStringConvertible {
+        var description: String
+    }
+}
