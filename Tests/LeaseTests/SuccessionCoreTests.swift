@@ -127,7 +127,7 @@ struct SuccessionCoreTests {
         }
     }
 
-    @Test("who stands says so first, once; who hears it before its own turn leaves the election to the other for a while")
+    @Test("who stands says so first, once; who hears it before its own turn leaves the election to the other for long")
     func courtesy() {
         var first = Self.follower(2)
         _ = first.ended(Self.leader, now: Self.at(8))
