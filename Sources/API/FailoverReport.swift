@@ -121,19 +121,28 @@ public struct FailoverReport: Hashable, Sendable, Codable {
         public var reinstated: UInt64
         public var conflicts: UInt64
         public var announcements: UInt64
+        /// Frames to single neighbours that said where an address is.
+        public var neighboursTold: UInt64
         /// Failures of the kernel, the guard and the announcements.
         public var errors: UInt64
 
         public init(
             claims: UInt64 = 0, releases: [String: UInt64] = [:], reinstated: UInt64 = 0, conflicts: UInt64 = 0,
-            announcements: UInt64 = 0, errors: UInt64 = 0
+            announcements: UInt64 = 0, neighboursTold: UInt64 = 0, errors: UInt64 = 0
         ) {
             self.claims = claims
             self.releases = releases
             self.reinstated = reinstated
             self.conflicts = conflicts
             self.announcements = announcements
+            self.neighboursTold = neighboursTold
             self.errors = errors
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case claims, releases, reinstated, conflicts, announcements
+            case neighboursTold = "neighbours_told"
+            case errors
         }
     }
 

@@ -73,6 +73,9 @@ struct MetricsText: CustomStringConvertible {
             Double(addresses.reinstated))
         one("address_conflicts_total", "counter", "Addresses that somebody else had set.", Double(addresses.conflicts))
         one("announcements_total", "counter", "Announcements to the neighbours.", Double(addresses.announcements))
+        one(
+            "neighbours_told_total", "counter", "Frames to single neighbours that said where an address is.",
+            Double(addresses.neighboursTold))
         one("address_errors_total", "counter", "Failures of kernel, guard and announcements.", Double(addresses.errors))
     }
 

@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 #include <malloc.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -41,6 +42,38 @@ int clinux_trace_stop(int thread) {
 }
 
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
+
+int clinux_send_frames(
+    int descriptor, unsigned interface, const unsigned char *frames, const unsigned short *lengths, int count) {
+    enum { most = 64 };
+    struct mmsghdr messages[most];
+    struct iovec parts[most];
+    struct sockaddr_ll targets[most];
+    int sent = 0;
+    while (sent < count) {
+        int batch = count - sent < most ? count - sent : most;
+        memset(messages, 0, sizeof messages);
+        memset(targets, 0, sizeof targets);
+        const unsigned char *frame = frames;
+        for (int i = 0; i < batch; i++) {
+            targets[i].sll_family = AF_PACKET;
+            memcpy(&targets[i].sll_protocol, frame + 12, 2);
+            targets[i].sll_ifindex = (int)interface;
+            targets[i].sll_halen = 6;
+            memcpy(targets[i].sll_addr, frame, 6);
+            parts[i] = (struct iovec){.iov_base = (void *)frame, .iov_len = lengths[sent + i]};
+            messages[i].msg_hdr = (struct msghdr){
+                .msg_name = &targets[i], .msg_namelen = sizeof targets[i], .msg_iov = &parts[i], .msg_iovlen = 1};
+            frame += lengths[sent + i];
+        }
+        int taken = sendmmsg(descriptor, messages, (unsigned)batch, MSG_DONTWAIT);
+        if (taken < 0 && errno == EINTR) continue;
+        if (taken <= 0) return sent > 0 ? sent : -1;
+        for (int i = 0; i < taken; i++) frames += lengths[sent + i];
+        sent += taken;
+    }
+    return sent;
+}
 
 int clinux_thread_id(void) { return gettid(); }
 

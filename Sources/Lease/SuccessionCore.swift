@@ -17,6 +17,9 @@ public struct SuccessionCore: Sendable {
         public var silence: Duration
         /// Between the turns of two survivors: long enough for the first to be elected.
         public var stagger: Duration = .milliseconds(15)
+        /// How long a survivor leaves the election to another that has said that it stands. Until its term and its vote are on
+        /// its disk a candidate asks nobody; who stands meanwhile votes for himself, and nobody is elected before raft's timers.
+        public var courtesy: Duration { stagger * 16 }
         /// A node with writes in flight does not obey, so it is told again and again.
         public var repetition: Duration = .milliseconds(4)
         public var mostRepetitions = 100
@@ -44,6 +47,8 @@ public struct SuccessionCore: Sendable {
         case dead(VoteGate.LeaderProcess)
         /// Ask the other voters whether they hear the leader of this term.
         case ask(term: UInt64)
+        /// Tell the other voters that this node is about to stand in place of the leader of this term.
+        case tell(term: UInt64)
         /// Tell the local node to stand.
         case stand
     }
@@ -75,6 +80,8 @@ public struct SuccessionCore: Sendable {
     /// Until when a leader that has given up is not followed, whatever it sends.
     private var abandonedUntil = BootInstant(nanoseconds: 0)
     private var voters: [VoterID] = []
+    /// Another survivor stands; until then the election is left to it.
+    private var yieldsUntil = BootInstant(nanoseconds: 0)
 
     public init(own: VoterID, settings: Settings) {
         self.own = own
@@ -107,6 +114,7 @@ public struct SuccessionCore: Sendable {
         heardAt = now
         state = .following
         abandonedUntil = BootInstant(nanoseconds: 0)
+        yieldsUntil = BootInstant(nanoseconds: 0)
         return begins
     }
 
@@ -116,6 +124,7 @@ public struct SuccessionCore: Sendable {
         self.term = term
         leader = nil
         state = .following
+        yieldsUntil = BootInstant(nanoseconds: 0)
     }
 
     /// The connection from a peer has ended.
@@ -142,7 +151,7 @@ public struct SuccessionCore: Sendable {
             }
             return [.probe]
         }
-        state = .standing(.dead, from: now.advanced(by: turn), count: 0)
+        state = .standing(.dead, from: turn(after: now), count: 0)
         return [.dead(leader)]
     }
 
@@ -155,7 +164,7 @@ public struct SuccessionCore: Sendable {
         state = .asking(confirmations, nextAt: nextAt, count: count)
         guard confirmations.count + 1 > voters.count / 2 else { return }
         // Its request for votes would be kept back before; and two that are kept back would be let go together.
-        state = .standing(.silent, from: max(now, promisedUntil).advanced(by: turn), count: 0)
+        state = .standing(.silent, from: turn(after: max(now, promisedUntil)), count: 0)
     }
 
     /// The leader itself says that no majority answers it, and that nobody need keep his promises to it.
@@ -167,7 +176,17 @@ public struct SuccessionCore: Sendable {
         guard process == leader, term == self.term, voters.contains(own) else { return }
         // It is heard, and may hear others again: then it is followed again, but not at once.
         abandonedUntil = now.advanced(by: settings.silence * 4)
-        state = .standing(.unanswered, from: max(now, promisedUntil).advanced(by: turn), count: 0)
+        state = .standing(.unanswered, from: turn(after: max(now, promisedUntil)), count: 0)
+    }
+
+    /// Another voter says that it stands in place of the leader of `term`. Who has not stood himself yet leaves it to that one
+    /// for a while.
+    public mutating func stands(_ voter: VoterID, in term: UInt64, now: BootInstant) {
+        guard term == self.term, voter != own, voter != leader?.voter, voters.contains(voter) else { return }
+        yieldsUntil = now.advanced(by: settings.courtesy)
+        if case .standing(let reason, let from, count: 0) = state {
+            state = .standing(reason, from: max(from, turn(after: now)), count: 0)
+        }
     }
 
     /// Whether this node can confirm to another that the leader of `term` is silent.
@@ -197,7 +216,7 @@ public struct SuccessionCore: Sendable {
                 return []
             }
             state = .standing(reason, from: now.advanced(by: settings.repetition), count: count + 1)
-            return [.stand]
+            return count == 0 ? [.tell(term: term), .stand] : [.stand]
         case .probing, .givenUp: return []
         }
     }
@@ -212,9 +231,10 @@ public struct SuccessionCore: Sendable {
         }
     }
 
-    /// How long this node waits for those before it: the survivors take turns by id.
-    private var turn: Duration {
+    /// When this node stands: it waits for those before it, and the survivors take turns by id.
+    private func turn(after now: BootInstant) -> BootInstant {
         let survivors = voters.filter { $0 != leader?.voter }
-        return settings.stagger * (survivors.firstIndex(of: own) ?? survivors.count)
+        return max(now, yieldsUntil)
+            .advanced(by: settings.stagger * (survivors.firstIndex(of: own) ?? survivors.count))
     }
 }

@@ -18,7 +18,7 @@ extension FailoverReport {
             count: 1, sums: ["detection": 20.5],
             last: .init(
                 term: 7, at: WallTime(milliseconds: 0), reason: "dead", total: 31, phases: ["detection": 20.5])),
-        addresses: .init(claims: 1, releases: ["shutdown": 0], announcements: 4))
+        addresses: .init(claims: 1, releases: ["shutdown": 0], announcements: 4, neighboursTold: 17))
 }
 
 @Suite struct MetricsTests {
@@ -55,6 +55,7 @@ extension FailoverReport {
             "dqlite_vip_elections_started_total{reason=\"dead\"} 2", "dqlite_vip_unreadable_streams 0",
             "dqlite_vip_takeover_seconds_total{phase=\"detection\"} 0.0205",
             "dqlite_vip_last_takeover_seconds{phase=\"detection\"} 0.0205", "dqlite_vip_announcements_total 4",
+            "dqlite_vip_neighbours_told_total 17",
         ] {
             #expect(text.contains("\n\(line)\n"), "\(line)")
         }

@@ -49,6 +49,8 @@ struct LeaseSchedule {
     var elections: Int64
     /// Mean time between two writes, before and after the calm; nil: none.
     var writes: Int64?
+    /// The longest time that a term and a vote take to the disk, before a request for votes or a vote leaves.
+    var disk: Int64 = 0
     /// Nodes without a vote are sent nothing, as dqlite's spares.
     var hasSpares: Bool
     var blow: Blow?

@@ -27,6 +27,8 @@ struct LeaseSimulation {
         var margin = true
         /// Not for safety: without it raft's own timers find the next leader.
         var succeeds = true
+        /// Nor this: a survivor that stands says so to the others.
+        var tells = true
     }
 
     /// How long it took, in nanoseconds.

@@ -115,14 +115,27 @@ struct LeaseSimulationTests {
         #expect(with.times.count(where: { $0 >= 400 }) < 10)
     }
 
+    @Test("a candidate whose disk is slow is waited for; if it did not say that it stands, votes would be split")
+    func takeoverWithSlowDisks() throws {
+        let disk = 60 * LeaseSchedule.millisecond
+        let with = try Self.takeovers(count: 3, blow: .crash, succeeds: true, disk: disk)
+        let without = try Self.takeovers(count: 3, blow: .crash, succeeds: true, tells: false, disk: disk)
+        print("crash of 3, up to 60 ms for a term or a vote: told \(with), not told \(without) ms")
+        #expect(with.count == 1000 && without.count == 1000)
+        #expect(with.times.count { $0 >= 200 } < 10)
+        #expect(without.times.count { $0 >= 200 } > 300)
+    }
+
     private static func takeovers(
-        count: Int, blow: LeaseSchedule.Blow, succeeds: Bool, writes: Int64? = nil
+        count: Int, blow: LeaseSchedule.Blow, succeeds: Bool, tells: Bool = true, writes: Int64? = nil, disk: Int64 = 0
     ) throws -> Times {
         var rules = LeaseSimulation.Rules()
         rules.succeeds = succeeds
+        rules.tells = tells
         var times = Times()
         for seed in 0..<UInt64(1000) {
-            let schedule = LeaseSchedule(calm: seed, count: count, blow: blow, writes: writes)
+            var schedule = LeaseSchedule(calm: seed, count: count, blow: blow, writes: writes)
+            schedule.disk = disk
             var simulation = LeaseSimulation(schedule, rules: rules)
             if let takeover = try simulation.run().takeover { times.add(takeover) }
         }

@@ -169,11 +169,19 @@ extension LeaseSimulation {
 
     private mutating func askForVotes(_ node: SimVoter, term: UInt64, disrupts: Bool, isPreVote: Bool) {
         let voters = log.voters(node.log)
+        if !isPreVote { persist(node) }
         for other in nodes.indices where other != node.id && voters.contains(other) {
             write(
                 node, other,
                 SimFrame(term: term, kind: .requestVote(log: node.log, disrupts: disrupts, isPreVote: isPreVote)))
         }
+    }
+
+    /// The term and the vote are written to the disk: nothing that the node says leaves before.
+    private mutating func persist(_ node: SimVoter) {
+        guard schedule.disk > 0 else { return }
+        let done = now + random.below(schedule.disk)
+        for other in node.outAt.indices { node.outAt[other] = max(node.outAt[other], done) }
     }
 
     private mutating func follow(_ node: SimVoter, _ term: UInt64) {
@@ -252,6 +260,7 @@ extension LeaseSimulation {
         if granted {
             node.votedFor = from
             resetTimer(node)
+            persist(node)
         }
         write(node, from, SimFrame(term: node.term, kind: .vote(granted: granted, isPreVote: false)))
     }

@@ -154,6 +154,9 @@ extension LeaseSimulation {
             node.succession.confirmed(
                 by: VoterID(from), in: term, promisedUntil: node.gate.closedNow, now: node.local(now))
             arm(node)
+        case .stands(let term):
+            node.succession.stands(VoterID(from), in: term, now: node.local(now))
+            arm(node)
         }
     }
 
@@ -242,11 +245,8 @@ extension LeaseSimulation {
                 trace?("\(now) n\(node.id) finds n\(process.voter) dead")
                 node.gate.died(process)
                 recheck(node.id)
-            case .ask(let term):
-                for other in log.voters(node.log).ids
-                where other != node.id && VoterID(other) != node.succession.leader?.voter {
-                    send(node.id, other, .asked(term: term))
-                }
+            case .ask(let term): tellSurvivors(node, .asked(term: term))
+            case .tell(let term): if rules.tells { tellSurvivors(node, .stands(term: term)) }
             case .stand:
                 guard let leader = node.succession.leader else { continue }
                 let link = node.links[Int(leader.voter)]
@@ -254,5 +254,12 @@ extension LeaseSimulation {
             }
         }
         arm(node)
+    }
+
+    private mutating func tellSurvivors(_ node: SimVoter, _ message: SimMessage) {
+        for other in log.voters(node.log).ids
+        where other != node.id && VoterID(other) != node.succession.leader?.voter {
+            send(node.id, other, message)
+        }
     }
 }

@@ -11,6 +11,7 @@ enum SimMessage: BitwiseCopyable {
     case released(upTo: Int64, incarnation: UInt32)
     case asked(term: UInt64)
     case silent(term: UInt64)
+    case stands(term: UInt64)
 }
 
 struct SimFrame: BitwiseCopyable {

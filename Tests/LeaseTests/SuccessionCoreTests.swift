@@ -121,10 +121,41 @@ struct SuccessionCoreTests {
             var core = Self.follower()
             if stage >= 1 { #expect(core.due(now: Self.at(120)) == [.ask(term: 5)]) }
             if stage >= 2 { core.confirmed(by: 3, in: 5, promisedUntil: Self.at(150), now: Self.at(121)) }
-            if stage == 3 { #expect(core.due(now: Self.at(150)) == [.stand]) }
+            if stage == 3 { #expect(core.due(now: Self.at(150)) == [.tell(term: 5), .stand]) }
             core.heard(of: Self.leader, in: 5, now: Self.at(155))
             #expect(core.reason == nil && core.nextWake == Self.at(275), "stage \(stage)")
         }
+    }
+
+    @Test("who stands says so first, once; who hears it before its own turn leaves the election to the other for long")
+    func courtesy() {
+        var first = Self.follower(2)
+        _ = first.ended(Self.leader, now: Self.at(8))
+        _ = first.probed(Self.leader, isRefused: true, now: Self.at(10))
+        #expect(first.due(now: Self.at(10)) == [.tell(term: 5), .stand])
+        first.stands(3, in: 5, now: Self.at(11))
+        #expect(first.due(now: Self.at(14)) == [.stand], "it is under way")
+
+        var second = Self.follower(3)
+        _ = second.ended(Self.leader, now: Self.at(8))
+        _ = second.probed(Self.leader, isRefused: true, now: Self.at(10))
+        second.stands(2, in: 4, now: Self.at(11))
+        second.stands(1, in: 5, now: Self.at(11))
+        second.stands(9, in: 5, now: Self.at(11))
+        #expect(second.nextWake == Self.at(25), "another term, the leader, a stranger")
+        second.stands(2, in: 5, now: Self.at(11))
+        #expect(Self.stands(&second, until: 270) == [266, 270], "240 ms for the first, and the turn")
+
+        // It may be heard before the leader's death is certain; a leader that lives ends it.
+        var third = Self.follower(3)
+        third.stands(2, in: 5, now: Self.at(7))
+        _ = third.ended(Self.leader, now: Self.at(8))
+        _ = third.probed(Self.leader, isRefused: true, now: Self.at(10))
+        #expect(third.nextWake == Self.at(262))
+        third.heard(of: Self.leader, in: 5, now: Self.at(20))
+        _ = third.ended(Self.leader, now: Self.at(30))
+        _ = third.probed(Self.leader, isRefused: true, now: Self.at(31))
+        #expect(third.nextWake == Self.at(46))
     }
 
     @Test("a node that stood or voted is told nothing more, and old heartbeats do not bring the old leader back")

@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import Platform
 import Synchronization
@@ -29,6 +30,36 @@ import Testing
         let before = (1..<32).map(isBlocked)
         try BlockingThread.start(named: "mask") {}
         #expect((1..<32).map(isBlocked) == before)
+    }
+
+    /// What a thread finds that the calling one has made.
+    private static func seenByAnother() throws -> (isRealTime: Bool, nice: Int32) {
+        let seen = Mutex<(Bool, Int32)?>(nil)
+        let done = DispatchSemaphore(value: 0)
+        try BlockingThread.start(named: "child") {
+            seen.withLock { $0 = (ThreadPriority.isRealTime, ThreadPriority.current) }
+            done.signal()
+        }
+        done.wait()
+        return try #require(seen.withLock { $0 })
+    }
+
+    @Test(
+        "a raised thread is real-time, those that it makes only when it says so, and it can go back",
+        .enabled(if: geteuid() == 0, "real time needs CAP_SYS_NICE"))
+    func realTime() async throws {
+        try await BlockingThread.run(named: "priority") { () throws in
+            let before = ThreadPriority.current
+            #expect(!ThreadPriority.isRealTime)
+            ThreadPriority.set(ThreadPriority.raised)
+            #expect(ThreadPriority.isRealTime && ThreadPriority.current == ThreadPriority.raised)
+            #expect(try !Self.seenByAnother().isRealTime)
+            ThreadPriority.set(ThreadPriority.urgent, isInherited: true)
+            #expect(try Self.seenByAnother() == (true, ThreadPriority.urgent))
+            ThreadPriority.set(before)
+            #expect(!ThreadPriority.isRealTime && ThreadPriority.current == before)
+            #expect(try Self.seenByAnother() == (false, before))
+        }
     }
 
     @Test("what the work throws is thrown, and many blocked threads do not stop other tasks")

@@ -60,6 +60,11 @@ int clinux_trace_stop(int thread);
 /// errno.
 int clinux_unshare_files(void);
 
+/// Gives whole Ethernet frames to an interface through a packet socket, many in one system call (sendmmsg(2)), without waiting.
+/// `frames` holds them one behind the other, `lengths` how long each is, at least 14 bytes. How many were taken, which may be
+/// fewer than there are; -1 with errno when it was none.
+int clinux_send_frames(int descriptor, unsigned interface, const unsigned char *frames, const unsigned short *lengths, int count);
+
 /// The kernel's id of the calling thread (gettid(2)), as ip(8) and /proc name it.
 int clinux_thread_id(void);
 

@@ -81,6 +81,8 @@ final class InboundLink {
             relay.released(by: peer, upTo: sentAt)
         case .asked(let term):
             if relay.hearsNoLeader(in: term, asked: peer) { answer(.silent(term: term), on: channel) }
+        case .stands(let term):
+            relay.stands(peer.voter, in: term)
         case .acknowledged(let term, let sentAt):
             relay.acknowledged(by: peer.voter, in: term, sentAt: sentAt)
         case .silent:

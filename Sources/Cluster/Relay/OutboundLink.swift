@@ -262,7 +262,7 @@ final class OutboundLink {
             relay.acknowledged(by: peer, in: term, sentAt: sentAt)
         case .silent(let term):
             relay.confirmed(by: peer, in: term)
-        case .preface, .frame, .raw, .released, .asked:
+        case .preface, .frame, .raw, .released, .asked, .stands:
             throw RelayMessage.Reader.Failure(description: "what only the node that dialled may say")
         }
     }

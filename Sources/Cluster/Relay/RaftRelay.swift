@@ -29,7 +29,7 @@ final class RaftRelay {
     }
 
     /// What relays understand of each other; different versions do not connect.
-    static let version = 2
+    static let version = 3
 
     let own: DqliteNodeID
     let loop: any EventLoop
@@ -100,6 +100,9 @@ final class RaftRelay {
             },
             ask: { [weak self] voters, term in
                 for voter in voters { self?.outbound[voter.id]?.write(.asked(term: term)) }
+            },
+            tell: { [weak self] voters, term in
+                for voter in voters { self?.outbound[voter.id]?.write(.stands(term: term)) }
             },
             stand: { [weak self] leader in self?.inbound[leader.voter]?.inject() },
             promisedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now },
@@ -462,6 +465,11 @@ final class RaftRelay {
 
     func confirmed(by peer: DqliteNodeID, in term: UInt64) {
         succession.confirmed(by: peer, in: term)
+    }
+
+    /// A peer stands in place of the leader of the term.
+    func stands(_ peer: DqliteNodeID, in term: UInt64) {
+        succession.stands(peer, in: term)
     }
 
     // MARK: - Unreadable streams

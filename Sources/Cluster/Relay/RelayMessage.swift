@@ -18,6 +18,8 @@ enum RelayMessage: Equatable {
     case released(upTo: BootInstant)
     /// Do you hear the leader of this term? The leader itself says by that, behind `released`, that it hears nobody.
     case asked(term: UInt64)
+    /// The sender's node is about to stand in place of the leader of this term.
+    case stands(term: UInt64)
 
     // From the node that was dialled; an acknowledgement also from the node that dials, with its node's answer.
 
@@ -34,6 +36,7 @@ enum RelayMessage: Equatable {
         case acknowledged
         case asked
         case silent
+        case stands
     }
 
     /// Longer than any snapshot of our small database; libraft sends one in one frame.
@@ -51,6 +54,7 @@ enum RelayMessage: Equatable {
             Self.write(.acknowledged, sentAt.nanoseconds, term, to: &buffer)
         case .asked(let term): Self.write(.asked, 0, term, to: &buffer)
         case .silent(let term): Self.write(.silent, 0, term, to: &buffer)
+        case .stands(let term): Self.write(.stands, 0, term, to: &buffer)
         }
     }
 
@@ -109,6 +113,7 @@ enum RelayMessage: Equatable {
         case .acknowledged: self = .acknowledged(term: second, sentAt: first)
         case .asked: self = .asked(term: second)
         case .silent: self = .silent(term: second)
+        case .stands: self = .stands(term: second)
         case nil: throw Reader.Failure(description: "a message of the unknown kind \(number)")
         }
     }

@@ -30,6 +30,8 @@ final class Succession {
         var dead: (VoteGate.LeaderProcess) -> Void
         /// Asks the voters, the leader excepted, whether they hear the leader of the term.
         var ask: (_ voters: [DqliteMember], _ term: UInt64) -> Void
+        /// Tells the voters, the leader excepted, that this node stands in place of the leader of the term.
+        var tell: (_ voters: [DqliteMember], _ term: UInt64) -> Void
         /// Has the local node stand in the leader's name.
         var stand: (VoteGate.LeaderProcess) -> Void
         /// Until when this node's votes are kept back.
@@ -89,6 +91,11 @@ final class Succession {
         arm()
     }
 
+    func stands(_ voter: DqliteNodeID, in term: UInt64) {
+        core.stands(voter, in: term, now: BootClock.now)
+        arm()
+    }
+
     /// A peer says that nobody answers it as leader of the term.
     ///
     /// - Returns: false when it is not the leader that this node follows.
@@ -120,17 +127,19 @@ final class Succession {
             switch directive {
             case .probe: probe()
             case .dead(let leader): actions.dead(leader)
-            case .ask(let term):
-                let others = members().filter {
-                    $0.role == .voter && $0.id != core.own && $0.id != core.leader?.voter
-                }
-                actions.ask(others, term)
+            case .ask(let term): actions.ask(survivors, term)
+            case .tell(let term): actions.tell(survivors, term)
             case .stand:
                 if let leader = core.leader { actions.stand(leader) }
             }
         }
         report()
         arm()
+    }
+
+    /// The voters but for this node and the leader.
+    private var survivors: [DqliteMember] {
+        members().filter { $0.role == .voter && $0.id != core.own && $0.id != core.leader?.voter }
     }
 
     private func report() {

@@ -112,7 +112,7 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         case .fullDisk:
             [
                 "MiB left: free", "No space left on device", "file system is full", "Segmentation", "Crash:",
-                "disk I/O error",
+                "disk I/O error", "has not answered the leader",
             ]
         default: []
         }

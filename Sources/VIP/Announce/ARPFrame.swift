@@ -42,6 +42,23 @@ public struct ARPFrame: Hashable, Sendable {
         targetAddress = address
     }
 
+    /// A reply that nobody asked for, to one host: it takes it also where it ignores gratuitous ARP, or where switches or access
+    /// points keep broadcasts from it.
+    ///
+    /// - Returns: nil when an address is no IPv4 address or `hardwareAddress`, the sender's, no 6 bytes.
+    public init?(announcing address: IPAddress, at hardwareAddress: [UInt8], to neighbour: Neighbour) {
+        guard address.family == .v4, neighbour.address.family == .v4, hardwareAddress.count == 6,
+            let target = neighbour.hardwareAddress
+        else { return nil }
+        destination = target.bytes
+        source = hardwareAddress
+        operation = .reply
+        senderHardwareAddress = hardwareAddress
+        senderAddress = address
+        targetHardwareAddress = target.bytes
+        targetAddress = neighbour.address
+    }
+
     /// An ARP probe (RFC 5227 section 1.1): it asks who has `address`, and puts nothing into any cache.
     ///
     /// - Returns: nil when `address` is no IPv4 address or `hardwareAddress`, the asker's, no 6 bytes.

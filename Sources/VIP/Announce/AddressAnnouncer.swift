@@ -21,37 +21,69 @@ public final class AddressAnnouncer: Sendable {
         socket = try PacketSocket(for: "announcements")
     }
 
-    /// Sends one announcement: the request form and the reply form of ARP, or the advertisement.
+    /// Sends one announcement of each address: the request form and the reply form of ARP, or the advertisement; all in one
+    /// batch.
     ///
     /// - Parameters:
-    ///   - address: an address that this host holds.
+    ///   - addresses: addresses that this host holds.
     ///   - link: the interface as it is now; its MAC is the one that is announced. Read it right before.
     /// - Returns: whether frames were sent, or why this interface needs none.
-    /// - Throws: `SystemError` with the address and the interface: ENETDOWN when the interface is down, ENODEV or ENXIO when
-    ///   it is gone, ENOBUFS or EAGAIN when its queue is full.
-    public func announce(_ address: VirtualAddress, on link: LinkState) throws(SystemError) -> Outcome {
-        if let reason = link.silence { return .skipped(reason: reason) }
-        do {
-            for frame in Self.frames(address.address, on: link) { try socket.send(frame, interface: link.index) }
-        } catch {
-            throw SystemError(
-                "announce", "\(address) on \(link.name)", errno: error.errno,
-                remedy: Self.remedy(for: error.errno, on: link.name))
-        }
-        return .sent
+    /// - Throws: `SystemError` with the addresses and the interface: ENETDOWN when the interface is down, ENODEV or ENXIO when
+    ///   it is gone, ENOBUFS or EAGAIN when its queue is full before all were sent.
+    public func announce(_ addresses: [VirtualAddress], on link: LinkState) throws(SystemError) -> Outcome {
+        let isRouter = Self.isRouter(addresses, on: link)
+        let frames = addresses.flatMap { Self.frames($0.address, on: link, isRouter: isRouter) }
+        return try send(frames, addresses, on: link)
     }
 
-    private static func frames(_ address: IPAddress, on link: LinkState) -> [[UInt8]] {
+    public func announce(_ address: VirtualAddress, on link: LinkState) throws(SystemError) -> Outcome {
+        try announce([address], on: link)
+    }
+
+    /// Tells one host of one address, for each notice; all in one batch. As `announce` otherwise.
+    public func announce(_ notices: [NeighbourNotice], on link: LinkState) throws(SystemError) -> Outcome {
+        let addresses = notices.map(\.address)
+        let isRouter = Self.isRouter(addresses, on: link)
+        let frames = notices.compactMap { notice in
+            let (address, neighbour) = (notice.address.address, notice.neighbour)
+            return switch address.family {
+            case .v4: ARPFrame(announcing: address, at: link.hardwareAddress, to: neighbour)?.bytes
+            case .v6:
+                NeighbourFrame(announcing: address, at: link.hardwareAddress, isRouter: isRouter, to: neighbour)?.bytes
+            }
+        }
+        return try send(frames, addresses, on: link)
+    }
+
+    private func send(
+        _ frames: [[UInt8]], _ addresses: [VirtualAddress], on link: LinkState
+    ) throws(SystemError) -> Outcome {
+        if let reason = link.silence { return .skipped(reason: reason) }
+        let code: Int32
+        do {
+            let count = try socket.send(frames, interface: link.index)
+            if count == frames.count { return .sent }
+            code = ENOBUFS
+        } catch {
+            code = error.errno
+        }
+        let names = Set(addresses).map(\.description).sorted().joined(separator: ", ")
+        throw SystemError(
+            "announce", "\(names) on \(link.name)", errno: code, remedy: Self.remedy(for: code, on: link.name))
+    }
+
+    private static func isRouter(_ addresses: [VirtualAddress], on link: LinkState) -> Bool {
+        addresses.contains { $0.address.family == .v6 } && IPv6Forwarding.isOn(interface: link.name)
+    }
+
+    private static func frames(_ address: IPAddress, on link: LinkState, isRouter: Bool) -> [[UInt8]] {
         switch address.family {
         case .v4:
             ARPFrame.Operation.allCases.compactMap {
                 ARPFrame(announcing: address, at: link.hardwareAddress, as: $0)?.bytes
             }
         case .v6:
-            [
-                NeighbourFrame(
-                    announcing: address, at: link.hardwareAddress, isRouter: IPv6Forwarding.isOn(interface: link.name))
-            ].compactMap { $0?.bytes }
+            [NeighbourFrame(announcing: address, at: link.hardwareAddress, isRouter: isRouter)].compactMap { $0?.bytes }
         }
     }
 

@@ -39,6 +39,22 @@ public struct NeighbourFrame: Hashable, Sendable {
         linkAddress = hardwareAddress
     }
 
+    /// The same advertisement for one host alone.
+    ///
+    /// - Returns: nil when an address is no IPv6 address or `hardwareAddress`, the sender's, no 6 bytes.
+    public init?(announcing address: IPAddress, at hardwareAddress: [UInt8], isRouter: Bool, to neighbour: Neighbour) {
+        guard address.family == .v6, neighbour.address.family == .v6, hardwareAddress.count == 6,
+            let target = neighbour.hardwareAddress
+        else { return nil }
+        destination = target.bytes
+        source = hardwareAddress
+        sourceAddress = address
+        destinationAddress = neighbour.address
+        message = .advertisement(isRouter: isRouter, isSolicited: false, overrides: true)
+        self.target = address
+        linkAddress = hardwareAddress
+    }
+
     /// A solicitation as of duplicate address detection (RFC 4862 section 5.4.2): it asks who has `address`, and puts nothing
     /// into any cache. Who has it answers to all nodes.
     ///

@@ -47,6 +47,23 @@ final class PacketSocket: Sendable {
         }
     }
 
+    /// Gives many frames to an interface, as few system calls as there are: 64 at a time.
+    ///
+    /// - Returns: how many of them it took, from the first on; the rest met with a full queue.
+    /// - Throws: as `send`, when it took none.
+    func send(_ frames: [[UInt8]], interface: UInt32) throws(SystemError) -> Int {
+        guard !frames.isEmpty else { return 0 }
+        guard frames.allSatisfy({ $0.count > 14 && $0.count <= UInt16.max }) else {
+            throw SystemError("send", errno: EINVAL)
+        }
+        let lengths = frames.map { UInt16($0.count) }
+        let bytes = Array(frames.joined())
+        return Int(
+            try retryingOnInterrupt("send") {
+                clinux_send_frames(descriptor, interface, bytes, lengths, Int32(frames.count))
+            })
+    }
+
     /// Lets in the frames of one Ethernet type on one interface that pass the program (linux/filter.h), from now on. What was
     /// let in before stays in the queue.
     func listen(interface: UInt32, type: UInt16, program: [sock_filter], isFirst: Bool) throws(SystemError) {

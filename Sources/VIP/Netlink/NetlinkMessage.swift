@@ -16,6 +16,7 @@ struct NetlinkMessage: Hashable, Sendable {
         case deletedAddress(InterfaceAddress)
         case newLink(LinkState)
         case deletedLink(index: UInt32)
+        case neighbour(Neighbour)
         /// NLMSG_ERROR with code 0: the request was carried out.
         case acknowledgement
         /// NLMSG_ERROR: a positive errno, and the kernel's explanation where it gave one.
@@ -55,6 +56,7 @@ struct NetlinkMessage: Hashable, Sendable {
         case Int32(RTM_DELADDR): address(payload, otherwise: type) { .deletedAddress($0) }
         case Int32(RTM_NEWLINK): link(payload, otherwise: type) { .newLink($0) }
         case Int32(RTM_DELLINK): link(payload, otherwise: type) { .deletedLink(index: $0.index) }
+        case Int32(RTM_NEWNEIGH): neighbour(payload, otherwise: type)
         case NLMSG_ERROR: failure(payload, flags: flags)
         case NLMSG_DONE: done(payload, flags: flags)
         default: .other(type: type)
@@ -101,6 +103,21 @@ struct NetlinkMessage: Hashable, Sendable {
             LinkState(
                 index: UInt32(index), name: text(name), hardwareType: hardwareType,
                 hardwareAddress: Array(attributes[UInt16(IFLA_ADDRESS)] ?? []), flags: flags))
+    }
+
+    /// `struct ndmsg` and its attributes: rtnetlink(7), linux/neighbour.h.
+    private static func neighbour(_ payload: NetlinkReader, otherwise type: UInt16) -> Content? {
+        guard let family: UInt8 = payload.integer(at: 0), let index: Int32 = payload.integer(at: 4),
+            let state: UInt16 = payload.integer(at: 8), let attributes = payload.attributes(from: 12), index > 0
+        else { return nil }
+        guard [AF_INET, AF_INET6].contains(Int32(family)) else { return .other(type: type) }
+        guard let bytes = attributes[UInt16(NDA_DST)], let address = IPAddress(bytes: bytes),
+            address.family.addressFamily == Int32(family)
+        else { return nil }
+        return .neighbour(
+            Neighbour(
+                interfaceIndex: UInt32(index), address: address,
+                hardwareAddress: attributes[UInt16(NDA_LLADDR)].flatMap { HardwareAddress($0) }, state: state))
     }
 
     /// `struct nlmsgerr`: a negative errno, the header of the request, perhaps its body, perhaps attributes.

@@ -138,7 +138,7 @@ extension NetlinkMessage {
         case .newLink(let link): .linkChanged(link)
         case .deletedLink(let index): .linkRemoved(index: index)
         case .malformed: .overrun
-        case .acknowledgement, .failure, .done, .other: nil
+        case .acknowledgement, .failure, .done, .other, .neighbour: nil
         }
     }
 }

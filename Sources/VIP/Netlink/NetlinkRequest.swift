@@ -11,6 +11,8 @@ enum NetlinkRequest: Hashable, Sendable {
     case dumpAddresses(interface: UInt32)
     /// `ip link show`
     case dumpLinks
+    /// `ip neighbour show dev INTERFACE`
+    case dumpNeighbours(IPAddress.Family, interface: UInt32)
     /// `ip link show dev NAME`
     case link(name: String)
 
@@ -58,6 +60,12 @@ enum NetlinkRequest: Hashable, Sendable {
         case .dumpLinks:
             var writer = NetlinkWriter(type: UInt16(RTM_GETLINK), flags: dump, sequence: sequence)
             writer.emptyLinkHeader()
+            return writer.finish()
+        case .dumpNeighbours(let family, let interface):
+            var writer = NetlinkWriter(type: UInt16(RTM_GETNEIGH), flags: dump, sequence: sequence)
+            // struct ndmsg, all zero but for the family; the interface is named by an attribute.
+            writer.put([UInt8(family.addressFamily)] + [UInt8](repeating: 0, count: 11))
+            writer.attribute(UInt16(NDA_IFINDEX), integer: interface)
             return writer.finish()
         case .link(let name):
             var writer = NetlinkWriter(type: UInt16(RTM_GETLINK), flags: acknowledged, sequence: sequence)

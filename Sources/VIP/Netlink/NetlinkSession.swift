@@ -68,6 +68,17 @@ public final class NetlinkSession {
         }
     }
 
+    /// The neighbours of an interface, in the kernel's order, also those that do not answer.
+    public func neighbours(_ family: IPAddress.Family, interface: UInt32) throws(SystemError) -> [Neighbour] {
+        let request = NetlinkRequest.dumpNeighbours(family, interface: interface)
+        let subject = "of \(Self.name(ofInterface: interface))"
+        return try exchange(request, "read the neighbours", subject).compactMap { content in
+            // Kernels that do not filter send those of all interfaces.
+            if case .neighbour(let neighbour) = content, neighbour.interfaceIndex == interface { return neighbour }
+            return nil
+        }
+    }
+
     /// The interface of this name or alternative name; nil when there is none.
     public func link(named name: String) throws(SystemError) -> LinkState? {
         // 127 is the longest alternative name (ALTIFNAMSIZ); a name with a NUL byte would be cut to another.
@@ -182,7 +193,7 @@ public final class NetlinkSession {
                     throw SystemError("", errno: code, remedy: text)
                 case .malformed(let type):
                     throw SystemError("", errno: EBADMSG, remedy: "message type \(type) is not as rtnetlink(7) says")
-                case .newAddress, .deletedAddress, .newLink, .deletedLink, .other:
+                case .newAddress, .deletedAddress, .newLink, .deletedLink, .neighbour, .other:
                     contents.append(message.content)
                 }
             }

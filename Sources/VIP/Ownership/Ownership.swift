@@ -29,6 +29,7 @@ public actor Ownership: Service {
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
     private let announcer: AddressAnnouncer
+    private let neighbourReader: NeighbourReader
     private let hint: LeadHintSource
     private let inquire: @Sendable () -> Void
     private var core: OwnershipCore
@@ -48,6 +49,7 @@ public actor Ownership: Service {
     ///   - addressesFile: `<data-dir>/addresses`, where the addresses are listed before they are set; nil for no list.
     ///   - timing: the times; the defaults are those of production.
     ///   - schedule: when a held address is announced.
+    ///   - neighbours: when known neighbours are told by a frame of their own; nil for never.
     ///   - hint: what is known of the lead beyond the lease.
     ///   - inquire: asks the host of the last holder; it must not block. The answer comes by `hint`, followed by `kick`.
     ///   - logger: for state changes at notice and worse; gets the interface as metadata.
@@ -55,7 +57,8 @@ public actor Ownership: Service {
     public init(
         interface: String, cell: LeaseCell, lease: LeaseSource? = nil, guardChannel: any AddressGuard,
         addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(),
-        schedule: AnnounceSchedule = AnnounceSchedule(), hint: @escaping LeadHintSource = { LeadHint() },
+        schedule: AnnounceSchedule = AnnounceSchedule(), neighbours: NeighbourSchedule? = NeighbourSchedule(),
+        hint: @escaping LeadHintSource = { LeadHint() },
         inquire: @escaping @Sendable () -> Void = {}, logger: Logger
     ) throws(SystemError) {
         var logger = logger
@@ -72,8 +75,10 @@ public actor Ownership: Service {
         // Before the first reading of the state, so that no change is missed.
         monitor = try NetlinkMonitor()
         announcer = try AddressAnnouncer()
+        neighbourReader = try NeighbourReader()
         (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
-        core = OwnershipCore(interface: interface, timing: timing, schedule: schedule, now: BootClock.now)
+        core = OwnershipCore(
+            interface: interface, timing: timing, schedule: schedule, neighbours: neighbours, now: BootClock.now)
         thread = try OwnershipThread(named: "vip-ownership")
         thread.onWake { [weak self] in self?.assumeIsolated { $0.wake() } }
         cell.onChange { [weak self] in self?.kick() }
@@ -195,7 +200,7 @@ public actor Ownership: Service {
             // Before `run` it is only noted what is wanted.
             switch input {
             case .desired, .releaseAll: _ = core.step(input, lease: nil, now: BootClock.now)
-            case .wake, .kicked, .netlink, .announceAgain: break
+            case .wake, .kicked, .netlink, .announceAgain, .neighbours: break
             }
             return
         }
@@ -216,7 +221,15 @@ public actor Ownership: Service {
                 return
             }
             told += directives.compactMap { if case .event(let event) = $0 { event } else { nil } }
-            for directive in directives {
+            var rest = directives[...]
+            while let directive = rest.popFirst() {
+                if case .announce = directive {
+                    // Those of many addresses go out together.
+                    let others = rest.prefix { if case .announce = $0 { true } else { false } }
+                    rest = rest.dropFirst(others.count)
+                    announce([directive] + others)
+                    continue
+                }
                 perform(directive)
                 // A call may take long: this process may be stopped in the middle of it. When the lease has ended meanwhile,
                 // what was set is deleted before anything else.
@@ -261,7 +274,7 @@ public actor Ownership: Service {
         if case .set = directive { listen() }
         var wasSent = true
         do {
-            let link = if case .announce = directive { try session.link(named: interface) } else { LinkState?.none }
+            let link = if case .tellNeighbours = directive { try presentLink() } else { LinkState?.none }
             // Immediately before the call that acts.
             guard core.permits(directive, lease: currentLease(), now: BootClock.now) else { return }
             switch directive {
@@ -278,13 +291,15 @@ public actor Ownership: Service {
             case .inquire: inquire()
             case .listen(let addresses, let interface):
                 try listen(for: addresses, interface: interface)
-            case .announce(let address):
-                wasSent = try announce(address, on: link)
+            case .readNeighbours(let families, let interface):
+                neighbourReader.read(families, interface: interface) { [weak self] in self?.learnt($0) }
+            case .tellNeighbours(let notices):
+                if let link { wasSent = isSent(try announcer.announce(notices, on: link)) }
             case .delete(let address, let interface):
                 try session.delete(address, interface: interface)
             case .guardRelease(let address, let interface):
                 try guardChannel.release(address, interface: interface)
-            case .event: break
+            case .event, .announce: break
             }
             core.completed(directive, wasSent: wasSent, now: BootClock.now)
         } catch {
@@ -331,15 +346,53 @@ public actor Ownership: Service {
         }
     }
 
-    private func announce(_ address: VirtualAddress, on link: LinkState?) throws(SystemError) -> Bool {
-        guard let link else {
-            throw SystemError("announce", "\(address) on \(interface)", errno: ENODEV)
+    /// Announces the addresses of these directives, in one batch.
+    private func announce(_ directives: [OwnershipDirective]) {
+        var permitted = directives
+        do {
+            let link = try presentLink()
+            // Immediately before the call that acts.
+            let (lease, now) = (currentLease(), BootClock.now)
+            permitted = directives.filter { core.permits($0, lease: lease, now: now) }
+            let addresses = permitted.compactMap { if case .announce(let address) = $0 { address } else { nil } }
+            guard !addresses.isEmpty else { return }
+            let wasSent = isSent(try announcer.announce(addresses, on: link))
+            for directive in permitted { core.completed(directive, wasSent: wasSent, now: BootClock.now) }
+        } catch {
+            for directive in permitted { core.failed(directive, error, now: BootClock.now) }
         }
-        switch try announcer.announce(address, on: link) {
+    }
+
+    /// The interface as it is now, with the MAC that is announced.
+    private func presentLink() throws(SystemError) -> LinkState {
+        guard let link = try session.link(named: interface) else {
+            throw SystemError("announce on", interface, errno: ENODEV)
+        }
+        return link
+    }
+
+    private func isSent(_ outcome: AddressAnnouncer.Outcome) -> Bool {
+        switch outcome {
         case .sent: return true
         case .skipped(let reason):
-            logger.debug("No announcement", metadata: ["vip.address": "\(address)", "reason": "\(reason)"])
+            logger.debug("No announcement", metadata: ["reason": "\(reason)"])
             return false
+        }
+    }
+
+    /// Takes in what the reading of the neighbours brought, from its queue.
+    private nonisolated func learnt(_ result: Result<[Neighbour], SystemError>) {
+        thread.submit {
+            self.assumeIsolated { ownership in
+                switch result {
+                case .success(let found): ownership.react(.neighbours(found))
+                case .failure(let error):
+                    ownership.logger.warning(
+                        "The neighbours cannot be read: the addresses are announced by broadcast only",
+                        metadata: ["error": "\(error)"])
+                    ownership.react(.neighbours([]))
+                }
+            }
         }
     }
 

@@ -121,10 +121,17 @@ extension OwnershipCore {
         }
     }
 
-    func announcements(now: BootInstant, into directives: inout [OwnershipDirective]) {
-        guard link?.canSend == true else { return }
+    mutating func announcements(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        guard let link, link.canSend else { return }
         for entry in entries where isKept(entry) {
             if let due = entry.schedule.next, due <= now { directives.append(.announce(entry.address)) }
+        }
+        guard neighbours?.isActive == true else { return }
+        for entry in entries where !isKept(entry) { neighbours?.end(entry.address) }
+        switch neighbours?.due(now: now) {
+        case .read(let families): directives.append(.readNeighbours(families, interface: link.index))
+        case .tell(let notices): directives.append(.tellNeighbours(notices))
+        case .nothing, nil: break
         }
     }
 

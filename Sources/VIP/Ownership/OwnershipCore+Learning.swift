@@ -9,7 +9,9 @@ extension OwnershipCore {
         case .desired(let addresses): want(addresses, now: now)
         case .netlink(let event): hear(event, now: now)
         case .announceAgain:
-            for index in entries.indices { entries[index].schedule.linkReturned(now: now) }
+            for index in entries.indices { announceAnew(index, now: now) }
+        case .neighbours(let found):
+            neighbours?.learnt(found, except: Set(entries.map(\.address.address)), now: now)
         case .releaseAll: isStopped = true
         }
     }
@@ -136,11 +138,16 @@ extension OwnershipCore {
             if old?.index != new?.index {
                 entries[index].retryAt = nil
             } else if isNow && (!was || old?.hardwareAddress != new?.hardwareAddress) {
-                entries[index].schedule.linkReturned(now: now)
+                announceAnew(index, now: now)
                 // What was set on a link that was down has not got the route of its subnet, until it is set over itself.
                 if !was, entries[index].address.address.family == .v6 { entries[index].refreshAt = now }
             }
         }
+    }
+
+    private mutating func announceAnew(_ index: Int, now: BootInstant) {
+        entries[index].schedule.linkReturned(now: now)
+        if isKept(entries[index]) { neighbours?.begin(entries[index].address, now: now) }
     }
 
     /// Notes until when the guard cannot have removed anything. Who slept past that (SIGSTOP, a machine too busy), or could

@@ -7,7 +7,7 @@ extension OwnershipCore {
     /// not use ARP.
     public mutating func completed(_ directive: OwnershipDirective, wasSent: Bool = true, now: BootInstant) {
         switch directive {
-        case .survey, .event, .inquire: break
+        case .survey, .event, .inquire, .readNeighbours: break
         case .listen(let addresses, let interface):
             heeded = (addresses, interface)
             heedRetryAt = nil
@@ -35,6 +35,7 @@ extension OwnershipCore {
             entries[index].claimedAt = now
             entries[index].setAt = now
             entries[index].schedule.claimed(now: now)
+            neighbours?.begin(address, now: now)
             entries[index].probe.claimed(now: now)
         case .probe(let address, _):
             guard let index = index(of: address) else { return }
@@ -49,6 +50,8 @@ extension OwnershipCore {
                 if entries[index].announcedAt == nil { entries[index].announcedAt = now }
                 counters.announcements += 1
             }
+        case .tellNeighbours(let notices):
+            if wasSent { counters.neighboursTold += UInt64(notices.count) }
         case .delete(let address, _):
             guard let index = index(of: address) else { return }
             entries[index].carried = .absent
@@ -72,6 +75,14 @@ extension OwnershipCore {
         var subject: Int?
         switch directive {
         case .event, .inquire: return
+        case .readNeighbours:
+            counters.announceErrors += 1
+            neighbours?.learnt([], except: [], now: now)
+            return
+        case .tellNeighbours:
+            // Why is told of the broadcast; the next round follows.
+            counters.announceErrors += 1
+            return
         case .listen:
             counters.probeErrors += 1
             heedRetryAt = now.advanced(by: timing.listenRetry)

@@ -21,6 +21,8 @@ public struct OwnershipCore: Sendable {
         case netlink(NetlinkEvent)
         /// The neighbours may not have heard of us: a partition healed.
         case announceAgain
+        /// The neighbours that were asked for; none when they cannot be read.
+        case neighbours([Neighbour])
         /// Let go of everything, for good.
         case releaseAll
     }
@@ -41,6 +43,8 @@ public struct OwnershipCore: Sendable {
     var covering: Lease?
     var kickedAt: BootInstant?
     var isStopped = false
+    /// When single neighbours are told; nil for never.
+    var neighbours: NeighbourSchedule?
     /// Which addresses are listened for, and where.
     var heeded: (addresses: Set<VirtualAddress>, interface: UInt32) = ([], 0)
     var heedRetryAt: BootInstant?
@@ -53,9 +57,10 @@ public struct OwnershipCore: Sendable {
 
     public init(
         interface: String, timing: OwnershipTiming = OwnershipTiming(), schedule: AnnounceSchedule = AnnounceSchedule(),
-        now: BootInstant
+        neighbours: NeighbourSchedule? = nil, now: BootInstant
     ) {
         self.interface = interface
+        self.neighbours = neighbours
         self.timing = timing
         self.schedule = schedule
         surveyAt = now
@@ -92,7 +97,7 @@ public struct OwnershipCore: Sendable {
     /// Whether a directive may be carried out at this very moment.
     public func permits(_ directive: OwnershipDirective, lease: Lease?, now: BootInstant) -> Bool {
         switch directive {
-        case .survey, .event, .listen, .inquire:
+        case .survey, .event, .listen, .inquire, .readNeighbours:
             return true
         case .guardHold(let address, let interface):
             guard isCovered(lease, now), let entry = entry(address), entry.isDesired else { return false }
@@ -110,6 +115,9 @@ public struct OwnershipCore: Sendable {
         case .announce(let address):
             guard let entry = entry(address) else { return false }
             return isCovered(lease, now) && isKept(entry)
+        case .tellNeighbours(let notices):
+            let kept = Set(entries.filter(isKept).map(\.address))
+            return isCovered(lease, now) && notices.allSatisfy { kept.contains($0.address) }
         case .delete(let address, _):
             guard let entry = entry(address), !entry.isUncertain else { return false }
             if case .foreign = entry.carried { return false }
@@ -131,6 +139,7 @@ public struct OwnershipCore: Sendable {
             let look = valid.end.advanced(by: .zero - timing.look)
             next = min(next, look > now ? look : releaseTime(valid.end))
         }
+        if valid != nil, link?.canSend == true, let tell = neighbours?.next { next = min(next, tell) }
         for entry in entries {
             if entry.placed != nil {
                 if let again = later(entry.deleteRetryAt, now) { next = min(next, again) }

@@ -59,6 +59,10 @@ public enum OwnershipDirective: Sendable, Hashable {
     /// Set it with the kernel lifetime.
     case set(VirtualAddress, interface: UInt32, OwnershipSetting)
     case announce(VirtualAddress)
+    /// Read the neighbours, beside everything else, and tell them by `OwnershipCore.Input.neighbours`.
+    case readNeighbours(Set<IPAddress.Family>, interface: UInt32)
+    /// Tell single hosts where addresses are.
+    case tellNeighbours([NeighbourNotice])
     case delete(VirtualAddress, interface: UInt32)
     /// Tell the guard that it is deleted.
     case guardRelease(VirtualAddress, interface: UInt32)
@@ -121,6 +125,8 @@ public struct OwnershipCounters: Sendable, Hashable {
     public var foreignClaims: UInt64 = 0
     /// Announcements: of IPv4 each a request and a reply of ARP, of IPv6 one advertisement.
     public var announcements: UInt64 = 0
+    /// Frames to single neighbours that say where an address is.
+    public var neighboursTold: UInt64 = 0
     public var announceErrors: UInt64 = 0
     /// Probes that were sent, before claims and while another host has an address too.
     public var probes: UInt64 = 0

@@ -26,6 +26,7 @@ extension DaemonControl {
                 claims: counters.claims,
                 releases: Self.byName(ReleaseReason.allCases) { counters.releases[$0] },
                 reinstated: counters.reinstated, conflicts: counters.conflicts, announcements: counters.announcements,
+                neighboursTold: counters.neighboursTold,
                 errors: counters.kernelErrors + counters.guardErrors + counters.announceErrors))
     }
 

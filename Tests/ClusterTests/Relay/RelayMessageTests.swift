@@ -11,7 +11,7 @@ struct RelayMessageTests {
         .frame(
             ByteBuffer(bytes: [UInt8](repeating: 7, count: 300)), sentAt: .init(nanoseconds: 12), wantsPromise: true),
         .frame(ByteBuffer(bytes: [1]), sentAt: .init(nanoseconds: .max), wantsPromise: false),
-        .raw(ByteBuffer()), .released(upTo: .init(nanoseconds: -5)), .asked(term: .max),
+        .raw(ByteBuffer()), .released(upTo: .init(nanoseconds: -5)), .asked(term: .max), .stands(term: 7),
         .acknowledged(term: 1 << 40, sentAt: .init(nanoseconds: 99)), .silent(term: 3),
     ]
 

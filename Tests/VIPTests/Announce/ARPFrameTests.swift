@@ -40,6 +40,26 @@ struct ARPFrameTests {
         #expect(try #require(ARPFrame(announcing: try address(), at: mac, as: .reply)).bytes == Self.replyForm)
     }
 
+    @Test("to one host: a reply to its MAC and its address, which is no gratuitous one")
+    func toOneHost() throws {
+        let mac = try #require(HardwareAddress([2, 0, 0x5E, 0, 0, 9]))
+        let host = Neighbour(
+            interfaceIndex: 2, address: try #require(IPAddress("192.0.2.9")), hardwareAddress: mac, state: 2)
+        let frame = try #require(ARPFrame(announcing: try address(), at: self.mac, to: host))
+        let expected = hex(
+            """
+            02 00 5e 00 00 09  02 00 5e 10 20 30  // Ethernet: to that host, from us
+            08 06  00 01  08 00  06 04  00 02     // ARP for IPv4 over Ethernet: a reply
+            02 00 5e 10 20 30  c0 00 02 0a        // sender: our MAC, 192.0.2.10
+            02 00 5e 00 00 09  c0 00 02 09        // target: its MAC, 192.0.2.9
+            """)
+        #expect(frame.bytes == expected)
+        #expect(!frame.isGratuitous)
+        var unknown = host
+        unknown.hardwareAddress = nil
+        #expect(ARPFrame(announcing: try address(), at: self.mac, to: unknown) == nil)
+    }
+
     @Test("what is no IPv4 address or no Ethernet address makes no frame")
     func refused() throws {
         #expect(ARPFrame(announcing: try #require(IPAddress("fd00::1")), at: mac, as: .request) == nil)

@@ -15,6 +15,21 @@ struct NeighbourFrameTests {
         88 00 7acd 20000000                               // advertisement: override
         20010db8000000000000000000000010 02 01 02005e102030
         """)
+    @Test("to one host: the same advertisement to its MAC and its address, with a right checksum")
+    func toOneHost() throws {
+        let vip = try #require(IPAddress("2001:db8::10"))
+        let host = Neighbour(
+            interfaceIndex: 2, address: try #require(IPAddress("fe80::9")),
+            hardwareAddress: HardwareAddress([2, 0, 0x5E, 0, 0, 9]), state: 2)
+        let mac: [UInt8] = [2, 0, 0x5E, 0x10, 0x20, 0x30]
+        let frame = try #require(NeighbourFrame(announcing: vip, at: mac, isRouter: false, to: host))
+        #expect(Array(frame.bytes.prefix(6)) == host.hardwareAddress?.bytes)
+        #expect(NeighbourFrame(decoding: frame.bytes) == frame, "the decoder checks the sum")
+        #expect(frame.destinationAddress == host.address && frame.sourceAddress == vip && frame.target == vip)
+        #expect(frame.message == .advertisement(isRouter: false, isSolicited: false, overrides: true))
+        #expect(frame.linkAddress == mac)
+    }
+
     private static let probe = hex(
         """
         3333ff000010 02005e102030 86dd

@@ -40,6 +40,14 @@ struct NetlinkMessageTests {
         0a 00 01 00  02 00 5e 10 20 30  00 00                // IFLA_ADDRESS
         """)
 
+    static let newNeighbour = hex(
+        """
+        30 00 00 00  1c 00  02 00  09 00 00 00  d2 04 00 00  // 48 bytes, RTM_NEWNEIGH, MULTI, seq 9, port 1234
+        02 00 00 00  07 00 00 00  04 00 00 01                // AF_INET, interface 7, STALE, unicast
+        08 00 01 00  c0 00 02 09                             // NDA_DST
+        0a 00 02 00  02 00 5e 10 20 30  00 00                // NDA_LLADDR
+        """)
+
     static let failure = hex(
         """
         34 00 00 00  02 00  00 03  05 00 00 00  d2 04 00 00  // 52 bytes, NLMSG_ERROR, CAPPED|ACK_TLVS, seq 5
@@ -54,7 +62,24 @@ struct NetlinkMessageTests {
         00 00 00 00                                          // no error
         """)
 
-    static let samples = [newAddress, deletedSix, newLink, failure, done]
+    static let samples = [newAddress, deletedSix, newLink, newNeighbour, failure, done]
+
+    @Test("a neighbour, and one whose MAC is not known")
+    func neighbour() throws {
+        let address = try #require(IPAddress("192.0.2.9"))
+        let mac = try #require(HardwareAddress([2, 0, 0x5E, 0x10, 0x20, 0x30]))
+        #expect(
+            NetlinkMessage.decode(Self.newNeighbour).map(\.content)
+                == [.neighbour(Neighbour(interfaceIndex: 7, address: address, hardwareAddress: mac, state: 4))])
+        var silent = Array(Self.newNeighbour.prefix(36))
+        silent[0] = 36
+        #expect(
+            NetlinkMessage.decode(silent).map(\.content)
+                == [.neighbour(Neighbour(interfaceIndex: 7, address: address, hardwareAddress: nil, state: 4))])
+        var short = Array(Self.newNeighbour.prefix(28))
+        short[0] = 28
+        #expect(NetlinkMessage.decode(short).map(\.content) == [.malformed(type: 28)], "it names no address")
+    }
 
     @Test("an address: local before peer, wide flags before narrow, tag and lifetimes")
     func address() throws {

@@ -73,6 +73,17 @@ struct NetlinkRequestTests {
         #expect(NetlinkRequest.dumpAddresses(interface: 258).encode(sequence: 2) == expected)
     }
 
+    @Test("ip -6 neighbour show dev #258: the interface is an attribute, the head is empty but for the family")
+    func dumpNeighbours() {
+        let expected = hex(
+            """
+            24 00 00 00  1e 00  01 03  02 00 00 00  00 00 00 00  // 36 bytes, RTM_GETNEIGH, REQUEST|DUMP, seq 2
+            0a 00 00 00  00 00 00 00  00 00 00 00                // ndmsg: AF_INET6
+            08 00 08 00  02 01 00 00                             // NDA_IFINDEX 258
+            """)
+        #expect(NetlinkRequest.dumpNeighbours(.v6, interface: 258).encode(sequence: 2) == expected)
+    }
+
     @Test("ip link show")
     func dumpLinks() {
         let expected = hex(

@@ -76,16 +76,20 @@ struct OwnershipBench {
         var what: What
         var errno: Int32?
     }
+    /// What a reading of the neighbours brings.
+    var neighbours: [Neighbour] = []
     /// When a probe was sent.
     var probes: [BootInstant] = []
     /// Which rules were broken.
     var violations: [String] = []
 
     /// - Parameter asks: the LAN is asked before a claim.
-    init(timing: OwnershipTiming = OwnershipTiming(), hasLink: Bool = true, asks: Bool = false) {
+    /// - Parameter tells: the neighbours are told one by one.
+    init(timing: OwnershipTiming = OwnershipTiming(), hasLink: Bool = true, asks: Bool = false, tells: Bool = false) {
         var timing = timing
         if !asks { timing.probe = .none }
-        core = OwnershipCore(interface: "eth0", timing: timing, now: Self.start)
+        core = OwnershipCore(
+            interface: "eth0", timing: timing, neighbours: tells ? NeighbourSchedule() : nil, now: Self.start)
         core.keepsSecondaries = true
         if hasLink { link = Self.link(index: 2) }
     }
@@ -333,12 +337,14 @@ struct OwnershipBench {
             if removedByGuard.contains(guarded) { violate("set \(address), which the guard has removed") }
         case .announce(let address):
             if lease.map({ $0.end <= now }) ?? true { violations.append("announced \(address) without a lease") }
+        case .tellNeighbours:
+            if lease.map({ $0.end <= now }) ?? true { violations.append("told neighbours without a lease") }
         case .guardHold(let address, _):
             if lease.map({ $0.end <= now }) ?? true { violations.append("hold \(address) without a lease") }
         case .delete(let address, let interface):
             let place = Place(interface: interface, address: address.address, prefixLength: address.prefixLength)
             if kernel[place] == false { violate("deletes \(address), which is not ours") }
-        case .survey, .guardRelease, .event, .probe, .inquire, .listen: break
+        case .survey, .guardRelease, .event, .probe, .inquire, .listen, .readNeighbours: break
         }
     }
 
@@ -375,8 +381,8 @@ struct OwnershipBench {
         case .inquire:
             if hostAnswers(now) { core.hint.predecessor?.answeredSince = now }
         case .listen(let addresses, _): heeded = addresses
-        case .announce: break
-        case .event: break
+        case .readNeighbours: core.take(.neighbours(neighbours), now: now)
+        case .announce, .tellNeighbours, .event: break
         }
         return nil
     }
@@ -402,6 +408,8 @@ struct OwnershipBench {
         case .guardHold(let address, let interface): "hold \(address) on \(interface)"
         case .set(let address, let interface, let setting): "set \(address) on \(interface): \(setting)"
         case .announce(let address): "announce \(address)"
+        case .readNeighbours(let families, _): "read neighbours of \(families.count)"
+        case .tellNeighbours(let notices): "tell \(notices.count)"
         case .probe(let address, _): "probe \(address)"
         case .inquire: "inquire"
         case .listen(let addresses, let interface): "listen for \(addresses.count) on \(interface)"

@@ -17,7 +17,7 @@ struct OwnershipConflictTests {
     }
 
     @Test(
-        "announced fifty times a second for three seconds: reported at once, answered once a second, and over when it is",
+        "announced fifty times a second for more than three seconds: reported at once, answered once a second, and over when it is",
         arguments: ["192.0.2.10/24", "2001:db8::10/64"])
     func insistent(text: String) async throws {
         try await withTwoHosts(text, schedule: quiet) { scene async throws in
@@ -34,7 +34,8 @@ struct OwnershipConflictTests {
                 let announcer = try AddressAnnouncer()
                 let link = try #require(try session.link(named: "v1"))
                 var answers: [BootInstant] = []
-                while begin.duration(to: BootClock.now) < .seconds(3) {
+                // A little longer than the third answer takes on a machine that does other work.
+                while begin.duration(to: BootClock.now) < .milliseconds(3500) {
                     _ = try announcer.announce(vip, on: link)
                     let pause = BootClock.now.advanced(by: .milliseconds(20))
                     while BootClock.now < pause,

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Platform
 import Testing
@@ -14,7 +15,12 @@ struct OwnershipCorePropertyTests {
     func rules(seed: UInt64) throws {
         let chance = Chance(seed)
         // In every second run the LAN is asked, and other hosts come and go.
-        var bench = OwnershipBench(asks: seed.isMultiple(of: 2))
+        var bench = OwnershipBench(asks: seed.isMultiple(of: 2), tells: true)
+        bench.neighbours = [
+            Neighbour(
+                interfaceIndex: 2, address: try #require(IPAddress("192.0.2.9")),
+                hardwareAddress: HardwareAddress([2, 0, 0, 0, 0, 9]), state: UInt16(NUD_REACHABLE))
+        ]
         let all = try ["192.0.2.10/24", "192.0.2.11/24", "198.51.100.1/32", "2001:db8::10/64"].map {
             try VirtualAddress(parsing: $0)
         }
