@@ -69,6 +69,41 @@ extension EndToEnd {
             }
         }
 
+        @Test("a leader whose disk becomes read-only hands over and says so, goes on, and leads again when it can write")
+        func readOnly() async throws {
+            try await withCluster { lab, before in
+                let old = lab[before.leader]
+                #expect(try await lab.settled(for: .milliseconds(300)) == old.number)
+                let daemon = try #require(old.daemonPID)
+                let start = BootClock.now
+                try SmallDisk.setReadOnly(true, of: old)
+                let new = try await lab.holder(otherThan: old.number, within: .seconds(10))
+                let time = start.duration(to: BootClock.now)
+                print("handed over \(time.inMilliseconds) ms after the disk became read-only")
+                #expect(time <= .seconds(3))
+                #expect(lab.witness.timeline.overlap(of: lab.vip, from: start, to: BootClock.now) <= .milliseconds(150))
+                let status = try await old.status()
+                #expect(status.warnings.contains { $0.contains("is mounted read-only") }, "\(status.warnings)")
+                #expect(old.logText.contains("is mounted read-only"))
+                let refused = try await lab[new].request("POST", "/v1/failover", body: #"{"to":"\#(old.address)"}"#)
+                #expect(refused.status == 409 && refused.message.contains("read-only"), "\(refused.message)")
+                // The others go on writing.
+                for number in 111...130 { #expect(try await lab[new].setVIP("10.42.0.\(number)/24").status == 202) }
+                _ = try await lab[new].setVIP(lab.vipText)
+                #expect(old.daemonPID == daemon, "\(old.logTail())")
+
+                try SmallDisk.setReadOnly(false, of: old)
+                try await eventually("end of the warning", within: .seconds(5)) {
+                    try await old.status().warnings.isEmpty
+                }
+                try await eventually("lead of the node that can write again", within: .seconds(10)) {
+                    try await lab[new].request("POST", "/v1/failover", body: #"{"to":"\#(old.address)"}"#).status == 200
+                }
+                #expect(try await lab.holder(otherThan: new) == old.number)
+                #expect(try await old.vip() == lab.vipText)
+            }
+        }
+
         @Test(
             "a disk that is full or read-only at the start is named with its remedy, and the node comes back when it is not"
         )

@@ -114,6 +114,39 @@ extension EndToEnd {
             }
         }
 
+        @Test("on a terminal it shows what is and what would be, and asks: only the word recover changes anything")
+        func prompt() async throws {
+            try await withCluster(of: 1) { lab, before in
+                let node = lab[1]
+                let recover = ["recover", "--data-dir", "data"]
+                try await node.kill9()
+                func state() throws -> [String] {
+                    try ["find", "stat"].map { tool in
+                        try ToolCommand.check(
+                            tool == "find"
+                                ? ["find", node.dataDirectory, "-type", "f", "-printf", "%P %s %T@\n"]
+                                : ["stat", "-c", "%i %Z", "\(node.dataDirectory)/raft", "\(node.dataDirectory)/node.json"])
+                    }.map { $0.split(separator: "\n").sorted().joined(separator: "\n") }
+                }
+                let untouched = try state()
+                let answers: [TerminalCommand.Answer] = [.line("no"), .line(""), .line("yes"), .end, .hangUp]
+                for answer in answers {
+                    let asked = try await node.command(recover, prompt: "Type the word recover", answer: answer)
+                    #expect(!asked.isSuccess, "\(answer): \(asked.text)")
+                    #expect(asked.output.contains("members now:\n  1  10.42.0.1:8800  voter  (this node)"))
+                    #expect(asked.output.contains("members then, of the cluster "))
+                    #expect(answer == .hangUp || asked.output.contains("nothing has changed"), "\(answer): \(asked.text)")
+                    #expect(try state() == untouched, "\(answer)")
+                }
+                let done = try await node.command(recover, prompt: "Type the word recover", answer: .line("recover"))
+                #expect(done.isSuccess && done.output.contains("Done: cluster "), "\(done.text)")
+                try node.startAgain()
+                let after = try await lab.formation()
+                #expect(after.clusterID != before.clusterID)
+                #expect(try await node.vip() == lab.vipText)
+            }
+        }
+
         @Test("what is no stopped member of a formed cluster is refused, and nothing is written")
         func refused() async throws {
             try await withLab(nodes: 1) { lab in
