@@ -163,7 +163,6 @@ extension EndToEnd {
                 #expect(try await lab[1].vip() == "")
                 try await lab.setVIP()
                 #expect(try await lab[1].status().warnings.isEmpty)
-                #expect(lab.witness.holders(of: lab[2].address) == [2])
             }
         }
 

@@ -93,8 +93,10 @@ extension EndToEnd {
                 print("forced: \(forced.status) \(forced.text)")
                 #expect(forced.text.contains("start the others"), "\(forced.text)")
                 try await needed.status("notice of the removal", within: .seconds(8)) { $0.state == "removed" }
-                #expect(try await leader.status().leaderID == 0)
-                #expect(lab.witness.holders(of: lab.vip).isEmpty)
+                try await leader.status("loss of the lead", within: .seconds(5)) { $0.leaderID == 0 }
+                try await eventually("release of the VIP", within: .seconds(2)) {
+                    lab.witness.holders(of: lab.vip).isEmpty
+                }
 
                 try dead.startAgain()
                 let two = try await lab.formation(of: [leader.number, dead.number].sorted(), within: .seconds(20))

@@ -27,10 +27,14 @@ public struct DiskState: Equatable, Sendable {
     /// At the last look; nil before the first.
     public private(set) var free: UInt64?
 
+    /// The file system was mounted read-only at the last look.
+    public private(set) var isReadOnly = false
+
     public init() {}
 
     /// Takes note of what the kernel says of the file system of `path`, or why it says nothing.
     public mutating func see(_ space: Result<FileSystemSpace, SystemError>, path: String) {
+        isReadOnly = (try? space.get())?.isReadOnly == true
         switch space {
         case .failure(let error):
             (level, reason, free) = (.low, "\(error): see the kernel's log", nil)

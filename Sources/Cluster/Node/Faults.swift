@@ -33,6 +33,18 @@ extension ClusterNode {
         }
     }
 
+    /// The local node is a voter, is handed the messages of a leader, and follows nobody. libraft ends so, for good, when it could
+    /// not write down a term: only a new process helps.
+    ///
+    /// Callable from any thread, without waiting.
+    public nonisolated var isDeaf: Bool {
+        let facts = facts.current
+        guard facts.isFormed, let local = facts.local, local.monitor.current.leader == nil,
+            facts.members.contains(where: { $0.id == local.dqliteID && $0.role == .voter })
+        else { return false }
+        return local.observer.recentLeader(within: settings.timing.electionTimeout) != nil
+    }
+
     /// Gives the lead to a voter that knows the database. While there is none nobody holds the address, since the one that
     /// leads has no configuration to act on.
     private func leaveLead(to newer: NewerSchema) async {

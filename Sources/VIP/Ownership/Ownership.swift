@@ -22,6 +22,8 @@ public actor Ownership: Service {
     private let lease: LeaseSource
     private let guardChannel: any AddressGuard
     private let addressesFile: String?
+    /// Why the list could not be written the last time; empty when it could.
+    private let listFault = Mutex("")
     private let logger: Logger
     private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
     private let session: NetlinkSession
@@ -347,10 +349,15 @@ public actor Ownership: Service {
         do {
             try AddressesFile.write(
                 Set(addresses).map { .init(address: $0, interface: interface) }, to: addressesFile)
+            listFault.withLock { $0 = "" }
         } catch {
             // Service goes before the list: the tag and the kernel's lifetime are there all the same.
             let text = "\(error): what a crash may leave is removed by the kernel only, after a second"
-            thread.submit { self.assumeIsolated { $0.tell(.failed(nil, text)) } }
+            let isNews = listFault.withLock { fault in
+                defer { fault = text }
+                return fault != text
+            }
+            if isNews { thread.submit { self.assumeIsolated { $0.tell(.failed(nil, text)) } } }
         }
     }
 

@@ -24,18 +24,29 @@ final class DiskWatch: Service {
     var current: DiskState { state.withLock { $0 } }
 
     func run() async throws {
-        await cancelWhenGracefulShutdown { await self.watch() }
+        try await cancelWhenGracefulShutdown { try await self.watch() }
     }
 
-    private func watch() async {
+    /// Ends the daemon: what the database node could not write while the disk was read-only it does not make up for.
+    struct NodeGaveUp: Error, CustomStringConvertible {
+        var description: String {
+            "the database node has given up while the disk could not be written: the daemon is started again"
+        }
+    }
+
+    private func watch() async throws {
         var quietUntil = BootClock.now
+        var (wasReadOnly, deafLooks) = (false, 0)
         while !Task.isCancelled {
             let before = current
             // A disk that hangs must not take a thread of the pool with it.
             try? await BlockingThread.run(named: "disk") { self.look() }
             let now = current
             if now.level != before.level { tell(now) }
+            wasReadOnly = wasReadOnly || now.isReadOnly
             if let cluster = cluster.withLock({ $0 }) {
+                deafLooks = wasReadOnly && !now.isReadOnly && cluster.isDeaf ? deafLooks + 1 : 0
+                if deafLooks >= 3 { throw NodeGaveUp() }
                 await cluster.refuseWrites(now.level == .full ? now.reason : nil)
                 if now.level != .sound, cluster.leads, BootClock.now >= quietUntil {
                     quietUntil = BootClock.now.advanced(by: .seconds(5))
