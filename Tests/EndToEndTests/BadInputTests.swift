@@ -145,7 +145,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("a --vip that is another member's own address is not set, and the status says so until there is another one")
+        @Test("a --vip that is another member's own address is not set; the status says so until there is another")
         func addressOfAnother() async throws {
             try await withLab(nodes: 2) { lab in
                 var options = StartOptions.identical(expect: 2)
@@ -158,7 +158,9 @@ extension EndToEnd {
                     }
                 }
                 try await lab[1].status("warning") { status in
-                    status.warnings.contains { $0.contains("10.42.0.2/24 is the own address of the node 10.42.0.2:8800") }
+                    status.warnings.contains {
+                        $0.contains("10.42.0.2/24 is the own address of the node 10.42.0.2:8800")
+                    }
                 }
                 #expect(try await lab[1].vip() == "")
                 try await lab.setVIP()

@@ -33,7 +33,7 @@ extension EndToEnd.DiscoveryTests {
             }
         }
 
-        @Test("a node that was removed is not found in the store any more, also over restarts; with --rejoin it is again")
+        @Test("a removed node is not found in the store any more, also over restarts; with --rejoin it is again")
         func removed() async throws {
             try await onEachStore { lab, store in
                 let before = try await lab.startCluster(in: store)

@@ -69,7 +69,8 @@ extension EndToEnd {
             }
         }
 
-        @Test("a leader whose disk becomes read-only hands over and says so, goes on, and leads again when it can write")
+        @Test(
+            "a leader whose disk becomes read-only hands over and says so, goes on, and leads again when it can write")
         func readOnly() async throws {
             try await withCluster { lab, before in
                 let old = lab[before.leader]

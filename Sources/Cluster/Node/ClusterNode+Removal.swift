@@ -176,7 +176,8 @@ extension ClusterNode {
             dismiss(removal)
             throw PortFailure(
                 reason: .notReady,
-                text: "the removal of \(member.address) is written down here and cannot be committed yet: too few of the "
+                text:
+                    "the removal of \(member.address) is written down here and cannot be committed yet: too few of the "
                     + "voters that remain are up. Nobody leads until they are: start the others; it then takes effect by "
                     + "itself. \(member.address) is told to stay out")
         }

@@ -35,7 +35,8 @@ extension DaemonControl {
             let entry = entries[member.id]
             return ClusterMember(
                 id: member.id, address: status.places[member.id] ?? member.address,
-                configuredAddress: status.places[member.id].map { _ in member.address }, role: API.MemberRole(rawValue: "\(member.role)"),
+                configuredAddress: status.places[member.id].map { _ in member.address },
+                role: API.MemberRole(rawValue: "\(member.role)"),
                 nodeID: entry?.nodeID, name: entry?.name, labels: entry?.labels,
                 isReachable: status.goneSince.map { $0[member.id] == nil },
                 unreachableSince: status.goneSince?[member.id],

@@ -33,7 +33,8 @@ struct AbsenceTests {
         #expect(watch.absentSince(7) == start)
     }
 
-    @Test("a roster tells the absences as durations: whatever its sender's clock shows; an old or nonsensical one tells none")
+    @Test(
+        "a roster tells absences as durations, whatever its sender's clock shows; an old or nonsensical one tells none")
     func roster() {
         let members = [
             Roster.Member(id: 1, address: "a", role: .voter),

@@ -152,7 +152,7 @@ struct RoleCoreTests {
         #expect(try decide("V1 V2 V3 .4-", later) == "wait 5.0")
     }
 
-    @Test("an absence that the leader before has seen counts for reaping, once this one has missed the member for a while")
+    @Test("an absence seen by the leader before counts for reaping, once this one has missed the member for a while")
     func reapingAfterAnotherLeader() throws {
         let minute = Self.core(reap: .init(voter: .seconds(60), standBy: .seconds(60), spare: .seconds(60)))
         #expect(try decide("V1 V2 V3 .4-", minute) == "wait 40.0", "20 of 60 s")
