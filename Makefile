@@ -8,6 +8,7 @@ UNITS := PlatformTests LeaseTests CurlTests DiscoveryTests DqliteTests APITests 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
 NO_WARNINGS := scripts/no-warnings.sh
+TESTS = scripts/failures-last.sh $(SWIFT) test --skip-build
 RELEASE := --configuration release --static-swift-stdlib
 
 deps:
@@ -34,10 +35,10 @@ test: test-deps lint
 unit: $(UNITS)
 
 $(UNITS):
-	$(SWIFT) test --skip-build $(if $(filter VIPTests,$@),--no-parallel) --filter '^$@\.' --skip Simulation --skip BootstrapRule
+	@$(TESTS) $(if $(filter VIPTests,$@),--no-parallel) --filter '^$@\.' --skip Simulation --skip BootstrapRule
 
 simulation:
-	$(SWIFT) test --skip-build --filter "Simulation|BootstrapRule"
+	@$(TESTS) --filter "Simulation|BootstrapRule"
 
 # The decoders of what strangers send, each for so many seconds under libFuzzer; what it finds is left in Fuzz/found.
 FUZZ_SECONDS ?= 60
@@ -58,7 +59,7 @@ fuzz: deps
 e2e:
 	@scripts/require-root.sh "the end-to-end tests make network namespaces"
 	@.build/debug/dqlite-vip-lab clean --spare-kept
-	$(SWIFT) test --skip-build --no-parallel --filter EndToEndTests
+	@$(TESTS) --no-parallel --filter EndToEndTests
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests Package.swift

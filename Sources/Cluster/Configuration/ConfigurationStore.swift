@@ -84,12 +84,13 @@ actor ConfigurationStore {
         try await run { client in
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
+            let (nodes, removed, labels) = try await Self.withAdditions(client) { client in
+                (try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client))
+            }
             var configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
-                }, nodes: try await Self.withAdditions(client) { try await Self.nodes($0) },
-                removed: try await Self.withAdditions(client) { try await Self.removals($0) })
-            let labels = try await Self.withAdditions(client) { try await Self.labels($0) }
+                }, nodes: nodes, removed: removed)
             for index in configuration.nodes.indices {
                 configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
             }

@@ -98,8 +98,7 @@ final class LocalNode: Sendable {
         try monitor.start()
         return LocalNode(
             dqliteID: id, incarnation: incarnation, node: node, socket: socket, monitor: monitor, observer: observer,
-            relay: relay,
-            relayFacts: facts, dialer: dialer, loop: loop)
+            relay: relay, relayFacts: facts, dialer: dialer, loop: loop)
     }
 
     func stop() async throws {

@@ -130,7 +130,9 @@ final class OutboundLink {
     /// Makes the connection, if there is none; also before libdqlite asks for it, so that a first vote need not wait.
     func connect() {
         guard !isClosed, remote == nil, !isConnecting, retry == nil else { return }
-        let places = places(peer)
+        var places = places(peer)
+        // A leader that this node's configuration does not know yet is where it connects from, whatever else is forgotten.
+        if let met = relay.place(of: peer), !places.contains(met) { places.append(met) }
         guard !places.isEmpty, let handshake = handshake(peer),
             let request = try? PortCoding.encode(PortRequest.raft(handshake))
         else { return retryLater() }

@@ -145,6 +145,12 @@ final class RaftRelay {
         inbound[peer]?.isConnected == true || members().contains { $0.id == peer }
     }
 
+    /// Where a peer says that it is that is connected now.
+    func place(of peer: DqliteNodeID) -> HostPort? {
+        guard let link = inbound[peer], link.isConnected else { return nil }
+        return link.address
+    }
+
     /// A process has connected.
     func met(_ process: VoteGate.LeaderProcess) {
         outbound[process.voter]?.met(process.incarnation)

@@ -60,7 +60,7 @@ extension ConsulConfiguration {
         _ method: String, _ path: String, _ query: [String], body: [UInt8]?, token: String?
     ) -> CurlRequest {
         let scope = [("dc", datacenter), ("ns", namespace), ("partition", partition)]
-        let fields = query + scope.compactMap { name, value in value.map { "\(name)=\(ConsulRequests.escaped($0))" } }
+        let fields = query + scope.compactMap { name, value in value.map { "\(name)=\(PercentEncoding.encode($0))" } }
         var request = CurlRequest(
             method, "\(url)/v1/\(path)" + (fields.isEmpty ? "" : "?" + fields.joined(separator: "&")), body: body,
             totalTime: ConsulConnection.timeLimit, credentials: credentials)

@@ -88,21 +88,4 @@ enum ConsulRequests {
         // Fails only for numbers that are not finite, and there are none.
         return (try? encoder.encode(value)).map { Array($0) } ?? []
     }
-
-    /// A text as a part of a URL's path or query: all but letters, digits and "-._~" in percent signs (RFC 3986, section
-    /// 2.1), and but "/" where that is wanted.
-    static func escaped(_ text: String, keepingSlashes: Bool = false) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            if ConsulDecoding.isPlain(byte) || "._~".utf8.contains(byte)
-                || (keepingSlashes && byte == UInt8(ascii: "/"))
-            {
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            } else {
-                let digits = String(byte, radix: 16, uppercase: true)
-                result += "%" + (digits.count < 2 ? "0" : "") + digits
-            }
-        }
-        return result
-    }
 }

@@ -63,7 +63,7 @@ final class ConsulStore: ConfigurableStore {
 
     func read() async throws -> StoreSnapshot {
         let purpose = "read the keys below \(prefix)"
-        let path = "kv/" + ConsulRequests.escaped(prefix, keepingSlashes: true)
+        let path = "kv/" + PercentEncoding.encode(prefix, keepingSlashes: true)
         let answer = try await connection.send("GET", path, ["recurse"], to: purpose)
         // There are no keys; whoever else answers 404 says something.
         if answer.status == 404, answer.body.isEmpty { return StoreSnapshot() }

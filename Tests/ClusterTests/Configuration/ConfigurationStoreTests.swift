@@ -36,19 +36,7 @@ private func withLeader(
         throw error
     }
     try await node.stop()
-    removeFiles(of: directory)
-}
-
-private func removeFiles(of directory: String) {
-    guard let listing = opendir(directory) else { return }
-    defer { closedir(listing) }
-    while let entry = readdir(listing) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != "." && name != ".." { unlink("\(directory)/\(name)") }
-    }
-    rmdir(directory)
+    try Directory.removeWithFiles(directory)
 }
 
 /// What a plain client reads, as the only value of the only row.

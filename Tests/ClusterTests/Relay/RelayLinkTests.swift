@@ -83,10 +83,12 @@ private final class Side: Sendable {
     var preface: [UInt8] { get throws { try RaftPreface.encode(id: id, address: "127.0.0.1:\(id)") } }
 
     /// What a peer has opened to the local node, its preface read.
-    func accept(from other: Side) async throws -> Stream {
+    func accept(from other: Side) async throws -> Stream { try await accept(other.preface) }
+
+    func accept(_ preface: [UInt8]) async throws -> Stream {
         let listener = listener
         let stream = Stream(await blockingValue { listener.accept() })
-        #expect(await stream.read(try other.preface.count) == (try other.preface))
+        #expect(await stream.read(preface.count) == preface)
         return stream
     }
 
@@ -315,6 +317,22 @@ struct RelayLinkTests {
             #expect(BootClock.now > lease.end)
             #expect(one.facts.lease(now: BootClock.now) == nil, "what came in meanwhile was not acknowledged")
         }
+    }
+
+    @Test("a leader that this node's configuration does not know yet is answered where it connects from")
+    func stranger() async throws {
+        let (one, four) = (try await Side(1), try await Side(4))
+        let near = try await four.open(to: one)
+        let preface = try RaftPreface.encode(id: 4, address: four.address.description)
+        let far = try await one.accept(preface)
+        near.write(heartbeat(5))
+        #expect(await far.read(heartbeat(5).count) == heartbeat(5))
+        let back = try await one.dial(four.address.description)
+        let arriving = try await four.accept(from: one)
+        back.write(words(2, 24, 5, 0, 12))
+        #expect(await arriving.read(40) == words(2, 24, 5, 0, 12))
+        try await one.end()
+        try await four.end()
     }
 
     @Test("a member is reached where it was met, and a node there that is another gets nothing")
