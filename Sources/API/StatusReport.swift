@@ -107,8 +107,10 @@ public struct StatusReport: Hashable, Sendable, Codable {
 public struct ClusterMember: Hashable, Sendable, Codable {
     /// The dqlite id.
     public var id: UInt64
-    /// `IP:port` of its cluster port.
+    /// `IP:port` of its cluster port, where it is now.
     public var address: String
+    /// The address that raft's configuration still has for it; left out when that is the same.
+    public var configuredAddress: String?
     public var role: MemberRole
     /// Its UUID; left out while it is not known.
     public var nodeID: String?
@@ -126,9 +128,9 @@ public struct ClusterMember: Hashable, Sendable, Codable {
     public var failureDomain: String?
 
     public init(
-        id: UInt64, address: String, role: MemberRole, nodeID: String? = nil, name: String? = nil,
-        labels: [String: String]? = nil, isReachable: Bool? = nil, unreachableSince: WallTime? = nil,
-        isNonVoter: Bool? = nil, failureDomain: String? = nil
+        id: UInt64, address: String, configuredAddress: String? = nil, role: MemberRole, nodeID: String? = nil,
+        name: String? = nil, labels: [String: String]? = nil, isReachable: Bool? = nil,
+        unreachableSince: WallTime? = nil, isNonVoter: Bool? = nil, failureDomain: String? = nil
     ) {
         self.isReachable = isReachable
         self.unreachableSince = unreachableSince
@@ -136,6 +138,7 @@ public struct ClusterMember: Hashable, Sendable, Codable {
         self.failureDomain = failureDomain
         self.id = id
         self.address = address
+        self.configuredAddress = configuredAddress
         self.role = role
         self.nodeID = nodeID
         self.name = name
@@ -145,6 +148,7 @@ public struct ClusterMember: Hashable, Sendable, Codable {
     private enum CodingKeys: String, CodingKey {
         case id
         case address
+        case configuredAddress = "configured_address"
         case role
         case nodeID = "node_id"
         case name

@@ -12,8 +12,8 @@ public protocol Discovery: Sendable, CustomStringConvertible {
     /// - Throws: `DiscoveryError` when not a single source could be asked. A partial failure is recorded in `statistics`.
     func lookUp() async throws -> [HostPort]
 
-    /// Says what others are to find of this node from now on. Returns at once; `run` sees to it.
-    func announce(_ announcement: DiscoveryAnnouncement)
+    /// Says what others are to find of this node from now on; nil: nothing. Returns at once; `run` sees to it.
+    func announce(_ announcement: DiscoveryAnnouncement?)
 
     /// Whether `claimFounding` can be asked: there is a store with check-and-set.
     var canClaimFounding: Bool { get }
@@ -37,7 +37,7 @@ public protocol Discovery: Sendable, CustomStringConvertible {
 }
 
 extension Discovery {
-    public func announce(_ announcement: DiscoveryAnnouncement) {}
+    public func announce(_ announcement: DiscoveryAnnouncement?) {}
     public var canClaimFounding: Bool { false }
     public func claimFounding(of clusterID: String?) async throws -> FoundingClaim {
         throw DiscoveryError(.unsupported, "\(self) has no store in which the right to found could be claimed")

@@ -48,7 +48,7 @@ public final class UnitedDiscovery: Discovery {
         }
     }
 
-    public func announce(_ announcement: DiscoveryAnnouncement) {
+    public func announce(_ announcement: DiscoveryAnnouncement?) {
         for source in sources { source.announce(announcement) }
     }
 

@@ -5,9 +5,24 @@ import Platform
 public struct NodeStatus: Decodable, Sendable {
     public struct Member: Decodable, Hashable, Sendable {
         public var id: UInt64
+        /// The one of raft's configuration, also when the member is elsewhere.
         public var address: String
         /// "voter", "stand-by" or "spare".
         public var role: String
+
+        enum CodingKeys: String, CodingKey {
+            case id, address, role
+            case configuredAddress = "configured_address"
+        }
+
+        public init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            id = try container.decode(UInt64.self, forKey: .id)
+            address =
+                try container.decodeIfPresent(String.self, forKey: .configuredAddress)
+                ?? container.decode(String.self, forKey: .address)
+            role = try container.decode(String.self, forKey: .role)
+        }
     }
 
     public var id: UInt64

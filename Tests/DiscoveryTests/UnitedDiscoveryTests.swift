@@ -10,7 +10,7 @@ private final class Source: Discovery {
         var answer: Result<[HostPort], DiscoveryError> = .success([])
         var statistics: DiscoveryStatistics
         var claims: [String?] = []
-        var announced: [DiscoveryAnnouncement] = []
+        var announced: [DiscoveryAnnouncement?] = []
         var isRunning = false
         var withdrawals = 0
     }
@@ -37,7 +37,7 @@ private final class Source: Discovery {
         return try state.withLock { $0.answer }.get()
     }
 
-    func announce(_ announcement: DiscoveryAnnouncement) { state.withLock { $0.announced.append(announcement) } }
+    func announce(_ announcement: DiscoveryAnnouncement?) { state.withLock { $0.announced.append(announcement) } }
 
     func claimFounding(of clusterID: String?) async throws -> FoundingClaim {
         state.withLock { $0.claims.append(clusterID) }

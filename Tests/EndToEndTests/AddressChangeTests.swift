@@ -116,6 +116,39 @@ extension EndToEnd {
             }
         }
 
+        @Test("the only voter at another port: shown there at once, joined there, and listed there when there are two")
+        func onlyVoter() async throws {
+            try await withLab(nodes: 2) { lab in
+                try lab[1].start(StartOptions())
+                let before = try await lab.formation(of: [1])
+                try await lab[1].terminate()
+                var options = StartOptions()
+                options.bindCluster = "10.42.0.1:8801"
+                try lab[1].start(options)
+                let led = try await lab.formation(of: [1])
+                #expect(led.members == before.members, "nobody could change the list")
+                let shown = try await lab[1].command(["node", "list"])
+                #expect(shown.output.contains("10.42.0.1:8801"), "\(shown.text)")
+                #expect(shown.output.contains("listed at 10.42.0.1:8800"), "\(shown.text)")
+                #expect(try await lab[1].nodes().nodes.map(\.address) == ["10.42.0.1:8801"])
+                let refused = try await lab[1].command(["node", "remove", "10.42.0.1:8801"])
+                #expect(refused.text.contains("only voter"), "\(refused.text)")
+                let clash = try await lab[1].setVIP("10.42.0.1/24")
+                #expect(clash.message.contains("own address of the node 10.42.0.1:88"), "\(clash.text)")
+
+                options = StartOptions()
+                options.join = ["10.42.0.1:8801"]
+                try lab[2].start(options)
+                try await lab[2].nodes("leader where it is", within: .seconds(15)) {
+                    $0.nodes.contains { $0.id == before.leaderID && $0.address == "10.42.0.1:8801" }
+                }
+                try await eventually("list with the new address", within: .seconds(20)) {
+                    try await lab.formation(within: .seconds(15)).addresses == ["10.42.0.1:8801", "10.42.0.2:8800"]
+                }
+                #expect(try await lab[1].nodes().nodes.allSatisfy { $0.configuredAddress == nil })
+            }
+        }
+
         @Test("a new node at the address that a member has left is another member, and takes nobody's place")
         func addressTaken() async throws {
             try await withLab(nodes: 4) { lab in

@@ -145,6 +145,29 @@ extension EndToEnd {
             }
         }
 
+        @Test("a --vip that is another member's own address is not set; the status says so until there is another")
+        func addressOfAnother() async throws {
+            try await withLab(nodes: 2) { lab in
+                var options = StartOptions.identical(expect: 2)
+                try lab[2].start(options)
+                options.further = ["--vip", "10.42.0.2/24"]
+                try lab[1].start(options)
+                if try await lab.formation().leader == 2 {
+                    try await eventually("lead of node 1", within: .seconds(10)) {
+                        try await lab[2].request("POST", "/v1/failover", body: "{}").status == 200
+                    }
+                }
+                try await lab[1].status("warning") { status in
+                    status.warnings.contains {
+                        $0.contains("10.42.0.2/24 is the own address of the node 10.42.0.2:8800")
+                    }
+                }
+                #expect(try await lab[1].vip() == "")
+                try await lab.setVIP()
+                #expect(try await lab[1].status().warnings.isEmpty)
+            }
+        }
+
         @Test("a name in --join that cannot be resolved is told, and does not keep a node from the others")
         func unresolvable() async throws {
             try await withLab(nodes: 2) { lab in

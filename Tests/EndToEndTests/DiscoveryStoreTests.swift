@@ -33,6 +33,29 @@ extension EndToEnd.DiscoveryTests {
             }
         }
 
+        @Test("a removed node is not found in the store any more, also over restarts; with --rejoin it is again")
+        func removed() async throws {
+            try await onEachStore { lab, store in
+                let before = try await lab.startCluster(in: store)
+                let target = lab[before.leader % 3 + 1]
+                let removal = try await lab[before.leader].request("DELETE", "/v1/nodes/\(target.address)")
+                #expect(removal.status == 200, "\(removal.text)")
+                try await eventually("withdrawal", within: .seconds(8), every: .milliseconds(50)) {
+                    try await store.nodes()["\(target.clusterAddress)"] == nil
+                }
+                #expect(try await target.status().discovery?.isRegistered == false)
+                try await target.terminate()
+                try target.startAgain()
+                try await target.status("removed after the restart") { $0.state == "removed" }
+                #expect(try await store.nodes().count == 2)
+                try await target.terminate()
+                try target.start(.discovering(store, expect: 3).with { $0.further = ["--rejoin"] })
+                let after = try await lab.formation()
+                #expect(after.clusterID == before.clusterID)
+                try await store.isComplete(after)
+            }
+        }
+
         @Test("nodes without --bootstrap-expect, started at once: the first to claim founds, the others join; 8 rounds")
         func claiming() async throws {
             try await onEachStore(nodes: 6) { lab, store in

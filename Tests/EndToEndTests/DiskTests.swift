@@ -70,6 +70,46 @@ extension EndToEnd {
         }
 
         @Test(
+            "a leader whose disk becomes read-only hands over and says so, goes on, and leads again when it can write")
+        func readOnly() async throws {
+            try await withCluster { lab, before in
+                let old = lab[before.leader]
+                #expect(try await lab.settled(for: .milliseconds(300)) == old.number)
+                let daemon = try #require(old.daemonPID)
+                let start = BootClock.now
+                try SmallDisk.setReadOnly(true, of: old)
+                let new = try await lab.holder(otherThan: old.number, within: .seconds(10))
+                let time = start.duration(to: BootClock.now)
+                print("handed over \(time.inMilliseconds) ms after the disk became read-only")
+                #expect(time <= .seconds(3))
+                #expect(lab.witness.timeline.overlap(of: lab.vip, from: start, to: BootClock.now) <= .milliseconds(150))
+                let status = try await old.status()
+                #expect(status.warnings.contains { $0.contains("is mounted read-only") }, "\(status.warnings)")
+                #expect(old.logText.contains("is mounted read-only"))
+                let refused = try await lab[new].request("POST", "/v1/failover", body: #"{"to":"\#(old.address)"}"#)
+                #expect(refused.status == 409 && refused.message.contains("read-only"), "\(refused.message)")
+                // The others go on writing.
+                for number in 111...130 { #expect(try await lab[new].setVIP("10.42.0.\(number)/24").status == 202) }
+                _ = try await lab[new].setVIP(lab.vipText)
+                #expect(old.daemonPID == daemon, "\(old.logTail())")
+
+                try SmallDisk.setReadOnly(false, of: old)
+                // libraft may have given up, since it could not write the new term: then the guard starts the daemon again.
+                try await eventually("leader heard without a warning", within: .seconds(15)) {
+                    let status = try await old.status()
+                    return status.warnings.isEmpty && status.leaderID != 0
+                }
+                // One that has only just been started does not vote yet, and another may be elected in its place.
+                try await eventually("lead of the node that can write again", within: .seconds(15), every: .seconds(1)) {
+                    if lab.witness.holders(of: lab.vip) == [old.number] { return true }
+                    _ = try await lab[new].request("POST", "/v1/failover", body: #"{"to":"\#(old.address)"}"#)
+                    return false
+                }
+                #expect(try await old.vip() == lab.vipText)
+            }
+        }
+
+        @Test(
             "a disk that is full or read-only at the start is named with its remedy, and the node comes back when it is not"
         )
         func atTheStart() async throws {

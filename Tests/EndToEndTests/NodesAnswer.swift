@@ -7,6 +7,7 @@ struct NodesAnswer: Decodable {
         var id: UInt64
         var name: String?
         var address: String
+        var configuredAddress: String?
         var role: String
         var reachable: Bool?
         var unreachableSince: String?
@@ -15,6 +16,7 @@ struct NodesAnswer: Decodable {
 
         enum CodingKeys: String, CodingKey {
             case id, name, address, role, reachable
+            case configuredAddress = "configured_address"
             case unreachableSince = "unreachable_since"
             case nonVoter = "non_voter"
             case failureDomain = "failure_domain"

@@ -114,6 +114,42 @@ extension EndToEnd {
             }
         }
 
+        @Test("on a terminal it shows what is and what would be, and asks: only the word recover changes anything")
+        func prompt() async throws {
+            try await withCluster(of: 1) { lab, before in
+                let node = lab[1]
+                let recover = ["recover", "--data-dir", "data"]
+                try await node.kill9()
+                func state() throws -> [Substring] {
+                    try ToolCommand.check([
+                        "find", node.dataDirectory, "-type", "f", "!", "-name", "lock", "-printf", "%P %i %s %T@\\n",
+                    ]).split(separator: "\n").sorted()
+                }
+                let before = before.clusterID
+                try await eventually("release of the data directory", within: .seconds(10)) {
+                    try await !node.command(recover).error.contains("runs on the data directory")
+                }
+                let untouched = try state()
+                let answers: [TerminalCommand.Answer] = [.line("no"), .line(""), .line("yes"), .end, .hangUp]
+                for answer in answers {
+                    let asked = try await node.command(recover, prompt: "Type the word recover", answer: answer)
+                    #expect(!asked.isSuccess, "\(answer): \(asked.text)")
+                    #expect(asked.output.contains("members now:\n  1  10.42.0.1:8800  voter  (this node)"))
+                    #expect(asked.output.contains("members then, of the cluster "))
+                    #expect(
+                        answer == .hangUp || asked.output.contains("nothing has changed"), "\(answer): \(asked.text)")
+                    let now = try state()
+                    #expect(now == untouched, "\(answer)")
+                }
+                let done = try await node.command(recover, prompt: "Type the word recover", answer: .line("recover"))
+                #expect(done.isSuccess && done.output.contains("Done: cluster "), "\(done.text)")
+                try node.startAgain()
+                let after = try await lab.formation()
+                #expect(after.clusterID != before)
+                #expect(try await node.vip() == lab.vipText)
+            }
+        }
+
         @Test("what is no stopped member of a formed cluster is refused, and nothing is written")
         func refused() async throws {
             try await withLab(nodes: 1) { lab in

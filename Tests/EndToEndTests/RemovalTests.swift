@@ -77,6 +77,37 @@ extension EndToEnd {
             }
         }
 
+        @Test("--force removes a voter that is needed: nobody leads until the others are up, and then it is out")
+        func force() async throws {
+            try await withCluster { lab, before in
+                let (leader, needed) = (lab[before.leader], lab[before.leader % 3 + 1])
+                let dead = try #require(lab.nodes.first { $0.number != leader.number && $0.number != needed.number })
+                try await dead.kill9()
+                let words = ["node", "remove", "\(needed.address)"]
+                let refused = try await leader.command(words)
+                #expect(refused.status == .exited(1) && refused.text.contains("lose its quorum"), "\(refused.text)")
+                #expect(try await leader.nodes().nodes.count == 3)
+                #expect(try await lab.holder() == leader.number)
+
+                let forced = try await leader.command(words + ["--force"])
+                print("forced: \(forced.status) \(forced.text)")
+                #expect(forced.text.contains("start the others"), "\(forced.text)")
+                try await needed.status("notice of the removal", within: .seconds(8)) { $0.state == "removed" }
+                try await leader.status("loss of the lead", within: .seconds(5)) { $0.leaderID == 0 }
+                try await eventually("release of the VIP", within: .seconds(2)) {
+                    lab.witness.holders(of: lab.vip).isEmpty
+                }
+
+                try dead.startAgain()
+                let two = try await lab.formation(of: [leader.number, dead.number].sorted(), within: .seconds(20))
+                #expect(two.clusterID == before.clusterID && two.voters == 2)
+                #expect(two.member(needed) == nil)
+                #expect(try await lab.holder() == two.leader)
+                #expect(try await leader.nodes().removed.map(\.reason) == ["removed"])
+                #expect(try await needed.status().state == "removed")
+            }
+        }
+
         @Test("the leader removes itself after it has handed the lead over; the only voter is not removed")
         func leader() async throws {
             try await withCluster(of: 2) { lab, before in
@@ -146,6 +177,29 @@ extension EndToEnd {
                 let again = try await lab.formation()
                 #expect(again.clusterID == three.clusterID)
                 #expect(again.member(lab[victim])?.id != id)
+            }
+        }
+
+        @Test("who is gone for long is reaped in time, although another node began to lead meanwhile")
+        func reapingGoesOn() async throws {
+            try await withLab(nodes: 4) { lab in
+                var options = StartOptions.identical(expect: 3)
+                options.further = ["--demote-after", "1s", "--reap-after", "8s"]
+                for number in 1...3 { try lab[number].start(options) }
+                let three = try await lab.formation(of: [1, 2, 3])
+                try lab[4].start(options)
+                _ = try await lab.formation()
+                let start = BootClock.now
+                try await lab[4].kill9()
+                try await Task.sleep(for: .seconds(5))
+                let response = try await lab[three.leader].request("POST", "/v1/failover", body: "{}")
+                #expect(response.status == 200, "\(response.text)")
+                let reaped = try await lab[three.leader].nodes("reaping", within: .seconds(6)) {
+                    $0.nodes.count == 3 && !$0.removed.isEmpty
+                }
+                #expect(reaped.removed.map(\.reason) == ["reaped"])
+                let time = start.duration(to: BootClock.now)
+                #expect(time >= .seconds(7.5) && time < .seconds(12), "after \(time.inMilliseconds) ms")
             }
         }
 

@@ -1,4 +1,4 @@
-// GNU extensions that the Glibc overlay hides: entering namespaces, and two file actions of posix_spawn.
+// Extensions that the Glibc overlay hides: entering namespaces, two file actions of posix_spawn, pseudo-terminals.
 #pragma once
 #include <spawn.h>
 
@@ -10,3 +10,6 @@ int clinux_spawn_change_directory(posix_spawn_file_actions_t *actions, const cha
 
 /// posix_spawn_file_actions_addclosefrom_np(3): the child closes every descriptor from `lowest` on. 0, or the error number.
 int clinux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
+
+/// openpty(3) with the default settings: both ends, not to be inherited. 0, or -1 with errno.
+int clinux_open_terminal(int *terminal, int *user);

@@ -186,7 +186,7 @@ extension BootstrapCore {
             case .stale:
                 abandonProposal(now)
             case .clusterName, .expect, .neverFounds, .hasState, .foundingSet, .notAgreed, .notFormed, .otherCluster,
-                .removed:
+                .removed, .virtualAddress:
                 warn(.refused(by: address, refusal.text))
                 abandonProposal(now)
             }

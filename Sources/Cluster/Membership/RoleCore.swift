@@ -24,6 +24,9 @@ struct RoleCore: Sendable, Equatable {
         /// `--failure-domain`; nodes that give none are taken to share one.
         var failureDomain: String?
         var presence: Presence
+        /// Since when it is gone when the leader before had missed it already; only reaping counts that. nil: since `presence`
+        /// says.
+        var absentSince: BootInstant?
 
         var isReachable: Bool { if case .reachable = presence { true } else { false } }
     }
@@ -252,7 +255,11 @@ extension RoleCore {
                 case .standby: core.reapAfter.standBy
                 case .spare: core.reapAfter.spare
                 }
-            return time.map { since.advanced(by: $0) }
+            guard let time else { return nil }
+            let alone = since.advanced(by: time)
+            guard let absent = member.absentSince else { return alone }
+            // The word of another counts from when this leader has missed the member for a while, too.
+            return min(alone, max(absent.advanced(by: time), since.advanced(by: core.demoteAfter)))
         }
 
         /// When time alone may change the decision.

@@ -10,6 +10,9 @@ struct Roster: Codable, Sendable, Equatable {
         var role: DqliteRole
         /// Since when it does not answer the leader, by the leader's wall clock; nil: it does.
         var goneSince: WallTime?
+        /// For how long it has not answered, in milliseconds: what the next leader goes on from, whatever its clock shows. Left
+        /// out when it does, and by versions that do not tell.
+        var silentFor: Int64?
     }
 
     var clusterID: String
@@ -39,6 +42,20 @@ struct HeardRoster: Sendable {
     var at: BootInstant
 
     func isFresh(now: BootInstant) -> Bool { at.duration(to: now) < Self.lifetime }
+
+    /// Since when members did not answer the leader that sent this, by the clock of this host. Nobody has seen what happened
+    /// after the roster came in: an election is bridged, and not more.
+    func absences(now: BootInstant) -> [DqliteNodeID: BootInstant] {
+        guard at.duration(to: now) < Self.longestElection else { return [:] }
+        return roster.members.reduce(into: [:]) { absences, member in
+            guard let silence = member.silentFor, (0...Self.longestAbsence).contains(silence) else { return }
+            absences[member.id] = at.advanced(by: .milliseconds(-silence))
+        }
+    }
+
+    private static let longestElection: Duration = .seconds(60)
+    /// Ten years; a number that is no time must not make one.
+    private static let longestAbsence: Int64 = 10 * 366 * 86_400_000
 }
 
 /// A node that is out of the cluster, and why: kept in the database for the time when it comes back.

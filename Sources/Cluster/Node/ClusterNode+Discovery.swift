@@ -43,6 +43,8 @@ extension ClusterNode {
     /// Tells the discovery what others are to find of this node. Cheap, so it may be said at each change of anything.
     func announce() {
         let facts = facts.current
+        // Who is out is not to be found: new nodes would ask it in vain.
+        if case .removed = record.state { return discovery.announce(nil) }
         let node = DiscoveryAnnouncement.NodeRecord(
             nodeID: record.nodeID.description, apiAddress: settings.apiAddress, address: settings.advertised,
             name: settings.name, clusterID: facts.isFormed ? facts.clusterID : nil, clusterName: settings.clusterName)

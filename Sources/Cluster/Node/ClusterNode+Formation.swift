@@ -96,6 +96,13 @@ extension ClusterNode {
             let text = "\(join.address) was removed from cluster \(clusterID): start it with --rejoin"
             return .refused(Refusal(.removed, text, removal: removal))
         }
+        if let clash = AddressClash.find(configuration.addresses, join.address) {
+            return .refused(
+                Refusal(
+                    .virtualAddress,
+                    "\(join.address) cannot be the address of a node: \(clash.virtual) is a virtual address of cluster "
+                        + "\(clusterID): correct --bind-cluster, or set another virtual address"))
+        }
         let candidate = Candidate(
             nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
             name: join.name, isReturning: join.isReturning == true)
@@ -186,9 +193,7 @@ extension ClusterNode {
                 if found["formed"] == "1" {
                     report(.becameFormed(clusterID))
                     try await refreshConfiguration()
-                    if configuration.addresses.isEmpty, !settings.initialAddresses.isEmpty {
-                        try await store.apply(.setAddressesIfNone(settings.initialAddresses))
-                    }
+                    try await setInitialAddresses()
                     try await store.apply(.describeNode(ownEntry))
                     try await refreshConfiguration()
                     spread(configuration)
@@ -209,6 +214,21 @@ extension ClusterNode {
                 try? await Task.sleep(for: .milliseconds(5))
             }
         }
+    }
+
+    /// `--vip`, unless addresses are or were configured.
+    private func setInitialAddresses() async throws {
+        guard configuration.addresses.isEmpty, !settings.initialAddresses.isEmpty else { return initialClash = nil }
+        await refreshMembers()
+        initialClash = clash(settings.initialAddresses)
+        if let initialClash {
+            return logger.error("\(Logger.Message(stringLiteral: "--vip \(initialClash); it is not set"))")
+        }
+        try await store.apply(.setAddressesIfNone(settings.initialAddresses))
+    }
+
+    private func clash(_ addresses: [String]) -> AddressClash? {
+        AddressClash.find(addresses, facts.current.members) { self.facts.address(of: $0) }
     }
 
     /// Asks the leader what is configured, to be prepared, until it has said so.

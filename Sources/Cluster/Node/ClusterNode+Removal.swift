@@ -116,7 +116,7 @@ extension ClusterNode {
         let entries = configuration.nodes
         let meant = facts.current.members.filter { member in
             let entry = entries.first { $0.dqliteID == member.id }
-            let place = facts.address(of: member)
+            let place = member.id == facts.current.local?.dqliteID ? settings.advertised : facts.address(of: member)
             return [
                 String(member.id), member.address, place?.description, place?.host, entry?.name, entry?.nodeID,
             ].contains(target)
@@ -166,10 +166,20 @@ extension ClusterNode {
                 if !force { try await self.object(toRemoving: member, members) }
             }
         } catch {
-            if (error as? DqliteError)?.mayHaveBeenExecuted != true {
+            guard (error as? DqliteError)?.mayHaveBeenExecuted == true else {
                 try? await store.apply(.forgetRemoval(member.id))
+                throw error
             }
-            throw error
+            guard force else { throw error }
+            // It is in the log of this node, and those that remain are too few to commit it. The other must not be elected
+            // meanwhile: it would undo it.
+            dismiss(removal)
+            throw PortFailure(
+                reason: .notReady,
+                text:
+                    "the removal of \(member.address) is written down here and cannot be committed yet: too few of the "
+                    + "voters that remain are up. Nobody leads until they are: start the others; it then takes effect by "
+                    + "itself. \(member.address) is told to stay out")
         }
         logger.notice(
             "a member was removed",

@@ -18,7 +18,7 @@ extension ClusterNode {
         while !Task.isCancelled {
             var pause = Self.look
             if !isStopping, handingOver == nil, let term = leadershipProof?.term {
-                var current = watch.flatMap { $0.term == term ? $0.members : nil } ?? MemberWatch(now: BootClock.now)
+                var current = watch.flatMap { $0.term == term ? $0.members : nil } ?? newWatch()
                 pause = await keepRoles(in: term, &current)
                 watch = (term, current)
                 standing = StandingWatch(now: BootClock.now)
@@ -28,6 +28,11 @@ extension ClusterNode {
             }
             try? await Task.sleep(for: pause)
         }
+    }
+
+    private func newWatch() -> MemberWatch {
+        let now = BootClock.now
+        return MemberWatch(now: now, absences: facts.current.roster?.absences(now: now) ?? [:])
     }
 
     /// One look at the members, and one change at most.
@@ -55,7 +60,8 @@ extension ClusterNode {
                 return RoleCore.Member(
                     id: member.id, role: member.role,
                     isNonVoter: member.id == own ? settings.nonVoter : entry?.isNonVoter == true,
-                    failureDomain: entry?.failureDomain, presence: watch.presence(of: member.id))
+                    failureDomain: entry?.failureDomain, presence: watch.presence(of: member.id),
+                    absentSince: watch.absentSince(member.id))
             }
             let core = RoleCore(policy: settings.rolePolicy, options: settings.membership)
             return try await perform(core.decide(list, own: own, now: now), members)
@@ -122,14 +128,14 @@ extension ClusterNode {
         return Roster(
             clusterID: facts.current.clusterID ?? "", term: term, leader: own,
             members: members.map { member in
-                var goneSince: WallTime?
+                var entry = Roster.Member(id: member.id, address: member.address, role: member.role)
                 // One answer that is late, or not asked for yet, is no news.
-                if member.id != own, case .gone(let since) = watch.presence(of: member.id),
-                    since.duration(to: now) > Self.patience
-                {
-                    goneSince = WallTime(milliseconds: wall.milliseconds - since.duration(to: now).inMilliseconds)
+                if member.id != own, let since = watch.absentSince(member.id), since.duration(to: now) > Self.patience {
+                    let silence = since.duration(to: now).inMilliseconds
+                    entry.silentFor = silence
+                    entry.goneSince = WallTime(milliseconds: wall.milliseconds - silence)
                 }
-                return Roster.Member(id: member.id, address: member.address, role: member.role, goneSince: goneSince)
+                return entry
             })
     }
 
@@ -221,9 +227,10 @@ extension ClusterNode {
         guard let roster = facts.current.roster?.roster, let own = facts.current.local?.dqliteID, leads else { return }
         var news = roster
         news.members = facts.current.members.map { member in
-            Roster.Member(
-                id: member.id, address: member.address, role: member.role,
-                goneSince: roster.members.first { $0.id == member.id }?.goneSince)
+            let known = roster.members.first { $0.id == member.id }
+            return Roster.Member(
+                id: member.id, address: member.address, role: member.role, goneSince: known?.goneSince,
+                silentFor: known?.silentFor)
         }
         guard news.leader == own else { return }
         _ = await attendances(facts.current.members, news)

@@ -24,6 +24,8 @@ public struct ClusterStatus: Sendable {
     public var unansweredPolls: UInt64
     /// Since when members do not answer the leader, by their id; nil while the leader's word is not known.
     public var goneSince: [DqliteNodeID: WallTime]?
+    /// Where members are that are not where raft's configuration says, this node among them, as far as is known.
+    public var places: [DqliteNodeID: String] = [:]
 
     /// How many voters may fail at once, now; nil while that is not known, or there is no majority as it is.
     public var failuresSurvived: Int? {
@@ -48,17 +50,27 @@ extension ClusterNode {
         } else {
             state = .forming
         }
-        return ClusterStatus(
+        var status = ClusterStatus(
             nodeID: record.nodeID.description, dqliteID: facts.local?.dqliteID ?? 0, address: settings.advertised,
             clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
             leadership: leadership, members: facts.members,
-            configuration: configuration, warnings: warnings,
+            configuration: configuration, warnings: warnings + [clashWarning].compactMap { $0 },
             unansweredPolls: facts.local?.monitor.unanswered ?? 0,
             goneSince: facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster : nil }.map { roster in
                 Dictionary(
                     roster.members.compactMap { member in member.goneSince.map { (member.id, $0) } },
                     uniquingKeysWith: { first, _ in first })
             })
+        for member in status.members {
+            let place = member.id == status.dqliteID ? settings.advertised : self.facts.address(of: member)
+            if let place, place.description != member.address { status.places[member.id] = place.description }
+        }
+        return status
+    }
+
+    private var clashWarning: String? {
+        guard let initialClash, configuration.addresses.isEmpty else { return nil }
+        return "--vip \(initialClash); it is not set: correct --vip, and set an address with `dqlite-vip vip set`"
     }
 
     /// The proof that this node leads a formed cluster and acts on its committed configuration: the term, and until when

@@ -16,17 +16,16 @@ extension ClusterNode {
             try await Task.sleep(for: .seconds(1))
             guard let local = facts.current.local else { continue }
             let now = BootClock.now
-            let failure: LocalNodeFailed? =
-                if local.monitor.silence(now: now) > Self.patience {
-                    LocalNodeFailed(description: "the local database node has not answered for \(Self.patience)")
-                } else if local.observer.silence(now: now) > Self.patienceOfPeers, writesRefused == nil {
-                    // On a full disk it would not start.
-                    LocalNodeFailed(
-                        description: "the local database node has not answered the leader for "
-                            + "\(Self.patienceOfPeers): as after a write that failed")
-                } else {
-                    nil
-                }
+            var failure: LocalNodeFailed?
+            if local.monitor.silence(now: now) > Self.patience {
+                failure = LocalNodeFailed(
+                    description: "the local database node has not answered for \(Self.patience)")
+            } else if local.observer.silence(now: now) > Self.patienceOfPeers, await unfit() == nil {
+                // While the disk takes nothing it would not start.
+                failure = LocalNodeFailed(
+                    description: "the local database node has not answered the leader for \(Self.patienceOfPeers): "
+                        + "as after a write that failed")
+            }
             // Twice in a row: a process that was stopped for a while has been silent too, and is well.
             suspicious = failure == nil ? 0 : suspicious + 1
             if let failure, suspicious > 1 { throw failure }

@@ -61,6 +61,8 @@ public actor ClusterNode: Service {
     /// Members whose removal is under way.
     var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?
+    /// Why `--vip` was not taken; nil when it was, or when other addresses have been set meanwhile.
+    var initialClash: AddressClash?
 
     /// - Parameters:
     ///   - data: the locked data directory.
@@ -239,6 +241,7 @@ public actor ClusterNode: Service {
         // An fsync can take long; the cooperative pool has two threads on a small machine.
         try await BlockingThread.run(named: "node.json") { try data.save(record) }
         facts.update { $0.clusterID = record.clusterID?.description }
+        announce()
     }
 
     private func send(_ request: PeerRequest, to target: HostPort, id: PeerRequestID, within: Duration) {

@@ -169,6 +169,8 @@ public struct Refusal: Codable, Sendable, Equatable {
         case otherCluster
         /// The cluster has removed the asker.
         case removed
+        /// The asker's address is a virtual one of the cluster.
+        case virtualAddress
     }
 
     public var code: Code

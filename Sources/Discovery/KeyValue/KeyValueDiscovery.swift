@@ -67,8 +67,10 @@ final class KeyValueDiscovery<Store: KeyValueStore>: Discovery {
     /// For tests: how many wait for the look-up that runs.
     var lookUpsWaiting: Int { lookUps.withLock { $0?.waiterCount ?? 0 } }
 
-    func announce(_ announcement: DiscoveryAnnouncement) {
-        state.withLock { $0.core.announce(announcement) }
+    func announce(_ announcement: DiscoveryAnnouncement?) {
+        state.withLock { state in
+            if let announcement { state.core.announce(announcement) } else { state.core.withdraw() }
+        }
         news.call()
     }
 

@@ -83,8 +83,8 @@ public final class MulticastDiscovery: DiscoveryBackend {
         }
     }
 
-    public func announce(_ announcement: DiscoveryAnnouncement) {
-        let node = announcement.node
+    public func announce(_ announcement: DiscoveryAnnouncement?) {
+        guard let node = announcement?.node else { return exchange.announce(nil) }
         exchange.announce(
             MulticastRecord(
                 nodeID: node.nodeID, address: node.address, name: MulticastDatagram.name(from: node.name),

@@ -34,6 +34,20 @@ public struct SmallDisk: Sendable {
         try ToolCommand.check(["mount", "-o", "remount,\(readOnly ? "ro" : "rw")", directory])
     }
 
+    /// Makes the data directory of a running node read-only for it, or writable again: what is opened from now on. Files
+    /// that it has open can be written on.
+    public static func setReadOnly(_ isReadOnly: Bool, of node: LabNode) throws {
+        guard let pid = node.guardPID else { throw LabError("node \(node.number) does not run") }
+        // In the node's own view of the file systems: it ends with the node.
+        let enter = ["nsenter", "--target", "\(pid)", "--mount", "mount"]
+        let path = node.dataDirectory
+        let mounts = ProcessTable.text("/proc/\(pid)/mounts").split(separator: "\n")
+        if !mounts.contains(where: { $0.split(separator: " ").dropFirst().first == path[...] }) {
+            try ToolCommand.check(enter + ["--bind", path, path])
+        }
+        try ToolCommand.check(enter + ["-o", "remount,bind,\(isReadOnly ? "ro" : "rw")", path])
+    }
+
     /// Takes what room there is. What others give back later, as libraft does with the rest of a segment that it closes, has to
     /// be taken by another call.
     public func fill() throws(SystemError) {

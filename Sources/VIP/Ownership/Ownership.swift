@@ -22,8 +22,8 @@ public actor Ownership: Service {
     private let lease: LeaseSource
     private let guardChannel: any AddressGuard
     private let addressesFile: String?
-    /// Why the list could not be written last, so that it is said once.
-    private let listFailure = Mutex<String?>(nil)
+    /// Why the list could not be written the last time; empty when it could.
+    private let listFault = Mutex("")
     private let logger: Logger
     private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
     private let session: NetlinkSession
@@ -402,16 +402,15 @@ public actor Ownership: Service {
         do {
             try AddressesFile.write(
                 Set(addresses).map { .init(address: $0, interface: interface) }, to: addressesFile)
-            listFailure.withLock { $0 = nil }
+            listFault.withLock { $0 = "" }
         } catch {
             // Service goes before the list: the tag and the kernel's lifetime are there all the same.
             let text = "\(error): what a crash may leave is removed by the kernel only, after a second"
-            let isNew = listFailure.withLock { last in
-                defer { last = text }
-                return last != text
+            let isNews = listFault.withLock { fault in
+                defer { fault = text }
+                return fault != text
             }
-            guard isNew else { return }
-            thread.submit { self.assumeIsolated { $0.tell(.failed(nil, text)) } }
+            if isNews { thread.submit { self.assumeIsolated { $0.tell(.failed(nil, text)) } } }
         }
     }
 

@@ -77,6 +77,7 @@ enum NodeTable {
                     member.isNonVoter == true ? "non-voter" : "", member.failureDomain.map { "in \($0)" } ?? "",
                     member.isReachable == false
                         ? "unreachable" + (member.unreachableSince.map { " since \($0)" } ?? "") : "",
+                    member.configuredAddress.map { "listed at \($0)" } ?? "",
                 ]
                 let labels = (member.labels ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
                 return ["\(member.id)", member.name ?? "-", member.address, member.role.rawValue]

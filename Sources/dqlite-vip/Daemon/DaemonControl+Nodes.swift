@@ -34,7 +34,9 @@ extension DaemonControl {
         return status.members.map { member in
             let entry = entries[member.id]
             return ClusterMember(
-                id: member.id, address: member.address, role: API.MemberRole(rawValue: "\(member.role)"),
+                id: member.id, address: status.places[member.id] ?? member.address,
+                configuredAddress: status.places[member.id].map { _ in member.address },
+                role: API.MemberRole(rawValue: "\(member.role)"),
                 nodeID: entry?.nodeID, name: entry?.name, labels: entry?.labels,
                 isReachable: status.goneSince.map { $0[member.id] == nil },
                 unreachableSince: status.goneSince?[member.id],

@@ -29,13 +29,16 @@ struct DaemonControl: ControlPlane {
         let addresses = try Self.checked(texts)
         let status = await cluster.status()
         for member in status.members {
-            guard let endpoint = try? HostPort(parsing: member.address),
-                let same = addresses.first(where: { $0.address == endpoint.address })
-            else { continue }
-            throw ControlError(
-                .invalid,
-                "\(same.address) is the own address of the node \(member.address): a virtual address must be one that "
-                    + "no machine has")
+            // Where it is, and where other members may still take it to be.
+            for place in [member.address, status.places[member.id]].compactMap({ $0 }) {
+                guard let endpoint = try? HostPort(parsing: place),
+                    let same = addresses.first(where: { $0.address == endpoint.address })
+                else { continue }
+                throw ControlError(
+                    .invalid,
+                    "\(same.address) is the own address of the node \(place): a virtual address must be one that no "
+                        + "machine has")
+            }
         }
         do {
             try await cluster.commit(.setAddresses(addresses.map(\.description)))

@@ -6,7 +6,7 @@ import Testing
 
 /// A cluster in one line: `A` voter, `a` stand-by, `.` spare; the letter of a failure domain is not part of it.
 /// Each member is ROLE ID PRESENCE, like `V1 V2- s3 .4`: V voter, s stand-by, . spare; `-` gone for long, `~` gone just now,
-/// `+` back just now, `!` non-voter, `@x` in the failure domain x. Node 1 leads.
+/// `<` and for 100 s by the word of the leader before, `+` back just now, `!` non-voter, `@x` in the failure domain x. Node 1 leads.
 struct RoleLine {
     static let now = BootInstant(nanoseconds: 1_000_000_000_000)
     var members: [RoleCore.Member]
@@ -25,6 +25,7 @@ struct RoleLine {
                 case "-": member.presence = .gone(since: Self.now.advanced(by: .seconds(-20)))
                 case "=": member.presence = .gone(since: Self.now.advanced(by: .seconds(-30)))
                 case "~": member.presence = .gone(since: Self.now.advanced(by: .seconds(-3)))
+                case "<": member.absentSince = Self.now.advanced(by: .seconds(-100))
                 case "+": member.presence = .reachable(since: Self.now.advanced(by: .milliseconds(-400)))
                 case "!": member.isNonVoter = true
                 case "@": member.failureDomain = rest.popFirst().map(String.init)
@@ -149,6 +150,20 @@ struct RoleCoreTests {
         #expect(try decide("V1 V2 V3 V4- V5-", five) == "x4", "three of four are there")
         let later = Self.core(reap: .init(spare: .seconds(25)))
         #expect(try decide("V1 V2 V3 .4-", later) == "wait 5.0")
+    }
+
+    @Test("an absence seen by the leader before counts for reaping, once this one has missed the member for a while")
+    func reapingAfterAnotherLeader() throws {
+        let minute = Self.core(reap: .init(voter: .seconds(60), standBy: .seconds(60), spare: .seconds(60)))
+        #expect(try decide("V1 V2 V3 .4-", minute) == "wait 40.0", "20 of 60 s")
+        #expect(try decide("V1 V2 V3 .4-<", minute) == "x4")
+        #expect(try decide("V1 V2 V3 .4~<", minute) == "wait 7.0", "3 of the 10 s of --demote-after")
+        #expect(try decide("V1 V2 V3 V4 V5~<", Self.core(voters: 5)) == "wait 7.0", "for the roles it does not count")
+        #expect(try decide("V1 V2 V3-<", minute) == "nothing", "two voters survive nothing")
+        let hours = Self.core(reap: .init(spare: .seconds(3600)))
+        #expect(try decide("V1 V2 V3 .4-<", hours) == "wait 3500.0")
+        let moment = Self.core(reap: .init(spare: .seconds(5)))
+        #expect(try decide("V1 V2 V3 .4~<", moment) == "wait 2.0", "never later than without")
     }
 
     @Test("no stand-bys wanted: all others are spares, and replace a voter all the same")
