@@ -100,7 +100,8 @@ extension EndToEnd {
                     return status.warnings.isEmpty && status.leaderID != 0
                 }
                 // One that has only just been started does not vote yet, and another may be elected in its place.
-                try await eventually("lead of the node that can write again", within: .seconds(15), every: .seconds(1)) {
+                try await eventually("lead of the node that can write again", within: .seconds(15), every: .seconds(1))
+                {
                     if lab.witness.holders(of: lab.vip) == [old.number] { return true }
                     _ = try await lab[new].request("POST", "/v1/failover", body: #"{"to":"\#(old.address)"}"#)
                     return false
