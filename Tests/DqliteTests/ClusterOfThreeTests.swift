@@ -199,7 +199,8 @@ struct ClusterOfThreeTests {
                 seen.streams[connection] = stream
             }
         }
-        try await TestCluster.run(voters: 3, relay: relay, snapshots: 16) { cluster in
+        // Raft's timers are longer than usual: a disk that takes its time must not cost the leader its lead.
+        try await TestCluster.run(voters: 3, latency: .milliseconds(60), relay: relay, snapshots: 16) { cluster in
             let leader = try await cluster.client(1, open: true)
             try await leader.execute("CREATE TABLE t(a INTEGER, b BLOB)")
             for size in [1, 5000, 100_000] {

@@ -114,7 +114,8 @@ extension ClusterNode {
             try await membership.transfer(to: successor.id, timeout: .seconds(1))
         } catch {
             // It may have come about all the same.
-            if local.monitor.current.isLeader {
+            let heir = await leader(after: term, local, within: .milliseconds(500))
+            if heir == nil || heir == ownID {
                 throw HandOverRefused(
                     kind: .unavailable, description: "\(successor.address) did not take the lead: \(error)")
             }
@@ -138,9 +139,47 @@ extension ClusterNode {
                 "took.ms": "\(took.inMilliseconds)",
                 "addresses": isConfirmed ? "announced by the successor" : "let go without waiting any longer",
             ]) { $1 })
-        return HandOver(
+        var done = HandOver(
             leaderID: successor.id, leaderAddress: successor.address, isConfirmed: isConfirmed,
             milliseconds: took.inMilliseconds)
+        // Somebody else may have been elected meanwhile. Who stops does not wait to hear it.
+        guard !isConfirmed, !isStopping else { return done }
+        facts.update { $0.giving = nil }
+        onLeadership()
+        guard let heir = await leader(after: term, local, within: .seconds(1)), heir != ownID else {
+            throw HandOverRefused(
+                kind: .unavailable,
+                description: "\(successor.address) was told to take the lead and has not: see `dqlite-vip status`")
+        }
+        guard heir != successor.id else { return done }
+        let address = facts.current.members.first { $0.id == heir }?.address ?? String(heir)
+        guard wanted == nil else {
+            throw HandOverRefused(
+                kind: .unavailable,
+                description: "\(successor.address) was told to take the lead, and \(address) was elected: ask again")
+        }
+        (done.leaderID, done.leaderAddress) = (heir, address)
+        return done
+    }
+
+    /// Who leads a later term, as soon as that is known here.
+    private func leader(after term: UInt64, _ local: LocalNode, within limit: Duration) async -> DqliteNodeID? {
+        let changes = local.monitor.changes()
+        local.monitor.kick()
+        return await withTaskGroup(of: DqliteNodeID?.self) { tasks in
+            tasks.addTask {
+                for await leadership in changes where leadership.term > term {
+                    if let leader = leadership.leader { return leader }
+                }
+                return nil
+            }
+            tasks.addTask {
+                try? await BootClock().sleep(until: BootClock.now.advanced(by: limit))
+                return nil
+            }
+            defer { tasks.cancelAll() }
+            return await tasks.next() ?? nil
+        }
     }
 
     private func candidates(_ wanted: String?) throws -> [DqliteMember] {
