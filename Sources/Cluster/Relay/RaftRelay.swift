@@ -44,8 +44,6 @@ final class RaftRelay {
     private var heldTimer: Scheduled<Void>?
     /// Acknowledgements that go with the local node's answers to the same heartbeats.
     private var owed: [DqliteNodeID: (process: VoteGate.LeaderProcess, term: UInt64, sentAt: BootInstant)] = [:]
-    private var heldRaw: [(link: OutboundLink, bytes: ByteBuffer)] = []
-    private var rawTimer: Scheduled<Void>?
     /// Which reading of the members counted last.
     private var lastReading: UInt64 = 0
     /// Called when this node begins to lead a term.
@@ -60,8 +58,9 @@ final class RaftRelay {
     /// Called when a configuration has passed: the members are to be read again.
     private let onConfiguration: @Sendable () -> Void
     private let observer: RaftObserver
-    /// Links whose stream cannot be read.
-    private var unreadable: Set<ObjectIdentifier> = []
+    private lazy var unreadable = UnreadableStreams(
+        closedUntil: { [weak self] in self?.gate.closedNow ?? BootClock.now },
+        schedule: { [weak self] in self?.schedule(at: $0, $1) })
 
     /// - Parameters:
     ///   - term: libraft's term on disk.
@@ -217,8 +216,7 @@ final class RaftRelay {
 
     func close() {
         heldTimer?.cancel()
-        rawTimer?.cancel()
-        heldRaw = []
+        unreadable.close()
         facts.update { $0.leases.loses(by: .stopped, now: BootClock.now) }
         succession.stop()
         for link in outbound.values { link.close() }
@@ -477,7 +475,7 @@ final class RaftRelay {
     /// A stream is passed on from now on without being understood. While there is one this node has no lease: what its
     /// own node votes there cannot be seen.
     func unreadable(_ link: AnyObject, _ address: String) {
-        guard unreadable.insert(ObjectIdentifier(link)).inserted else { return }
+        guard unreadable.add(link) else { return }
         facts.update {
             $0.leases.loses(by: .unreadable, now: BootClock.now)
             $0.unreadable = unreadable.count
@@ -489,34 +487,11 @@ final class RaftRelay {
     }
 
     /// Passes on what cannot be read, once no promise binds any more: there may be a vote in it.
-    func sendRaw(_ bytes: ByteBuffer, on link: OutboundLink) {
-        let now = BootClock.now
-        guard heldRaw.isEmpty, now >= gate.closedNow else {
-            heldRaw.append((link, bytes))
-            // More than a stream of raft holds in that time: it is given up rather than memory.
-            if heldRaw.count > 4096 {
-                heldRaw.removeAll { $0.link === link }
-                link.reset()
-            }
-            return scheduleRaw(at: max(gate.closedNow, now))
-        }
-        link.write(.raw(bytes))
-    }
-
-    private func scheduleRaw(at instant: BootInstant) {
-        guard rawTimer == nil else { return }
-        rawTimer = schedule(at: instant) { [self] in
-            rawTimer = nil
-            guard BootClock.now >= gate.closedNow else { return scheduleRaw(at: gate.closedNow) }
-            let passed = heldRaw
-            heldRaw = []
-            for (link, bytes) in passed { link.write(.raw(bytes)) }
-        }
-    }
+    func sendRaw(_ bytes: ByteBuffer, on link: OutboundLink) { unreadable.send(bytes, on: link) }
 
     /// The link begins anew, or is gone.
     func readable(_ link: AnyObject) {
-        guard unreadable.remove(ObjectIdentifier(link)) != nil else { return }
+        guard unreadable.remove(link) else { return }
         facts.update { $0.unreadable = unreadable.count }
         onLease()
     }
