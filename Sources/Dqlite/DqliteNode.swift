@@ -98,7 +98,7 @@ public final class DqliteNode: Sendable {
         let configuration = configuration
         let result = await onOwnThread { () -> Result<(NodeHandle, DqliteAddress), DqliteError> in
             // libdqlite's threads inherit it.
-            ThreadPriority.set(ThreadPriority.raised, isInherited: true)
+            ThreadPriority.set(ThreadPriority.raised)
             do throws(DqliteError) {
                 return .success(try NodeHandle.start(configuration))
             } catch {

@@ -1,11 +1,14 @@
 import Glibc
 
-/// How soon threads run on which others wait, as nice values; see nice(7) and sched(7).
+/// How soon threads run on which others wait, as nice values and real time; see nice(7) and sched(7).
 ///
-/// `raised` and `urgent` are real-time, where that is allowed (SCHED_RR): such a thread runs when it wakes up, whatever else
-/// there is to do. Nice values alone did not do it. Where the kernel groups processes (by session, or by control group) they
-/// count within the group only, so that a heartbeat waited behind compilers for longer than a lease. These threads need
-/// microseconds at a time; should one run away, the kernel leaves 5 % of the time to others (`sched_rt_runtime_us`).
+/// `urgent` is real-time, where that is allowed (SCHED_RR): such a thread runs when it wakes up, whatever else there is to
+/// do. Nice values alone did not do it. Where the kernel groups processes (by session, or by control group) they count within
+/// the group only, so that a heartbeat waited behind compilers for longer than a lease. These threads need microseconds at a
+/// time; should one run away, the kernel leaves 5 % of the time to others (`sched_rt_runtime_us`).
+///
+/// `raised` is not, since that would cost an idle node nearly as much again: each message wakes up some of these threads, and
+/// the kernel looks for a processor for a real-time one at once. They become so while they have to wait (`setRealTime`).
 public enum ThreadPriority {
     /// For those on which it depends how soon an address is gone, or there: before all others on a busy machine.
     public static let urgent: Int32 = -10
@@ -13,7 +16,8 @@ public enum ThreadPriority {
     public static let raised: Int32 = -8
 
     private static let thisThread = __priority_which_t(PRIO_PROCESS.rawValue)
-    /// SCHED_RESET_ON_FORK of sched(7), a GNU extension to the headers.
+    /// SCHED_RESET_ON_FORK of sched(7), a GNU extension to the headers: the pools of Dispatch and Swift get their threads from
+    /// whoever needs one first, and those are not to be real-time.
     private static let resetOnFork: Int32 = 0x4000_0000
 
     /// The nice value of the calling thread.
@@ -23,19 +27,25 @@ public enum ThreadPriority {
     public static var isRealTime: Bool { sched_getscheduler(0) & ~resetOnFork == SCHED_RR }
 
     /// Sets it for the calling thread, where that is allowed (CAP_SYS_NICE, and no `RestrictRealtime`); otherwise it stays as
-    /// it is.
-    ///
-    /// - Parameter isInherited: threads that it makes are real-time, too. Not so by default: the pools of Dispatch and Swift
-    ///   get their threads from whoever needs one first. What is not real-time passes its nice value on in any case.
-    public static func set(_ nice: Int32, isInherited: Bool = false) {
-        var parameters = sched_param()
-        var policy = SCHED_OTHER
-        if nice <= raised {
-            parameters.sched_priority = nice <= urgent ? 2 : 1
-            policy = SCHED_RR | (isInherited ? 0 : resetOnFork)
-        }
-        sched_setscheduler(0, policy, &parameters)
+    /// it is. Threads that it makes get the nice value, and are not real-time.
+    public static func set(_ nice: Int32) {
+        setScheduler(0, realTime: nice <= urgent ? 2 : nil)
         // What counts where real time is refused.
         setpriority(thisThread, 0, nice)
+    }
+
+    /// Makes a thread of this process real-time, behind the urgent ones, or takes that back.
+    ///
+    /// - Returns: whether it is so now.
+    @discardableResult
+    public static func setRealTime(_ isRealTime: Bool, thread: Int32) -> Bool {
+        setScheduler(thread, realTime: isRealTime ? 1 : nil)
+    }
+
+    @discardableResult
+    private static func setScheduler(_ thread: Int32, realTime priority: Int32?) -> Bool {
+        var parameters = sched_param()
+        parameters.sched_priority = priority ?? 0
+        return sched_setscheduler(thread, priority == nil ? SCHED_OTHER : SCHED_RR | resetOnFork, &parameters) == 0
     }
 }

@@ -1,0 +1,45 @@
+import Platform
+import Testing
+
+@testable import Cluster
+
+@Suite("When the threads that carry raft are real-time")
+struct RealTimeDemandTests {
+    private let start = BootInstant(nanoseconds: 1_000_000_000)
+    private let long: Duration = .milliseconds(5)
+
+    @Test("they are not while they hardly wait")
+    func calm() {
+        var demand = RealTimeDemand()
+        for second in 0..<1000 {
+            #expect(!demand.look(waited: .milliseconds(1), now: start.advanced(by: .seconds(second))))
+        }
+    }
+
+    @Test("one long wait makes them so for a minute, whatever is waited meanwhile")
+    func busy() {
+        var demand = RealTimeDemand()
+        #expect(demand.look(waited: long, now: start))
+        #expect(demand.look(waited: .zero, now: start.advanced(by: .seconds(59))))
+        // What was waited meanwhile says nothing of what it would be without.
+        #expect(!demand.look(waited: long, now: start.advanced(by: .seconds(60))))
+    }
+
+    @Test("who has to wait again soon is so for twice as long each time, an hour at most, and a minute after a calm")
+    func relapse() {
+        var demand = RealTimeDemand()
+        var now = start
+        var holds: [Duration] = []
+        for _ in 0..<9 {
+            #expect(demand.look(waited: long, now: now))
+            holds.append(demand.hold)
+            now = now.advanced(by: demand.hold)
+            #expect(!demand.look(waited: .zero, now: now))
+            now = now.advanced(by: .milliseconds(250))
+        }
+        #expect(holds.map { $0.components.seconds } == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600])
+        now = now.advanced(by: .seconds(31))
+        #expect(demand.look(waited: long, now: now))
+        #expect(demand.hold == .seconds(60))
+    }
+}
