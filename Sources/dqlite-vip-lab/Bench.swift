@@ -37,14 +37,18 @@ struct Bench {
         _ = try await lab.settled(for: .seconds(2))
         let before = try await lab.formation()
         let began = BootClock.now
+        // They end by themselves, in case this process is ended before.
+        let whileLasting = "end=$((SECONDS + \(time.components.seconds + 30))); while ((SECONDS < end))"
         let busy = try (0..<loops).map { _ in
-            try ChildProcess(["sh", "-c", "while :; do :; done"], log: "/dev/null")
+            try ChildProcess(["bash", "-c", "\(whileLasting); do :; done"], log: "/dev/null")
         }
         let files = (0..<writers).map { "\(lab.network.directory)/written\($0)" }
         let writing = try files.map { file in
             try ChildProcess(
-                ["sh", "-c", "while dd if=/dev/zero of='\(file)' bs=4k count=1 conv=fsync 2>/dev/null; do :; done"],
-                log: "/dev/null")
+                [
+                    "bash", "-c",
+                    "\(whileLasting) && dd if=/dev/zero of='\(file)' bs=4k count=1 conv=fsync 2>/dev/null; do :; done",
+                ], log: "/dev/null")
         }
         defer {
             for process in busy + writing { process.signal(SIGKILL) }
