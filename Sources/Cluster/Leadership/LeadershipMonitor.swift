@@ -132,7 +132,7 @@ final class LeadershipMonitor: Sendable {
 
     private func run() {
         ThreadPriority.set(ThreadPriority.raised)
-        var threads = RaftThreads(logger: logger)
+        var threads = RaftThreads(logger: logger, now: BootClock.now)
         var hasFailed = false
         while true {
             do {

@@ -10,14 +10,15 @@ struct RaftThreads {
     private static let all = [relay, "dqlite-node", "leadership"]
 
     private let logger: Logger
-    private var demand = RealTimeDemand()
+    private var demand: RealTimeDemand
     private var isRealTime = false
     private var watched: Int32?
     private var last: (waited: Duration, at: BootInstant)?
     private var hasFailed = false
 
-    init(logger: Logger) {
+    init(logger: Logger, now: BootInstant) {
         self.logger = logger
+        demand = RealTimeDemand(startingAt: now)
     }
 
     mutating func look(now: BootInstant) {
@@ -37,6 +38,8 @@ struct RaftThreads {
         guard isRealTime else {
             return logger.debug("the threads that carry raft are not real-time any more")
         }
+        // The start: nobody has waited yet.
+        guard waited > .zero else { return }
         if isSet.contains(true) {
             logger.info(
                 "the processors are busy: the threads that carry raft are real-time",

@@ -1,6 +1,7 @@
 import Platform
 
-/// When the threads that carry raft are to be real-time: while they have to wait for a processor.
+/// When the threads that carry raft are to be real-time: at the start, when there is most to do, and while they have to wait for
+/// a processor.
 ///
 /// Who is real-time does not wait, so that the end of the need cannot be seen: after a while it is tried without, and when that
 /// was too early the while is twice as long.
@@ -19,6 +20,10 @@ struct RealTimeDemand: Sendable {
     private(set) var hold = shortest
     private var until: BootInstant?
     private var endedAt: BootInstant?
+
+    init(startingAt now: BootInstant) {
+        until = now.advanced(by: Self.shortest)
+    }
 
     /// - Parameter waited: how long a thread has waited since the last look.
     /// - Returns: whether they are to be real-time from now on.
