@@ -8,7 +8,7 @@ import Glibc
 /// time; should one run away, the kernel leaves 5 % of the time to others (`sched_rt_runtime_us`).
 ///
 /// `raised` is not, since that would cost an idle node nearly as much again: each message wakes up some of these threads, and
-/// the kernel looks for a processor for a real-time one at once. They become so while they have to wait (`setRealTime`).
+/// the kernel looks for a processor for a real-time one at once.
 public enum ThreadPriority {
     /// For those on which it depends how soon an address is gone, or there: before all others on a busy machine.
     public static let urgent: Int32 = -10
@@ -29,23 +29,10 @@ public enum ThreadPriority {
     /// Sets it for the calling thread, where that is allowed (CAP_SYS_NICE, and no `RestrictRealtime`); otherwise it stays as
     /// it is. Threads that it makes get the nice value, and are not real-time.
     public static func set(_ nice: Int32) {
-        setScheduler(0, realTime: nice <= urgent ? 2 : nil)
+        var parameters = sched_param()
+        parameters.sched_priority = nice <= urgent ? 2 : 0
+        sched_setscheduler(0, nice <= urgent ? SCHED_RR | resetOnFork : SCHED_OTHER, &parameters)
         // What counts where real time is refused.
         setpriority(thisThread, 0, nice)
-    }
-
-    /// Makes a thread of this process real-time, behind the urgent ones, or takes that back.
-    ///
-    /// - Returns: whether it is so now.
-    @discardableResult
-    public static func setRealTime(_ isRealTime: Bool, thread: Int32) -> Bool {
-        setScheduler(thread, realTime: isRealTime ? 1 : nil)
-    }
-
-    @discardableResult
-    private static func setScheduler(_ thread: Int32, realTime priority: Int32?) -> Bool {
-        var parameters = sched_param()
-        parameters.sched_priority = priority ?? 0
-        return sched_setscheduler(thread, priority == nil ? SCHED_OTHER : SCHED_RR | resetOnFork, &parameters) == 0
     }
 }

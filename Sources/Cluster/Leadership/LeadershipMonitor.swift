@@ -132,7 +132,6 @@ final class LeadershipMonitor: Sendable {
 
     private func run() {
         ThreadPriority.set(ThreadPriority.raised)
-        var threads = RaftThreads(logger: logger, now: BootClock.now)
         var hasFailed = false
         while true {
             do {
@@ -143,7 +142,6 @@ final class LeadershipMonitor: Sendable {
                     hasFailed = false
                     state.withLock { $0.lastAnswer = asked }
                     note(leader: leader == 0 ? nil : leader, asked: asked)
-                    threads.look(now: asked)
                     pause()
                 }
             } catch {
