@@ -27,7 +27,7 @@ public enum ThreadPriority {
     public static var isRealTime: Bool { sched_getscheduler(0) & ~resetOnFork == SCHED_RR }
 
     /// Sets it for the calling thread, where that is allowed (CAP_SYS_NICE, and no `RestrictRealtime`); otherwise it stays as
-    /// it is. Threads that it makes get the nice value, and are not real-time.
+    /// it is. Threads that it makes are not real-time.
     public static func set(_ nice: Int32) {
         var parameters = sched_param()
         parameters.sched_priority = nice <= urgent ? 2 : 0
