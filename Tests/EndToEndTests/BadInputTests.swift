@@ -168,6 +168,39 @@ extension EndToEnd {
             }
         }
 
+        @Test("a node that has a virtual address of the cluster as its own is refused, and told what to do")
+        func ownAddressIsVirtual() async throws {
+            try await withLab(nodes: 4) { lab in
+                var options = StartOptions.identical(expect: 3)
+                for number in 1...3 { try lab[number].start(options) }
+                let before = try await lab.formation(of: [1, 2, 3])
+                let holder = try await lab.setVIP()
+                // It need not answer for it in the LAN: a server behind a load balancer has the address all the same.
+                try lab[4].namespace.set("ipv4/ip_nonlocal_bind", to: "1")
+                options.bindCluster = "\(lab.vip):8800"
+                try lab[4].start(options)
+                let refusal =
+                    "\(lab.vip):8800 cannot be the address of a node: \(lab.vipText) is a virtual address of cluster "
+                let status = try await lab[4].status("refusal") { status in
+                    status.warnings.contains { $0.contains(refusal) }
+                }
+                #expect(
+                    status.warnings.contains { $0.contains("correct --bind-cluster, or set another virtual address") })
+                #expect(!status.isFormed)
+                let after = try await lab.formation(of: [1, 2, 3])
+                #expect(after.clusterID == before.clusterID && after.members == before.members)
+                #expect(after.leaderID == before.leaderID)
+                #expect(lab.witness.holders(of: lab.vip) == [holder])
+
+                try await lab[4].terminate()
+                options.bindCluster = nil
+                try lab[4].start(options)
+                let whole = try await lab.formation(within: .seconds(20))
+                #expect(whole.clusterID == before.clusterID)
+                #expect(whole.addresses.contains("\(lab[4].clusterAddress)"))
+            }
+        }
+
         @Test("a name in --join that cannot be resolved is told, and does not keep a node from the others")
         func unresolvable() async throws {
             try await withLab(nodes: 2) { lab in

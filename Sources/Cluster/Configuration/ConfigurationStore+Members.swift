@@ -47,10 +47,15 @@ extension ConfigurationStore {
     }
 
     static func forget(_ id: DqliteNodeID, in client: DqliteClient) async throws {
-        for table in ["node", "node_option", "node_label"] {
+        for table in ["node", "node_option", "node_label", "moving_node"] {
             _ = try await client.execute(
                 "DELETE FROM \(table) WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
         }
+    }
+
+    /// Fails when one of the tables that a removal changes is missing.
+    static func tablesOfMembers(_ client: DqliteClient) async throws {
+        _ = try await client.query("SELECT (SELECT count(*) FROM removed_node), (SELECT count(*) FROM moving_node)", [])
     }
 
     static func removals(_ client: DqliteClient) async throws -> [RemovedNode] {

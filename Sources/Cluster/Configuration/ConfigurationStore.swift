@@ -84,13 +84,16 @@ actor ConfigurationStore {
         try await run { client in
             let addresses = try await client.query(
                 "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
-            let (nodes, removed, labels) = try await Self.withAdditions(client) { client in
-                (try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client))
+            let (nodes, removed, labels, moving) = try await Self.withAdditions(client) { client in
+                (
+                    try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client),
+                    try await Self.moves(client)
+                )
             }
             var configuration = ReplicatedConfiguration(
                 addresses: addresses.rows.compactMap { row in
                     if case .text(let address) = row[0] { address } else { nil }
-                }, nodes: nodes, removed: removed)
+                }, nodes: nodes, removed: removed, moving: moving)
             for index in configuration.nodes.indices {
                 configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
             }
@@ -117,12 +120,21 @@ actor ConfigurationStore {
             case .forgetNode(let id):
                 try await Self.withAdditions(client) { try await Self.forget(id, in: $0) }
             case .noteRemoval(let removal):
-                try await Self.withAdditions(client) { try await Self.note(removal, in: $0) }
+                // Found to be missing, a table is made before the transaction.
+                _ = try await Self.withAdditions(client) { try await Self.tablesOfMembers($0) }
+                try await Self.transaction(client) {
+                    try await Self.note(removal, in: client)
+                    try await Self.forgetMove(removal.dqliteID, in: client)
+                }
             case .forgetRemoval(let id):
                 try await Self.withAdditions(client) { client in
                     _ = try await client.execute(
                         "DELETE FROM removed_node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
                 }
+            case .noteMove(let move):
+                try await Self.withAdditions(client) { try await Self.note(move, in: $0) }
+            case .forgetMove(let id):
+                try await Self.withAdditions(client) { try await Self.forgetMove(id, in: $0) }
             }
         }
     }
@@ -154,7 +166,7 @@ actor ConfigurationStore {
 
     // MARK: - Connection
 
-    private func run<Result: Sendable>(
+    func run<Result: Sendable>(
         _ body: @escaping @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
         try await queue.run { try await self.runNow(body) }

@@ -11,11 +11,16 @@ public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
     public var nodes: [NodeEntry]
     /// Nodes that are out, the last ones; nil from a version that keeps none.
     public var removed: [RemovedNode]?
+    /// Members whose address is being changed; nil from a version that keeps none.
+    public var moving: [MovingNode]?
 
-    public init(addresses: [String] = [], nodes: [NodeEntry] = [], removed: [RemovedNode]? = nil) {
+    public init(
+        addresses: [String] = [], nodes: [NodeEntry] = [], removed: [RemovedNode]? = nil, moving: [MovingNode]? = nil
+    ) {
         self.addresses = addresses
         self.nodes = nodes
         self.removed = removed
+        self.moving = moving
     }
 
     /// A member, as it introduced itself when it joined.
@@ -54,10 +59,14 @@ public enum ConfigurationChange: Codable, Sendable, Equatable {
     case labelNode(DqliteNodeID, [String: String])
     /// Forgets a member that is no longer in raft's configuration.
     case forgetNode(DqliteNodeID)
-    /// Keeps for later that a node is out, and why. It counts while the node is no member.
+    /// Keeps for later that a node is out, and why. It counts while the node is no member. A change of its address is given up.
     case noteRemoval(RemovedNode)
     /// Forgets that a node was out.
     case forgetRemoval(DqliteNodeID)
+    /// Keeps, until it is done, that the address of a member is being changed.
+    case noteMove(MovingNode)
+    /// The change of address is done, or given up.
+    case forgetMove(DqliteNodeID)
 }
 
 /// The configuration as a node came to know it.

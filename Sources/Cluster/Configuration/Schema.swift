@@ -30,6 +30,9 @@ enum Schema {
             + "failure_domain TEXT NOT NULL)",
         "CREATE TABLE IF NOT EXISTS removed_node (dqlite_id INTEGER PRIMARY KEY, node_id TEXT NOT NULL, "
             + "name TEXT NOT NULL, address TEXT NOT NULL, reason TEXT NOT NULL, removed_at INTEGER NOT NULL)",
+        // Role 0 is a voter, 1 a stand-by, 2 a spare, as in raft's own list.
+        "CREATE TABLE IF NOT EXISTS moving_node (dqlite_id INTEGER PRIMARY KEY, address TEXT NOT NULL, "
+            + "role INTEGER NOT NULL)",
     ]
 }
 

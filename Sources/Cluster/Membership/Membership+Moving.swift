@@ -17,7 +17,8 @@ struct MemberSight: Sendable {
 ///
 /// Raft has no way to change an address: the member is removed and added again, with the role that it had. It keeps its
 /// id, its log and its vote, and is reached all the time, because nobody dials by the configuration alone (`AddressBook`). So
-/// nothing is in a hurry, and it is done only when what is left can commit it.
+/// nothing is in a hurry, and it is done only when what is left can commit it. It is written down first: should this leader be
+/// lost in between, the next one goes on with it (`MoveCore`).
 extension Membership {
     /// How fresh an acknowledgement must be to count for a voter that is there.
     static let freshness: Duration = .milliseconds(500)
@@ -44,6 +45,7 @@ extension Membership {
                 "node.dqlite_id": "\(member.id)", "node.address.before": "\(member.address)",
                 "node.address": "\(address)",
             ])
+        try await write(MovingNode(dqliteID: member.id, address: address, role: member.role))
         try await run(changing) { try await $0.remove(id: member.id) }
         try await run(changing) { try await $0.add(id: member.id, address: address) }
         // Who dials must know whom an address means before raft does.
@@ -53,6 +55,56 @@ extension Membership {
             try await run(changing) { try await $0.assign(id: member.id, role: role, timeout: .seconds(15)) }
         }
         try await members()
+        try await store.apply(.forgetMove(member.id))
+    }
+
+    /// - Throws: why it could not be written down, without which the move is not begun.
+    private func write(_ move: MovingNode) async throws {
+        do {
+            try await store.apply(.noteMove(move))
+        } catch let error as DqliteError where error.code == .notLeader {
+            throw error
+        } catch {
+            throw PortFailure(
+                reason: .unavailable,
+                text:
+                    "its address is not changed to \(move.address), because that could not be written down first: \(error)"
+            )
+        }
+    }
+
+    /// Makes the next change of a move that was begun and not brought to its end.
+    ///
+    /// - Parameters:
+    ///   - present: who answers, the leader among them.
+    ///   - confirm: asks the node at the member's very address who it is, right before it is given a role.
+    /// - Returns: what was done; nil when nothing is left of the move.
+    func goOn(
+        with move: MovingNode, _ core: MoveCore, present: Set<DqliteNodeID>, place: HostPort?, isNonVoter: Bool,
+        confirm: @escaping @Sendable (DqliteMember) async throws -> Void
+    ) async throws -> MoveCore.Step? {
+        try await queue.run {
+            // It may have been brought to its end, or given up, while this waited.
+            guard try await self.store.moves().contains(move) else { return nil }
+            let members = try await self.members()
+            let step = core.next(move, members, present: present, place: place, isNonVoter: isNonVoter)
+            let id = move.dqliteID
+            switch step {
+            case .forget:
+                try await self.store.apply(.forgetMove(id))
+            case .add(let address):
+                try await self.run(self.changing) { try await $0.add(id: id, address: address) }
+                // Who dials must know whom an address means before raft does.
+                try await self.members()
+            case .assign(let role):
+                if let member = members.first(where: { $0.id == id }) { try await confirm(member) }
+                try await self.run(self.changing) { try await $0.assign(id: id, role: role, timeout: .seconds(5)) }
+                try await self.members()
+            case .wait:
+                break
+            }
+            return step
+        }
     }
 
     /// Does something while no member is added, removed or given a role.

@@ -61,6 +61,10 @@ extension Membership {
 
     /// Whether a node is no member, when no change is under way that could bring it in or back.
     func isStranger(_ id: DqliteNodeID) async throws -> Bool {
-        try await queue.run { try await !self.members().contains { $0.id == id } }
+        try await queue.run {
+            guard try await !self.members().contains(where: { $0.id == id }) else { return false }
+            // One whose address is being changed is about to be a member again.
+            return try await !self.store.moves().contains { $0.dqliteID == id }
+        }
     }
 }

@@ -21,9 +21,11 @@ extension ClusterNode {
     func meet(_ view: NodeView) {
         let facts = facts.current
         guard let local = facts.local, view.dqliteID != local.dqliteID, let clusterID = facts.clusterID,
-            view.clusterID?.description == clusterID, facts.members.contains(where: { $0.id == view.dqliteID })
+            view.clusterID?.description == clusterID
         else { return }
-        if self.facts.addressBook.learn(view.dqliteID, at: view.address) { local.found(view.dqliteID) }
+        let isMember = facts.members.contains { $0.id == view.dqliteID }
+        guard isMember || facts.moving.contains(view.dqliteID) else { return }
+        if self.facts.addressBook.learn(view.dqliteID, at: view.address), isMember { local.found(view.dqliteID) }
     }
 
     /// Looks for members that cannot be reached, for as long as the node runs; and, when the last look-up went wrong,
@@ -83,11 +85,16 @@ extension ClusterNode {
     }
 
     private func answers(_ member: DqliteMember, at place: HostPort) async -> Bool {
+        await answers(member.id, at: place)
+    }
+
+    /// Whether a node of this cluster answers there under that id.
+    func answers(_ id: DqliteNodeID, at place: HostPort) async -> Bool {
         guard
             case .peer(.view(let found)) = try? await peers.ask(
                 .peer(.hello(view)), of: place, timeout: .milliseconds(500))
         else { return false }
-        return found.dqliteID == member.id && found.clusterID?.description == facts.current.clusterID
+        return found.dqliteID == id && found.clusterID?.description == facts.current.clusterID
     }
 
     // MARK: - This node

@@ -50,7 +50,11 @@ extension ClusterNode {
     private func publish(_ update: ConfigurationUpdate) {
         configuration = update.configuration
         let removed = Set((configuration.removed ?? []).filter(\.isFinal).map(\.dqliteID))
-        facts.update { $0.removed = removed }
+        let moving = Set((configuration.moving ?? []).map(\.dqliteID))
+        facts.update {
+            $0.removed = removed
+            $0.moving = moving
+        }
         lastUpdate = update
         for watcher in watchers.values { watcher.yield(update) }
     }
@@ -70,7 +74,7 @@ extension ClusterNode {
     }
 
     /// Reads it until that succeeds or the lead is lost: what was committed must also be done.
-    private func refreshUntilDone() {
+    func refreshUntilDone() {
         guard refreshing == nil else { return }
         refreshing = Task {
             while !Task.isCancelled, facts.current.local?.monitor.current.isLeader == true {

@@ -117,6 +117,8 @@ extension ClusterNode {
         } catch let error as DqliteError where error.code == .notLeader {
             return .redirect(leader: leaderAddress)
         } catch {
+            // A change of its address may have been begun.
+            refreshUntilDone()
             let isEarly = (error as? PortFailure)?.reason == .notReady
             logger.log(
                 level: isEarly ? .debug : .warning, "a node could not be added",

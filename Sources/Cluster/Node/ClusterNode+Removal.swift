@@ -114,7 +114,11 @@ extension ClusterNode {
 
     private func find(_ target: String) throws -> DqliteMember? {
         let entries = configuration.nodes
-        let meant = facts.current.members.filter { member in
+        // One whose address is being changed may be no member just now.
+        let members = facts.current.members
+        let absent = (configuration.moving ?? []).filter { move in !members.contains { $0.id == move.dqliteID } }
+            .map { DqliteMember(id: $0.dqliteID, address: $0.address, role: .spare) }
+        let meant = (members + absent).filter { member in
             let entry = entries.first { $0.dqliteID == member.id }
             let place = member.id == facts.current.local?.dqliteID ? settings.advertised : facts.address(of: member)
             return [
@@ -270,6 +274,8 @@ extension ClusterNode {
             .compactMap { self.facts.address(of: $0) }
         if addresses.isEmpty { addresses = (try? await discovery.lookUp()) ?? [] }
         for address in addresses where address != settings.advertised {
+            // Whoever is about to list it anew has to know where it is.
+            _ = try? await peers.ask(.peer(.hello(view)), of: address, timeout: .milliseconds(500))
             guard
                 case .removed(let removal) = try? await peers.ask(
                     .standing(local.dqliteID, clusterID: clusterID), of: address, timeout: .milliseconds(500)),

@@ -44,7 +44,9 @@ extension ClusterNode {
         }
         let before = BootClock.now
         watch.keep(members.map(\.id), now: before)
+        async let places = placesOfMoving(members)
         let answers = await attendances(members, roster(members, term, own, watch))
+        let found = await places
         let now = BootClock.now
         for member in members where member.id != own {
             if answers[member.id] != nil { watch.answered(member.id, now: now) } else { watch.silent(member.id) }
@@ -54,6 +56,7 @@ extension ClusterNode {
         guard leadershipProof?.term == term, handingOver == nil, !isStopping else { return Self.look }
         do {
             try await noteOptions(answers, members)
+            if try await goOnWithMoves(present: Set(answers.keys).union([own]), found) { return settings.timing.hold }
             let entries = configuration.nodes
             let list = members.map { member in
                 let entry = entries.first { $0.dqliteID == member.id }
@@ -177,7 +180,7 @@ extension ClusterNode {
         return attendance
     }
 
-    private func confirm(_ member: DqliteMember) async throws {
+    func confirm(_ member: DqliteMember) async throws {
         guard let roster = facts.current.roster?.roster else { return }
         _ = try await Self.attendance(of: member, facts.address(of: member), roster, view, peers)
     }

@@ -58,6 +58,8 @@ public actor ClusterNode: Service {
     let refreshes = SerialQueue()
     var refreshing: Task<Void, Never>?
     var lastRoleFailure: String?
+    /// What changes of address wait for, as logged last.
+    var movesWaitFor: [DqliteNodeID: String] = [:]
     /// Members whose removal is under way.
     var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?

@@ -23,6 +23,8 @@ final class NodeFacts: Sendable {
         var roster: HeardRoster?
         /// Nodes that were removed for good.
         var removed: Set<DqliteNodeID> = []
+        /// Nodes whose address is being changed: members, or about to be again.
+        var moving: Set<DqliteNodeID> = []
         /// What was counted by local nodes that are no more.
         var past = LeadCounters()
 
@@ -90,8 +92,8 @@ final class NodeFacts: Sendable {
             values.note(members)
             return values.members == before ? nil : values.local
         }
-        let known = current.members
-        if !known.isEmpty { addressBook.keep(only: known.map(\.id)) }
+        let (known, moving) = values.withLock { ($0.members, $0.moving) }
+        if !known.isEmpty { addressBook.keep(only: moving.union(known.map(\.id))) }
         local?.warm(known)
     }
 }

@@ -206,6 +206,8 @@ public struct Recovery: Sendable {
         try await client.execute("BEGIN IMMEDIATE")
         try await client.execute("UPDATE meta SET value = ? WHERE key = 'cluster_id'", [.text(id.description)])
         try await client.execute("DELETE FROM node WHERE dqlite_id <> ?", [.integer(Int64(bitPattern: own))])
+        // Whoever was on the move is no member. An earlier version has no such table, and the next leader makes it.
+        try await client.execute("DROP TABLE IF EXISTS moving_node")
         try await client.execute("COMMIT")
     }
 }

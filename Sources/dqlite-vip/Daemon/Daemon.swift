@@ -41,11 +41,10 @@ enum Daemon {
         _ settings: StartSettings, guardClient: GuardClient, data: DataDirectory, logger: Logger
     ) async throws {
         let addresses = try NodeAddresses.find(settings, addressesFile: data.addressesFile)
-        if let own = addresses.advertised.address,
-            let vip = try DaemonControl.checked(settings.virtualAddresses).first(where: { $0.address == own })
-        {
+        let virtuals = try DaemonControl.checked(settings.virtualAddresses).map(\.description)
+        if let clash = AddressClash.find(virtuals, addresses.advertised) {
             throw StartFault(
-                "--vip \(vip) is this node's own address: a virtual address must be one that no machine has",
+                "--vip \(clash.virtual) is this node's own address: a virtual address must be one that no machine has",
                 .configuration)
         }
         let discovery = try NodeDiscovery.make(settings.discovery, logger: logger)

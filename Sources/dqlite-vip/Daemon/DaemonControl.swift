@@ -28,18 +28,10 @@ struct DaemonControl: ControlPlane {
     func setVirtualAddresses(_ texts: [String]) async throws {
         let addresses = try Self.checked(texts)
         let status = await cluster.status()
-        for member in status.members {
-            // Where it is, and where other members may still take it to be.
-            for place in [member.address, status.places[member.id]].compactMap({ $0 }) {
-                guard let endpoint = try? HostPort(parsing: place),
-                    let same = addresses.first(where: { $0.address == endpoint.address })
-                else { continue }
-                throw ControlError(
-                    .invalid,
-                    "\(same.address) is the own address of the node \(place): a virtual address must be one that no "
-                        + "machine has")
-            }
+        let clash = AddressClash.find(addresses.map { "\($0.address)" }, status.members) { member in
+            status.places[member.id].flatMap { try? HostPort(parsing: $0) }
         }
+        if let clash { throw ControlError(.invalid, "\(clash)") }
         do {
             try await cluster.commit(.setAddresses(addresses.map(\.description)))
         } catch {

@@ -97,6 +97,35 @@ struct ConfigurationStoreTests {
         }
     }
 
+    @Test("a change of address is kept until it is done; with the node's removal or its entry it is given up")
+    func moves() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            let moves = (1...4).map { MovingNode(dqliteID: .max - $0, address: "10.0.0.1:\($0)", role: .standby) }
+            // What the removal changes, and what is noted, may each be the first to miss the table.
+            let removal = RemovedNode(
+                dqliteID: moves[0].dqliteID, nodeID: "u", name: "", address: "", reason: .removed, at: .now)
+            for change in [.noteRemoval(removal), .noteMove(moves[0])] as [ConfigurationChange] {
+                await store.use(nil)
+                try await execute("DROP TABLE moving_node", socket, group)
+                await store.use(socket)
+                try await store.apply(change)
+            }
+            for move in moves { try await store.apply(.noteMove(move)) }
+            #expect(Set(try await store.moves().map(\.address)) == Set(moves.map(\.address)))
+            #expect(try await store.configuration().moving == store.moves())
+            try await store.apply(.noteRemoval(removal))
+            try await store.apply(.forgetNode(moves[1].dqliteID))
+            try await store.apply(.forgetMove(moves[2].dqliteID))
+            let elsewhere = MovingNode(dqliteID: moves[3].dqliteID, address: "10.0.0.9:1", role: .voter)
+            try await store.apply(.noteMove(elsewhere))
+            #expect(try await store.moves() == [elsewhere])
+            await store.use(nil)
+        }
+    }
+
     @Test("the database of a new cluster comes into being with one write: nobody ever sees a part of it")
     func atomic() async throws {
         try await withLeader { socket, group in
