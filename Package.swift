@@ -99,7 +99,7 @@ let package = Package(
             name: "DiscoveryTests", dependencies: ["Curl", "Discovery", "Lab", "Platform", logging],
             swiftSettings: strict),
         .testTarget(
-            name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform"] + nio,
+            name: "ClusterTests", dependencies: ["Cluster", "Dqlite", "Discovery", "Platform", logging] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "VIPTests", dependencies: ["VIP", "CLinux", "Platform", "guard-probe", logging],

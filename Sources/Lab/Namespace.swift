@@ -95,17 +95,6 @@ public struct Namespace: Hashable, Sendable {
         try retryingOnInterrupt("enter the namespace", path) { clinux_enter_network_namespace(descriptor) }
     }
 
-    /// The names of the abstract local sockets in it at which somebody listens, without the zero byte that they begin with.
-    public func abstractListeners() throws -> [String] {
-        let table = try perform { ProcessTable.text("/proc/thread-self/net/unix") }
-        // Num, RefCount, Protocol, Flags (__SO_ACCEPTCON), Type, St, Inode, Path; see proc_net_unix(5).
-        return table.split(separator: "\n").compactMap { line in
-            let words = line.split(separator: " ")
-            guard words.count == 8, words[3] == "00010000", words[7].hasPrefix("@") else { return nil }
-            return String(words[7].dropFirst())
-        }
-    }
-
     /// Sets a kernel parameter of the namespace's network, such as "ipv4/ip_nonlocal_bind".
     public func set(_ parameter: String, to value: String) throws {
         try perform { try writeSetting("/proc/sys/net/\(parameter)", value) }

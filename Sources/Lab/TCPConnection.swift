@@ -2,11 +2,11 @@ import CLinux
 import Glibc
 import Platform
 
-/// A blocking connection out of a namespace, by TCP or to a local socket, with one deadline for everything that happens on it.
+/// A blocking TCP connection out of a namespace, with one deadline for everything that happens on it.
 public final class TCPConnection: Sendable {
     private let descriptor: Int32
     private let deadline: BootInstant
-    private let address: String
+    private let address: HostPort
 
     /// Connects to an IPv4 address.
     ///
@@ -15,7 +15,7 @@ public final class TCPConnection: Sendable {
         guard let host = address.address, host.family == .v4 else {
             throw LabError("\(address): the laboratory connects to IPv4 addresses only")
         }
-        self.address = "\(address)"
+        self.address = address
         deadline = BootClock.now.advanced(by: limit)
         descriptor = try namespace.perform {
             try retryingOnInterrupt("open a TCP socket") {
@@ -25,49 +25,23 @@ public final class TCPConnection: Sendable {
             }
         }
         // When this throws, deinit runs all the same and closes the descriptor.
-        try connect(host, port: address.port)
+        try connect(host)
     }
 
-    /// Connects to a socket in the abstract namespace, see unix(7).
-    ///
-    /// - Parameter name: without the zero byte that it begins with.
-    /// - Throws: `SystemError`.
-    public init(toAbstract name: String, in namespace: Namespace, within limit: Duration) throws {
-        address = "@\(name)"
-        deadline = BootClock.now.advanced(by: limit)
-        descriptor = try namespace.perform {
-            try retryingOnInterrupt("open a local socket") {
-                socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-            }
-        }
-        var destination = sockaddr_un()
-        destination.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(name.utf8.prefix(MemoryLayout.size(ofValue: destination.sun_path) - 1))
-        withUnsafeMutableBytes(of: &destination.sun_path) { path in path[1...].copyBytes(from: bytes) }
-        let length = MemoryLayout.offset(of: \sockaddr_un.sun_path).map { $0 + 1 + bytes.count } ?? 0
-        let result = withUnsafePointer(to: &destination) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.connect(descriptor, $0, socklen_t(length))
-            }
-        }
-        guard result == 0 else { throw SystemError.last("connect to", address) }
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
-    }
-
-    private func connect(_ host: IPAddress, port: UInt16) throws {
-        var destination = sockaddr_in(to: host, port: port)
+    private func connect(_ host: IPAddress) throws {
+        var destination = sockaddr_in(to: host, port: address.port)
         let result = withUnsafePointer(to: &destination) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
         if result == 0 { return }
-        guard Glibc.errno == EINPROGRESS else { throw SystemError.last("connect to", address) }
+        guard Glibc.errno == EINPROGRESS else { throw SystemError.last("connect to", "\(address)") }
         try wait(for: POLLOUT)
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
         getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
-        guard code == 0 else { throw SystemError("connect to", address, errno: code) }
+        guard code == 0 else { throw SystemError("connect to", "\(address)", errno: code) }
     }
 
     /// Sends everything.
@@ -82,7 +56,7 @@ public final class TCPConnection: Sendable {
             } else if Glibc.errno == EAGAIN {
                 try wait(for: POLLOUT)
             } else if Glibc.errno != EINTR {
-                throw SystemError.last("send to", address)
+                throw SystemError.last("send to", "\(address)")
             }
         }
     }
@@ -96,7 +70,7 @@ public final class TCPConnection: Sendable {
             if Glibc.errno == EAGAIN {
                 try wait(for: POLLIN)
             } else if Glibc.errno != EINTR {
-                throw SystemError.last("receive from", address)
+                throw SystemError.last("receive from", "\(address)")
             }
         }
     }
@@ -125,14 +99,14 @@ public final class TCPConnection: Sendable {
             let part = try receive(upTo: 65536)
             if part.isEmpty { return bytes }
             bytes += part
-            if bytes.count > limit { throw SystemError("receive from", address, errno: EMSGSIZE) }
+            if bytes.count > limit { throw SystemError("receive from", "\(address)", errno: EMSGSIZE) }
         }
     }
 
     private func wait(for event: Int32) throws(SystemError) {
         while true {
             let remaining = BootClock.now.duration(to: deadline).inMilliseconds
-            guard remaining > 0 else { throw SystemError("wait for", address, errno: ETIMEDOUT) }
+            guard remaining > 0 else { throw SystemError("wait for", "\(address)", errno: ETIMEDOUT) }
             var polled = pollfd(fd: descriptor, events: Int16(event), revents: 0)
             if poll(&polled, 1, Int32(clamping: remaining)) > 0 { return }
         }

@@ -40,15 +40,6 @@ final class DqliteWire {
         try connection.send(Self.version)
     }
 
-    /// Connects to the database node of a lab node itself, past the cluster port, which lets nobody change anything.
-    init(toDatabaseOf node: LabNode, within limit: Duration = .seconds(3)) throws {
-        guard let name = try node.namespace.abstractListeners().first else {
-            throw LabError("node \(node.number): no local socket")
-        }
-        connection = try TCPConnection(toAbstract: name, in: node.namespace, within: limit)
-        try connection.send(Self.version)
-    }
-
     func call(_ request: Request, _ body: [UInt8] = word(0)) throws -> Answer {
         try connection.send(Self.message(request.rawValue, body))
         return try receive()
