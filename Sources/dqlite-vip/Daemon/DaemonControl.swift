@@ -25,7 +25,7 @@ struct DaemonControl: ControlPlane {
         }
     }
 
-    func setVirtualAddresses(_ texts: [String]) async throws {
+    func setVirtualAddresses(_ texts: [String], ifOneOf present: [[String]]?) async throws {
         let addresses = try Self.checked(texts)
         let status = await cluster.status()
         for member in status.members {
@@ -40,8 +40,11 @@ struct DaemonControl: ControlPlane {
                         + "machine has")
             }
         }
+        let wanted = addresses.map(\.description)
         do {
-            try await cluster.commit(.setAddresses(addresses.map(\.description)))
+            try await cluster.commit(present.map { .setAddressesIf(present: $0, wanted) } ?? .setAddresses(wanted))
+        } catch let changed as ClusterNode.AddressesChanged {
+            throw ControlError(.changed, changed.description)
         } catch {
             throw ControlError(.unavailable, "\(error)")
         }
