@@ -44,6 +44,7 @@ struct APIError: Error {
                 case .invalid: .badRequest
                 case .notFound: .notFound
                 case .conflict: .conflict
+                case .changed: .preconditionFailed
                 case .unavailable: .serviceUnavailable
                 case .failed: .internalServerError
                 }

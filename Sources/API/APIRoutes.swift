@@ -21,18 +21,23 @@ struct APIRoutes: Sendable {
         router.add(middleware: BodyMiddleware(limits: limits))
         let control = control
         add("status", [.get: { _, _ in try .json(await control.status()) }], to: router)
-        let clear: Handler = { _, _ in
-            try await control.setVirtualAddresses([])
+        let clear: Handler = { request, _ in
+            try await control.setVirtualAddresses([], ifOneOf: try AddressesTag.wanted(by: request))
             return try .json(MessageDocument(message: "OK"), .accepted)
         }
         // The one address of the original; of several it shows the first.
         add(
             "vip",
             [
-                .get: { _, _ in try .json(VIPDocument(vip: try await control.virtualAddresses().first ?? "")) },
+                .get: { _, _ in
+                    let addresses = try await control.virtualAddresses()
+                    return try .json(
+                        VIPDocument(vip: addresses.first ?? ""), headers: AddressesTag(addresses: addresses).headers)
+                },
                 .put: { request, _ in
                     let vip = try await Self.vip(in: request)
-                    try await control.setVirtualAddresses(vip.isEmpty ? [] : [vip])
+                    try await control.setVirtualAddresses(
+                        vip.isEmpty ? [] : [vip], ifOneOf: try AddressesTag.wanted(by: request))
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
                 .delete: clear,
@@ -40,9 +45,14 @@ struct APIRoutes: Sendable {
         add(
             "v1/vip",
             [
-                .get: { _, _ in try .json(AddressesDocument(addresses: try await control.virtualAddresses())) },
+                .get: { _, _ in
+                    let addresses = try await control.virtualAddresses()
+                    return try .json(
+                        AddressesDocument(addresses: addresses), headers: AddressesTag(addresses: addresses).headers)
+                },
                 .put: { request, _ in
-                    try await control.setVirtualAddresses(try await Self.addresses(in: request))
+                    try await control.setVirtualAddresses(
+                        try await Self.addresses(in: request), ifOneOf: try AddressesTag.wanted(by: request))
                     return try .json(MessageDocument(message: "OK"), .accepted)
                 },
                 .delete: clear,

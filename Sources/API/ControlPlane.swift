@@ -11,9 +11,11 @@ public protocol ControlPlane: Sendable {
     /// Checks the virtual addresses and puts them in the place of those that are set; returns when the change is committed by
     /// the cluster.
     ///
-    /// - Parameter texts: what the user sent, unchecked; none takes all away, which is no error when none is set.
-    /// - Throws: `ControlError`.
-    func setVirtualAddresses(_ texts: [String]) async throws
+    /// - Parameters:
+    ///   - texts: what the user sent, unchecked; none takes all away, which is no error when none is set.
+    ///   - present: only if they are one of these lists now; nil: whatever they are.
+    /// - Throws: `ControlError`: `changed` when they are none of those.
+    func setVirtualAddresses(_ texts: [String], ifOneOf present: [[String]]?) async throws
     /// Gives the lead, and the addresses with it, to another voter; returns when it has them.
     ///
     /// - Parameter successor: id, node id, name or address; nil for whoever is ready soonest.
@@ -54,6 +56,8 @@ public struct ControlError: Error, Hashable, Sendable, CustomStringConvertible {
         case notFound
         /// It contradicts the present state: 409.
         case conflict
+        /// What was to be changed is not any more what the asker has seen: 412.
+        case changed
         /// Not now: no quorum, no leader, not formed yet: 503.
         case unavailable
         /// A fault of the daemon or of its host: 500.

@@ -111,10 +111,12 @@ public final class LabNode: Sendable {
     // MARK: API and command line
 
     public func request(
-        _ method: String, _ path: String, body: String? = nil, within limit: Duration = .seconds(6)
+        _ method: String, _ path: String, headers: [String: String] = [:], body: String? = nil,
+        within limit: Duration = .seconds(6)
     ) async throws -> HTTPResponse {
         try await HTTPExchange.request(
-            method, path, body: body.map { Array($0.utf8) }, at: httpAddress, in: namespace, within: limit)
+            method, path, headers: headers, body: body.map { Array($0.utf8) }, at: httpAddress, in: namespace,
+            within: limit)
     }
 
     /// GET /status.

@@ -15,7 +15,7 @@ extension Bench {
                 }
                 let (writer, lab) = (RegisterWriter(), lab)
                 let pause = Duration.milliseconds(1000 / Int64(writesPerSecond))
-                async let writing: Void = writer.run(lab, .same(lab.vipText), every: pause)
+                async let writing: Void = writer.run(lab, same: lab.vipText, every: pause)
                 do {
                     let report = try await lab.measure(fault, settle: .seconds(2), within: .seconds(30))
                     writer.stop()

@@ -86,7 +86,9 @@ struct NemesisCommand: AsyncParsableCommand {
             let seed = seed &+ UInt64(number)
             let withWrites = writes || (!noWrites && number % 2 == 1) || trouble == .fullDisk
             let runner = NemesisRunner(try await present.lab(for: trouble.setup(isIPv6 ? .v6 : .v4)))
-            let round = try await runner.run(trouble, seed: seed, withWrites: withWrites)
+            let round = try await runner.run(
+                trouble, seed: seed,
+                writes: !withWrites ? nil : trouble == .fullDisk ? .register : .init(seed: seed))
             result.rounds.append(round)
             describe(round)
             // What is broken now says nothing about the next round.
@@ -118,7 +120,7 @@ struct NemesisCommand: AsyncParsableCommand {
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
                 + (round.unheardOverlap > .zero ? words("unheard", round.unheardOverlap) : "")
                 + words("well again after", round.recovery)
-                + (round.withWrites ? ", \(round.acknowledged) writes, \(round.unknown) unknown" : "")
+                + (round.writes.map { ", \(round.acknowledged) writes to a \($0), \(round.unknown) unknown" } ?? "")
                 + (round.isDisturbed ? ", disturbed: the probe stood still for \(round.stall.inWords)" : ""))
         for line in round.remarks { remark("    \(line)") }
         for finding in round.findings { remark("    ✗ \(finding)") }

@@ -34,14 +34,15 @@ final class FakeControlPlane: ControlPlane {
         }
     }
 
-    func setVirtualAddresses(_ texts: [String]) async throws {
+    func setVirtualAddresses(_ texts: [String], ifOneOf present: [[String]]?) async throws {
         if let hangs {
             // Deaf to cancellation on purpose.
             await Task.detached { try? await Task.sleep(for: hangs) }.value
         }
         try state.withLock { state in
             if let error = state.error { throw error }
-            state.calls.append(texts.isEmpty ? "clear" : "set \(texts.joined(separator: " and "))")
+            let condition = present.map { " if \($0)" } ?? ""
+            state.calls.append((texts.isEmpty ? "clear" : "set \(texts.joined(separator: " and "))") + condition)
             state.addresses = texts
         }
     }
@@ -80,7 +81,7 @@ final class FakeControlPlane: ControlPlane {
     }
 
     func restore(_ configuration: BackupDocument.Configuration) async throws {
-        try await setVirtualAddresses(configuration.addresses)
+        try await setVirtualAddresses(configuration.addresses, ifOneOf: nil)
     }
 
     func databaseFile() async throws -> [UInt8] {

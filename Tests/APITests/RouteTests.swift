@@ -151,7 +151,7 @@ import Testing
 
     @Test(
         "an error of the control plane has its status and its message",
-        arguments: zip(ControlError.Kind.allCases, [400, 404, 409, 503, 500]))
+        arguments: zip(ControlError.Kind.allCases, [400, 404, 409, 412, 503, 500]))
     func errors(kind: ControlError.Kind, status: Int) async throws {
         control.change { $0.error = ControlError(kind, "because \"\(kind)\"") }
         for answer in [
@@ -161,6 +161,36 @@ import Testing
             #expect(answer.body == "{\"message\":\"because \\\"\(kind)\\\"\"}\n")
             #expect((answer.headers[.retryAfter] != nil) == (status == 503))
         }
+    }
+
+    @Test("the entity tag is the whole list of addresses, and If-Match hands it back as a condition")
+    func entityTags() async throws {
+        #expect(try await ask(.get, "/v1/vip").headers[.eTag] == "\"\"")
+        control.change { $0.addresses = ["192.0.2.1/24", "2001:db8::1/64"] }
+        for path in ["/vip", "/v1/vip"] {
+            #expect(try await ask(.get, path).headers[.eTag] == "\"192.0.2.1/24,2001:db8::1/64\"")
+        }
+        let set = "set 192.0.2.2/24"
+        for (tag, call) in [
+            (#""192.0.2.1/24,2001:db8::1/64""#, #"\#(set) if [["192.0.2.1/24", "2001:db8::1/64"]]"#),
+            (#" "192.0.2.1/24" , W/"x","", "y" "#, #"\#(set) if [["192.0.2.1/24"], [], ["y"]]"#),
+            (#"W/"192.0.2.1/24""#, #"\#(set) if []"#), ("*", set), (" * ", set),
+        ] {
+            let answer = try await ask(.put, "/vip", #"{"vip":"192.0.2.2/24"}"#, headers: [.ifMatch: tag])
+            #expect(answer.status == 202 && control.calls.last == call, "\(tag): \(answer.body)")
+        }
+        _ = try await ask(.put, "/v1/vip", #"{"addresses":["192.0.2.2/24"]}"#, headers: [.ifMatch: "\"\""])
+        _ = try await ask(.delete, "/v1/vip", headers: [.ifMatch: #""192.0.2.2/24""#])
+        #expect(control.calls.suffix(2) == [#"\#(set) if [[]]"#, #"clear if [["192.0.2.2/24"]]"#])
+    }
+
+    @Test(
+        "an If-Match that is no list of entity tags is refused, and nothing is changed",
+        arguments: ["", "192.0.2.1/24", "\"192.0.2.1/24", #""a" "b""#, #"x"a""#, #"*, "a""#, ",", "W/", #"w/"a""#])
+    func badEntityTags(tag: String) async throws {
+        let answer = try await ask(.put, "/vip", #"{"vip":"192.0.2.2/24"}"#, headers: [.ifMatch: tag])
+        #expect(answer.status == 400 && answer.body.contains("If-Match: "), "\(tag): \(answer.body)")
+        #expect(control.calls.isEmpty)
     }
 
     @Test("nodes: the list, one of them by any name, and its removal, which may be forced")

@@ -24,7 +24,7 @@ import Testing
             )
         }
         func virtualAddresses() async throws -> [String] { addresses.withLock { $0 } }
-        func setVirtualAddresses(_ texts: [String]) async throws {
+        func setVirtualAddresses(_ texts: [String], ifOneOf present: [[String]]?) async throws {
             for text in texts where !text.contains("/") {
                 throw ControlError(.invalid, "\"\(text)\" has no prefix length")
             }
@@ -63,7 +63,7 @@ import Testing
                 configuration: .init(addresses: addresses.withLock { $0 }), nodes: [])
         }
         func restore(_ configuration: BackupDocument.Configuration) async throws {
-            try await setVirtualAddresses(configuration.addresses)
+            try await setVirtualAddresses(configuration.addresses, ifOneOf: nil)
         }
         func databaseFile() async throws -> [UInt8] { [1, 2, 3] }
         func health() async -> HealthReport { HealthReport(isAlive: true) }

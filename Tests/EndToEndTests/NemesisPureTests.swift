@@ -73,6 +73,26 @@ struct NemesisPureTests {
         #expect(RegisterHistory().objection(to: "start", initial: "start") == nil)
     }
 
+    @Test("a set has what was acknowledged, nothing that was refused or taken out, and of unknown fate either")
+    func set() {
+        var history = SetHistory()
+        history.changes = [
+            .init(add: "a", .acknowledged), .init(add: "b", .unknown), .init(add: "c", .refused),
+            .init(add: "d", .acknowledged), .init(add: "e", drop: "a", .acknowledged),
+            .init(add: "f", drop: "d", .unknown), .init(add: "g", drop: "e", .refused),
+        ]
+        func objections(_ found: [String]) -> [String] { history.objections(to: found, initial: ["start"]) }
+        for good in [["start", "d", "e"], ["start", "b", "e", "f"], ["e", "b", "start"]] {
+            #expect(objections(good).isEmpty, "\(good)")
+        }
+        #expect(objections(["start", "d"]) == [#"lost from the set: ["e"]"#])
+        #expect(objections(["d", "e"]) == [#"lost from the set: ["start"]"#])
+        for risen in ["a", "c", "g", "x"] {
+            #expect(objections(["start", "e", risen]).first?.hasSuffix(#"["\#(risen)"]"#) == true)
+        }
+        #expect(objections(["start", "e", "e"]).first?.contains("twice") == true)
+    }
+
     @Test("of writes at the same time either may be the last, and one that ended before another began may not")
     func concurrentWrites() {
         var history = RegisterHistory()
@@ -145,7 +165,7 @@ struct NemesisPureTests {
     func report() {
         var report = NemesisReport(seed: 7, binary: "/x/dqlite-vip")
         for index in 0..<3 {
-            var round = NemesisRound(.linkCut, seed: 7 + UInt64(index), withWrites: false)
+            var round = NemesisRound(.linkCut, seed: 7 + UInt64(index))
             round.outage = .milliseconds(100 * Int64(index + 1))
             round.overlap = .milliseconds(Int64(index))
             if index == 2 { round.findings = ["two holders: for 2 ms"] }

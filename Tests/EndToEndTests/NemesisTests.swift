@@ -10,7 +10,7 @@ extension EndToEnd {
             var kind: NemesisCase
             /// The first seed is taken whose plan is so long, in milliseconds.
             var length = 0...2000
-            var withWrites = false
+            var writes: NemesisRound.Writes?
 
             var seed: UInt64? {
                 (1...10_000).first { seed in
@@ -30,7 +30,7 @@ extension EndToEnd {
             let runner = NemesisRunner(nemesis)
             for trouble in troubles {
                 let seed = try #require(trouble.seed, "no plan of \(trouble.kind) is so short")
-                let round = try await runner.run(trouble.kind, seed: seed, withWrites: trouble.withWrites)
+                let round = try await runner.run(trouble.kind, seed: seed, writes: trouble.writes)
                 for finding in round.findings {
                     Issue.record("\(trouble.kind.rawValue), seed \(seed): \(finding); \(round.steps.map(\.action))")
                 }
@@ -39,15 +39,15 @@ extension EndToEnd {
                     for node in nemesis.lab.nodes { print(node.logTail(lines: 20)) }
                     return
                 }
-                #expect(!trouble.withWrites || round.acknowledged > 10)
+                #expect(trouble.writes == nil || round.acknowledged > 10)
             }
         }
 
         @Test("killed, in part and whole, and under writes: never two holders, nothing acknowledged is lost")
         func killed() async throws {
             try await expectNothing(of: [
-                Trouble(kind: .killDaemon, withWrites: true), Trouble(kind: .killGuard),
-                Trouble(kind: .killBoth, withWrites: true), Trouble(kind: .twoFaults),
+                Trouble(kind: .killDaemon, writes: .set), Trouble(kind: .killGuard),
+                Trouble(kind: .killBoth, writes: .register), Trouble(kind: .twoFaults),
             ])
         }
 
@@ -65,7 +65,7 @@ extension EndToEnd {
         func cut() async throws {
             let long = 1300...1800
             try await expectNothing(of: [
-                Trouble(kind: .linkCut, length: long, withWrites: true), Trouble(kind: .linkCut, length: 700...900),
+                Trouble(kind: .linkCut, length: long, writes: .register), Trouble(kind: .linkCut, length: 700...900),
                 Trouble(kind: .silentPartition, length: long), Trouble(kind: .peerPartition, length: long),
                 Trouble(kind: .deafPeers, length: long), Trouble(kind: .deafHolder, length: long),
                 Trouble(kind: .flappingLink, length: 1000...3000), Trouble(kind: .followerCut),
@@ -75,7 +75,7 @@ extension EndToEnd {
         @Test("five nodes: a leader with the minority, and a ring of majorities")
         func fiveNodes() async throws {
             try await expectNothing(of: [
-                Trouble(kind: .minority, length: 1300...1800, withWrites: true), Trouble(kind: .ringOfMajorities),
+                Trouble(kind: .minority, length: 1300...1800, writes: .set), Trouble(kind: .ringOfMajorities),
             ])
         }
 
@@ -97,7 +97,7 @@ extension EndToEnd {
         func clock() async throws {
             try await expectNothing(of: [
                 Trouble(kind: .clockForward, length: 3000...3500),
-                Trouble(kind: .clockBack, length: 3000...3500, withWrites: true),
+                Trouble(kind: .clockBack, length: 3000...3500, writes: .register),
             ])
         }
     }

@@ -82,6 +82,46 @@ extension EndToEnd {
             }
         }
 
+        @Test("If-Match: of those who change one list at once, by different nodes, one is done and the others are told")
+        func conditional() async throws {
+            try await withCluster { lab, _ in
+                func put(_ addresses: [String], by node: Int, ifMatch tag: String) async throws -> HTTPResponse {
+                    let list = addresses.map { "\"\($0)\"" }.joined(separator: ",")
+                    return try await lab[node].request(
+                        "PUT", "/v1/vip", headers: ["If-Match": tag], body: "{\"addresses\":[\(list)]}")
+                }
+                var tag = try await lab[1].request("GET", "/v1/vip").headers["etag"]
+                var list = [lab.vipText]
+                #expect(tag == "\"\(lab.vipText)\"")
+                for round in 1...5 {
+                    let (seen, before) = (try #require(tag), list)
+                    let answers = try await withThrowingTaskGroup(of: (Int, HTTPResponse).self) { tasks in
+                        for node in 1...3 {
+                            tasks.addTask {
+                                (node, try await put(before + ["10.43.\(round).\(node)/32"], by: node, ifMatch: seen))
+                            }
+                        }
+                        return try await tasks.reduce(into: [:]) { $0[$1.0] = $1.1 }
+                    }
+                    let winners = answers.filter { $0.value.status == 202 }.keys
+                    let winner = try #require(winners.first)
+                    #expect(winners.count == 1)
+                    list.append("10.43.\(round).\(winner)/32")
+                    for (node, answer) in answers where node != winner {
+                        #expect(answer.status == 412)
+                        #expect(answer.message.contains("now \(list.joined(separator: ", "))"), "\(answer.text)")
+                    }
+                    #expect(try await put(list, by: winner % 3 + 1, ifMatch: seen).status == 202, "done already")
+                    tag = try await lab[round % 3 + 1].request("GET", "/v1/vip").headers["etag"]
+                    #expect(tag == "\"\(list.joined(separator: ","))\"")
+                }
+                let stale = try await lab[2].request("DELETE", "/vip", headers: ["If-Match": "\"\(lab.vipText)\""])
+                #expect(stale.status == 412)
+                #expect(try await lab[2].request("DELETE", "/vip", headers: ["If-Match": "*"]).status == 202)
+                #expect(try await lab[1].request("GET", "/v1/vip").headers["etag"] == "\"\"")
+            }
+        }
+
         @Test(
             "without a quorum writes are refused with 503 and a message, the status answers, and nobody holds the VIP")
         func withoutQuorum() async throws {

@@ -82,8 +82,7 @@ actor ConfigurationStore {
 
     func configuration() async throws -> ReplicatedConfiguration {
         try await run { client in
-            let addresses = try await client.query(
-                "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
+            let addresses = try await Self.addresses(client)
             let (nodes, removed, labels, moving) = try await Self.withAdditions(client) { client in
                 (
                     try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client),
@@ -91,9 +90,7 @@ actor ConfigurationStore {
                 )
             }
             var configuration = ReplicatedConfiguration(
-                addresses: addresses.rows.compactMap { row in
-                    if case .text(let address) = row[0] { address } else { nil }
-                }, nodes: nodes, removed: removed, moving: moving)
+                addresses: addresses, nodes: nodes, removed: removed, moving: moving)
             for index in configuration.nodes.indices {
                 configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
             }
@@ -101,18 +98,31 @@ actor ConfigurationStore {
         }
     }
 
+    private static func addresses(_ client: DqliteClient) async throws -> [String] {
+        let found = try await client.query(
+            "SELECT address FROM vip WHERE group_name = 'default' ORDER BY position", [])
+        return found.rows.compactMap { row in
+            if case .text(let address) = row[0] { address } else { nil }
+        }
+    }
+
     /// Commits a change; when this returns, a majority of the voters has it on disk.
+    ///
+    /// - Throws: `PortFailure` `.changed` when the addresses are none of those that the change is for.
     func apply(_ change: ConfigurationChange) async throws {
         try await run { client in
             switch change {
             case .setAddresses(let addresses):
-                try await Self.replace(addresses, in: client)
+                try await Self.transaction(client) { try await Self.replace(addresses, in: client) }
+            case .setAddressesIf(let present, let addresses):
+                try await Self.replace(addresses, ifOneOf: present, in: client)
             case .setAddressesIfNone(let addresses):
                 guard !addresses.isEmpty else { return }
                 // What an operator has cleared stays cleared.
                 let known = try await client.query(
                     "SELECT 1 FROM vip UNION ALL SELECT 1 FROM meta WHERE key = 'addresses_set' LIMIT 1", [])
-                if known.rows.isEmpty { try await Self.replace(addresses, in: client) }
+                guard known.rows.isEmpty else { return }
+                try await Self.transaction(client) { try await Self.replace(addresses, in: client) }
             case .describeNode(let node):
                 try await Self.withAdditions(client) { try await Self.describe(node, in: $0) }
             case .labelNode(let id, let labels):
@@ -140,14 +150,32 @@ actor ConfigurationStore {
     }
 
     private static func replace(_ addresses: [String], in client: DqliteClient) async throws {
+        _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
+        for (position, address) in addresses.enumerated() {
+            _ = try await client.execute(
+                "INSERT INTO vip (group_name, position, address) VALUES ('default', ?, ?)",
+                [.integer(Int64(position)), .text(address)])
+        }
+        _ = try await client.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('addresses_set', '1')", [])
+    }
+
+    private static func replace(
+        _ addresses: [String], ifOneOf present: [[String]], in client: DqliteClient
+    ) async throws {
+        var found: [String] = []
+        // Read under the write lock: a change of which nobody knew whether it took effect cannot come between.
         try await transaction(client) {
-            _ = try await client.execute("DELETE FROM vip WHERE group_name = 'default'", [])
-            for (position, address) in addresses.enumerated() {
-                _ = try await client.execute(
-                    "INSERT INTO vip (group_name, position, address) VALUES ('default', ?, ?)",
-                    [.integer(Int64(position)), .text(address)])
-            }
-            _ = try await client.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('addresses_set', '1')", [])
+            found = try await Self.addresses(client)
+            if present.contains(found), found != addresses { try await replace(addresses, in: client) }
+        }
+        // Who asks again because an answer was lost has got what he wanted (RFC 9110, 13.1.1).
+        guard present.contains(found) || found == addresses else {
+            let list = found.isEmpty ? "none" : found.joined(separator: ", ")
+            throw PortFailure(
+                reason: .changed,
+                text:
+                    "the virtual addresses were changed meanwhile, nothing was done: they are now \(list); read them again"
+            )
         }
     }
 
@@ -183,7 +211,8 @@ actor ConfigurationStore {
             // After anything but a refused statement the connection is in doubt: the node closes the database of every
             // connection when it loses leadership, and an open transaction ends with its connection.
             let code = (error as? DqliteError)?.code
-            if !client.isOpen || !(code == .sql || code == .constraint || code == .busy) {
+            let isRefused = code == .sql || code == .constraint || code == .busy || error is PortFailure
+            if !client.isOpen || !isRefused {
                 await connection.drop(client)
             }
             throw error

@@ -47,12 +47,15 @@ public struct ReplicatedConfiguration: Codable, Sendable, Equatable {
     }
 }
 
-/// A change of the replicated configuration. Each is idempotent, because an answer can be lost after the commit.
+/// A change of the replicated configuration. Each but those with a condition is idempotent, because an answer can be lost
+/// after the commit.
 public enum ConfigurationChange: Codable, Sendable, Equatable {
     /// Replaces the virtual addresses.
     case setAddresses([String])
     /// Sets them only when there are none: `--vip` of the nodes that form the cluster.
     case setAddressesIfNone([String])
+    /// Replaces them if they are one of these lists, so that nobody overwrites what he has not seen.
+    case setAddressesIf(present: [[String]], [String])
     /// Records how a member introduced itself.
     case describeNode(ReplicatedConfiguration.NodeEntry)
     /// Replaces the labels of a member.
@@ -67,6 +70,11 @@ public enum ConfigurationChange: Codable, Sendable, Equatable {
     case noteMove(MovingNode)
     /// The change of address is done, or given up.
     case forgetMove(DqliteNodeID)
+
+    /// Whether it does the same when it is done twice, whatever others have done between.
+    var isIdempotent: Bool {
+        if case .setAddressesIf = self { false } else { true }
+    }
 }
 
 /// The configuration as a node came to know it.

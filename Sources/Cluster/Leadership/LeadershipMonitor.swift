@@ -128,6 +128,22 @@ final class LeadershipMonitor: Sendable {
         }
     }
 
+    /// The first leadership that is as wanted, the present one included; nil when there is none within `limit`.
+    func first(
+        within limit: Duration, where isWanted: @escaping @Sendable (Leadership) -> Bool
+    ) async -> Leadership? {
+        let changes = changes()
+        return await withTaskGroup(of: Leadership?.self) { tasks in
+            tasks.addTask { await changes.first(where: isWanted) }
+            tasks.addTask {
+                try? await Task.sleep(for: limit)
+                return nil
+            }
+            defer { tasks.cancelAll() }
+            return await tasks.next() ?? nil
+        }
+    }
+
     // MARK: - The thread
 
     private func run() {

@@ -1,4 +1,5 @@
 import Dqlite
+import Glibc
 import Logging
 import Platform
 
@@ -6,6 +7,11 @@ import Platform
 extension ClusterNode {
     /// Why a read or a change was not done; for a person.
     public struct Unavailable: Error, Sendable, CustomStringConvertible {
+        public var description: String
+    }
+
+    /// The addresses are none of those that a change was made for; for a person.
+    public struct AddressesChanged: Error, Sendable, CustomStringConvertible {
         public var description: String
     }
 
@@ -22,9 +28,11 @@ extension ClusterNode {
 
     /// Commits a change, through whichever node leads.
     ///
-    /// - Throws: `Unavailable` when it was not confirmed within `limit`; it may then still take effect.
+    /// - Throws: `Unavailable` when it was not confirmed within `limit`; it may then still take effect. `AddressesChanged`.
     public func commit(_ change: ConfigurationChange, within limit: Duration = .seconds(4)) async throws {
-        _ = try await askLeader({ .write(change, clusterID: $0) }, within: limit) {
+        _ = try await askLeader(
+            { .write(change, clusterID: $0) }, isRepeatable: change.isIdempotent, within: limit
+        ) {
             try await self.writeAsLeader(change)
             return .written
         }
@@ -133,12 +141,18 @@ extension ClusterNode {
             throw PortFailure(
                 reason: .noSpace, text: "the leader \(settings.advertised) takes no changes: \(writesRefused)")
         }
-        if case .setAddresses(let addresses) = change, addresses.count > mostAddresses {
-            throw PortFailure(
-                reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
+        switch change {
+        case .setAddresses(let addresses), .setAddressesIf(_, let addresses):
+            guard addresses.count <= mostAddresses else {
+                throw PortFailure(
+                    reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
+            }
+        default: break
         }
         do {
             try await store.apply(change)
+        } catch let refused as PortFailure {
+            throw refused
         } catch {
             // It may be committed all the same, now or later.
             refreshUntilDone()
@@ -187,10 +201,11 @@ extension ClusterNode {
 
     // MARK: - As anybody
 
-    /// Asks whoever leads, again and again, as the lead may be on the move. Changes are idempotent, so asking twice is
-    /// harmless.
+    /// Asks whoever leads, again and again, as the lead may be on the move.
+    ///
+    /// `isRepeatable`: asking twice is harmless. Otherwise it is asked again only as long as it was surely not done.
     private func askLeader(
-        _ makeRequest: (_ clusterID: String) -> PortRequest, within limit: Duration,
+        _ makeRequest: (_ clusterID: String) -> PortRequest, isRepeatable: Bool = true, within limit: Duration,
         asLeader: () async throws -> PortReply
     ) async throws -> PortReply {
         let deadline = BootClock.now.advanced(by: limit)
@@ -207,14 +222,16 @@ extension ClusterNode {
                     let remaining = BootClock.now.duration(to: deadline)
                     guard remaining > .zero else { break }
                     do {
-                        return try await peers.ask(request, of: target, timeout: min(remaining, .milliseconds(700)))
+                        let timeout = isRepeatable ? min(remaining, .milliseconds(700)) : remaining
+                        return try await peers.ask(request, of: target, timeout: timeout)
                     } catch let failure as PortFailure where failure.reason == .notLeader {
                         reason = "no leader is known"
                     } catch let error as CancellationError {
                         throw error
-                    } catch let failure as PortFailure where failure.reason == .noSpace {
+                    } catch let failure as PortFailure where [.noSpace, .changed].contains(failure.reason) {
                         throw failure
                     } catch {
+                        guard isRepeatable || Self.isSurelyUndone(error) else { throw Self.doubt(error) }
                         // The next candidate may lead.
                         reason = "\(error)"
                     }
@@ -223,7 +240,12 @@ extension ClusterNode {
                 throw error
             } catch let failure as PortFailure where failure.reason == .noSpace {
                 throw Unavailable(description: failure.text)
+            } catch let failure as PortFailure where failure.reason == .changed {
+                throw AddressesChanged(description: failure.text)
+            } catch let doubt as Unavailable {
+                throw doubt
             } catch {
+                guard isRepeatable || Self.isSurelyUndone(error) else { throw Self.doubt(error) }
                 reason = "\(error)"
             }
             guard BootClock.now.advanced(by: .milliseconds(20)) < deadline else { break }
@@ -233,6 +255,20 @@ extension ClusterNode {
             description:
                 "no majority of the cluster's voters can be reached from here (\(reason)); try again when more "
                 + "nodes are up, see `dqlite-vip status`")
+    }
+
+    private static func isSurelyUndone(_ error: any Error) -> Bool {
+        switch error {
+        case let failure as PortFailure: ![.unavailable, .malformed].contains(failure.reason)
+        // These come of connecting only.
+        case let error as SystemError: [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH].contains(error.errno)
+        default: false
+        }
+    }
+
+    private static func doubt(_ error: any Error) -> Unavailable {
+        Unavailable(
+            description: "whether the change was made is not known (\(error)): read the virtual addresses again")
     }
 
     /// The leader when it is known; otherwise every voter that may be it: stand-bys and spares never know.

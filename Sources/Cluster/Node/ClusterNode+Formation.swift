@@ -57,17 +57,8 @@ extension ClusterNode {
         guard let monitor = facts.current.local?.monitor else {
             throw PortFailure(reason: .notReady, text: "the local database node is not running")
         }
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask {
-                for await leadership in monitor.changes() where leadership.isLeader { return }
-                throw PortFailure(reason: .notReady, text: "the local database node stopped")
-            }
-            tasks.addTask {
-                try await Task.sleep(for: limit)
-                throw PortFailure(reason: .notLeader, text: "the local node does not lead its new cluster")
-            }
-            defer { tasks.cancelAll() }
-            try await tasks.next()
+        guard await monitor.first(within: limit, where: \.isLeader) != nil else {
+            throw PortFailure(reason: .notLeader, text: "the local node does not lead its new cluster")
         }
     }
 

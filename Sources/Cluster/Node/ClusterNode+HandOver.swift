@@ -164,22 +164,8 @@ extension ClusterNode {
 
     /// Who leads a later term, as soon as that is known here.
     private func leader(after term: UInt64, _ local: LocalNode, within limit: Duration) async -> DqliteNodeID? {
-        let changes = local.monitor.changes()
         local.monitor.kick()
-        return await withTaskGroup(of: DqliteNodeID?.self) { tasks in
-            tasks.addTask {
-                for await leadership in changes where leadership.term > term {
-                    if let leader = leadership.leader { return leader }
-                }
-                return nil
-            }
-            tasks.addTask {
-                try? await BootClock().sleep(until: BootClock.now.advanced(by: limit))
-                return nil
-            }
-            defer { tasks.cancelAll() }
-            return await tasks.next() ?? nil
-        }
+        return await local.monitor.first(within: limit) { $0.term > term && $0.leader != nil }?.leader
     }
 
     private func candidates(_ wanted: String?) throws -> [DqliteMember] {

@@ -71,6 +71,8 @@ struct PortFailure: Error, Codable, Sendable, Equatable, CustomStringConvertible
         case notReady
         /// The leader's disk is full, and nobody can relieve it.
         case noSpace
+        /// The addresses are not those that the change was made for.
+        case changed
         case malformed
         case invalid
         case notFound

@@ -38,7 +38,7 @@ extension NemesisRunner {
         if lab.witness.overruns > 0 {
             round.findings.append("the witness missed events: its timeline is worth nothing")
         }
-        if !round.withWrites {
+        if round.writes == nil {
             measure(&round, timeline, deeds, start: start, healed: healed, end: end, record)
         }
     }

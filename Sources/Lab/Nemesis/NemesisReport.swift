@@ -38,7 +38,8 @@ public struct NemesisReport: Sendable {
         longest time in which two had, in brackets for planned hand-overs; *unheard* where the one is the kernel of a host that
         was cut off and had lost daemon and guard before anybody could hear that (DOC/SAFETY.md). *Connections*: how often a client lost the TCP
         connection to the VIP on which it asks every 20 ms, at most in a round; a move of the address costs one. Rounds with writes are not measured but audited:
-        two clients write every 20 ms throughout, and what was acknowledged must be there.
+        two clients write every 20 ms throughout, in half of them to a register (`PUT /vip`), in half to a set (`PUT /v1/vip`
+        with `If-Match`), and what was acknowledged must be there.
 
         | case | rounds | failed | takeover | outage | on healing | nobody | two holders | connections | well again after |
         |---|---|---|---|---|---|---|---|---|---|
@@ -76,7 +77,7 @@ public struct NemesisReport: Sendable {
     }
 
     private var list: String {
-        let writes = rounds.filter(\.withWrites)
+        let writes = rounds.filter { $0.writes != nil }
         let acknowledged = writes.map(\.acknowledged).reduce(0, +)
         let unknown = writes.map(\.unknown).reduce(0, +)
         var lines = [
@@ -86,13 +87,13 @@ public struct NemesisReport: Sendable {
         if failures.isEmpty { lines.append("None.") }
         for round in failures {
             lines.append(
-                "- `\(round.trouble.rawValue)`, seed \(round.seed)\(round.withWrites ? ", with writes" : ""), the holder "
+                "- `\(round.trouble.rawValue)`, seed \(round.seed)\(round.writes.map { ", with writes to a \($0)" } ?? ""), the holder "
                     + "was node \(round.holder): "
                     + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
             for finding in round.findings { lines.append("  - \(finding)") }
             let command =
                 "nemesis --case \(round.trouble.rawValue) --seed \(round.seed) --rounds 1\(family == .v6 ? " --ipv6" : "")"
-            lines.append("  - again: `dqlite-vip-lab \(command)\(round.withWrites ? " --writes" : "")`")
+            lines.append("  - again: `dqlite-vip-lab \(command)\(round.writes == nil ? "" : " --writes")`")
         }
         return lines.joined(separator: "\n") + "\n"
     }

@@ -4,8 +4,8 @@ import Platform
 public struct NemesisRound: Sendable {
     public var trouble: NemesisCase
     public var seed: UInt64
-    /// Whether a client wrote throughout; then the VIP was not measured, because the writes moved it.
-    public var withWrites: Bool
+    /// What clients wrote throughout; then the VIP was not measured, because the writes moved it.
+    public var writes: Writes?
     public var steps: [NemesisPlan.Step] = []
     /// The node that had the VIP at first, and the one that had it at the end.
     public var holder = 0
@@ -40,10 +40,28 @@ public struct NemesisRound: Sendable {
 
     public var isDisturbed: Bool { stall > .milliseconds(50) }
 
-    init(_ trouble: NemesisCase, seed: UInt64, withWrites: Bool) {
+    init(_ trouble: NemesisCase, seed: UInt64, writes: Writes? = nil) {
         self.trouble = trouble
         self.seed = seed
-        self.withWrites = withWrites
+        self.writes = writes
+    }
+
+    /// What is written.
+    public enum Writes: String, Sendable {
+        /// One value, again and again.
+        case register
+        /// Elements of a set, each change on condition that nobody has changed it since it was read.
+        case set
+
+        /// The same seed, the same writes.
+        public init(seed: UInt64) { self = seed % 4 < 2 ? .register : .set }
+
+        var workload: any Workload {
+            switch self {
+            case .register: RegisterWriter()
+            case .set: SetWriter()
+            }
+        }
     }
 }
 
@@ -78,12 +96,14 @@ public struct NemesisRunner: Sendable {
     ///
     /// The laboratory must be whole at its begin. When it is not at the end, `findings` says so, and it is of no more use.
     /// - Throws: `LabError` when the laboratory itself failed.
-    public func run(_ trouble: NemesisCase, seed: UInt64, withWrites: Bool = false) async throws -> NemesisRound {
+    public func run(
+        _ trouble: NemesisCase, seed: UInt64, writes: NemesisRound.Writes? = nil
+    ) async throws -> NemesisRound {
         let setup = trouble.setup(nemesis.setup.family)
         guard setup == nemesis.setup else {
             throw LabError("\(trouble.rawValue) needs \(setup), and this laboratory is \(nemesis.setup)")
         }
-        var round = NemesisRound(trouble, seed: seed, withWrites: withWrites)
+        var round = NemesisRound(trouble, seed: seed, writes: writes)
         round.holder = try await lab.settled(for: .milliseconds(500))
         let before = try await lab.formation(within: .seconds(10))
         let logs = LogMarks(lab)
@@ -101,29 +121,34 @@ public struct NemesisRunner: Sendable {
         let plan = trouble.plan(holder: round.holder, seed: seed)
         round.steps = plan.steps
 
-        let writer = RegisterWriter()
+        let workload = writes?.workload
         let start = BootClock.now
-        async let writing: Void = write(withWrites ? trouble.writers : 0, trouble.writeInterval, writer)
+        async let writing: Void = write(trouble, workload)
         var relieved: BootInstant?
         do {
-            relieved = try await carryOut(plan, from: start, &round, writer)
+            relieved = try await carryOut(plan, from: start, &round, workload)
         } catch {
             round.findings.append("the plan could not be carried out: \(error)")
         }
         let healed = relieved ?? BootClock.now
         try await nemesis.healAll()
-        if withWrites {
+        if let workload {
             // Some writes must succeed after all is over.
-            let count = writer.written.count(.acknowledged)
+            let count = workload.count(.acknowledged)
             do {
                 try await eventually("acknowledged write after the fault", within: bounds.recovery) {
-                    writer.written.count(.acknowledged) > count + 10
+                    workload.count(.acknowledged) > count + 10
                 }
             } catch { round.findings.append("\(error)") }
+            workload.stop()
         }
-        writer.stop()
         await writing
-        if withWrites { await check(writer.written, &round) }
+        if let workload {
+            (round.acknowledged, round.unknown) = (workload.count(.acknowledged), workload.count(.unknown))
+            do {
+                round.findings += try await workload.findings(lab, within: bounds.recovery)
+            } catch { round.findings.append("\(error)") }
+        }
         do {
             try await recovered(before, &round)
             round.recovery = healed.duration(to: BootClock.now)
@@ -131,7 +156,7 @@ public struct NemesisRunner: Sendable {
             try await Task.sleep(for: .milliseconds(500))
         } catch { round.findings.append("\(error)") }
         judge(&round, start: start, healed: healed, end: BootClock.now, prober.record)
-        if !withWrites {
+        if writes == nil {
             let losses = connection.record.losses(since: start)
             round.connectionsLost = losses
             if trouble.mustStay && losses > 0 {
@@ -143,19 +168,20 @@ public struct NemesisRunner: Sendable {
         return round
     }
 
-    /// So many writers side by side, until `writer` is told to stop.
-    private func write(_ count: Int, _ interval: Duration, _ writer: RegisterWriter) async {
+    /// Some clients side by side, until the workload is told to stop.
+    private func write(_ trouble: NemesisCase, _ workload: (any Workload)?) async {
+        guard let workload else { return }
         let lab = lab
         await withTaskGroup { group in
-            for number in 0..<count {
-                group.addTask { await writer.run(lab, .different(43 + number), every: interval) }
+            for number in 0..<trouble.writers {
+                group.addTask { await workload.run(lab, writer: 43 + number, every: trouble.writeInterval) }
             }
         }
     }
 
     /// Gives the time of the first of the steps that put things right at the end.
     private func carryOut(
-        _ plan: NemesisPlan, from start: BootInstant, _ round: inout NemesisRound, _ writer: RegisterWriter
+        _ plan: NemesisPlan, from start: BootInstant, _ round: inout NemesisRound, _ workload: (any Workload)?
     ) async throws -> BootInstant? {
         var relieved: BootInstant?
         for (index, step) in plan.steps.enumerated() {
@@ -163,11 +189,11 @@ public struct NemesisRunner: Sendable {
             if rest > .zero { try await Task.sleep(for: rest) }
             if index == plan.firstRelief { relieved = BootClock.now }
             do {
-                if case .awaitFullDisk(let node) = step.action {
-                    let (answers, unknown) = (writer.trouble.count, writer.written.count(.unknown))
-                    try await nemesis.awaitFullDisk(node) { writer.written.count(.unknown) > unknown }
-                    let answer = writer.trouble.dropFirst(answers).first
-                    let isHung = answer == nil && writer.written.count(.unknown) > unknown
+                if case .awaitFullDisk(let node) = step.action, let workload {
+                    let (answers, unknown) = (workload.trouble.count, workload.count(.unknown))
+                    try await nemesis.awaitFullDisk(node) { workload.count(.unknown) > unknown }
+                    let answer = workload.trouble.dropFirst(answers).first
+                    let isHung = answer == nil && workload.count(.unknown) > unknown
                     round.remarks.append(
                         "the disk was felt: \(answer ?? (isHung ? "writes get no answer" : "the lead was handed over, or the daemon ended"))"
                     )
@@ -195,30 +221,11 @@ public struct NemesisRunner: Sendable {
         if after.members != before.members {
             round.findings.append("the members were \(before.members) and are \(after.members)")
         }
-        if round.withWrites {
+        if round.writes != nil {
             try await eventually("VIP back", within: .seconds(10)) {
                 try await lab[after.leader].setVIP(lab.vipText).status == 202
             }
         }
         round.newHolder = try await lab.settled(for: .milliseconds(500), within: bounds.recovery)
-    }
-
-    /// The register: what was acknowledged is there, and everybody says the same.
-    private func check(_ history: RegisterHistory, _ round: inout NemesisRound) async {
-        round.acknowledged = history.count(.acknowledged)
-        round.unknown = history.count(.unknown)
-        var values: Set<String> = []
-        for node in lab.nodes {
-            do {
-                let value = try await eventually("answer to GET /vip of node \(node.number)", within: bounds.recovery) {
-                    try await node.vip()
-                }
-                values.insert(value)
-            } catch { round.findings.append("\(error)") }
-        }
-        if values.count > 1 { round.findings.append("the nodes disagree on the register: \(values.sorted())") }
-        for value in values {
-            if let objection = history.objection(to: value, initial: lab.vipText) { round.findings.append(objection) }
-        }
     }
 }

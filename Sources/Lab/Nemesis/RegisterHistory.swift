@@ -6,21 +6,13 @@ import Platform
 /// acknowledged one has happened, and a value that was acknowledged before its begin can be read no more. Of acknowledged
 /// writes that went on at the same time either may have been the later one.
 public struct RegisterHistory: Equatable, Sendable {
-    public enum Outcome: Equatable, Sendable {
-        case acknowledged
-        /// No answer, or one that says that the write may still take effect.
-        case unknown
-        /// Surely without effect.
-        case refused
-    }
-
     public struct Write: Equatable, Sendable {
         public var value: String
-        public var outcome: Outcome
+        public var outcome: WriteOutcome
         public var begin: BootInstant
         public var end: BootInstant
 
-        public init(_ value: String, _ outcome: Outcome, from begin: BootInstant, to end: BootInstant) {
+        public init(_ value: String, _ outcome: WriteOutcome, from begin: BootInstant, to end: BootInstant) {
             self.value = value
             self.outcome = outcome
             self.begin = begin
@@ -33,7 +25,7 @@ public struct RegisterHistory: Equatable, Sendable {
 
     public init() {}
 
-    public func count(_ outcome: Outcome) -> Int { writes.count { $0.outcome == outcome } }
+    public func count(_ outcome: WriteOutcome) -> Int { writes.count { $0.outcome == outcome } }
 
     /// What may be read after the end of all writes, and nothing else.
     ///

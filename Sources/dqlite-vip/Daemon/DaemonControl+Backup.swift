@@ -22,7 +22,7 @@ extension DaemonControl {
             }
         }
         do {
-            try await setVirtualAddresses(configuration.addresses)
+            try await setVirtualAddresses(configuration.addresses, ifOneOf: nil)
         } catch let error as ControlError where error.kind == .invalid {
             throw ControlError(.invalid, "configuration.addresses: \(error)")
         }

@@ -25,15 +25,18 @@ struct DaemonControl: ControlPlane {
         }
     }
 
-    func setVirtualAddresses(_ texts: [String]) async throws {
+    func setVirtualAddresses(_ texts: [String], ifOneOf present: [[String]]?) async throws {
         let addresses = try Self.checked(texts)
         let status = await cluster.status()
         let clash = AddressClash.find(addresses.map { "\($0.address)" }, status.members) { member in
             status.places[member.id].flatMap { try? HostPort(parsing: $0) }
         }
         if let clash { throw ControlError(.invalid, "\(clash)") }
+        let wanted = addresses.map(\.description)
         do {
-            try await cluster.commit(.setAddresses(addresses.map(\.description)))
+            try await cluster.commit(present.map { .setAddressesIf(present: $0, wanted) } ?? .setAddresses(wanted))
+        } catch let changed as ClusterNode.AddressesChanged {
+            throw ControlError(.changed, changed.description)
         } catch {
             throw ControlError(.unavailable, "\(error)")
         }

@@ -126,6 +126,30 @@ struct ConfigurationStoreTests {
         }
     }
 
+    @Test("addresses are changed only if they are what the asker has seen, or already what it wants")
+    func conditions() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            func change(_ present: [[String]], _ wanted: [String]) async throws -> [String] {
+                try await store.apply(.setAddressesIf(present: present, wanted))
+                return try await store.configuration().addresses
+            }
+            let (one, two) = (["10.0.0.1/24"], Self.addresses)
+            #expect(try await change([[]], one) == one)
+            #expect(try await change([two, one], two) == two)
+            #expect(try await change([one], two) == two, "it was done already")
+            for stale in [[one], [], [two.reversed()], [[]]] {
+                let failure = await #expect(throws: PortFailure.self) { _ = try await change(stale, one) }
+                #expect(failure?.reason == .changed)
+                #expect(failure?.text.contains("now 10.0.0.1/24, 10.0.0.2/24") == true)
+            }
+            #expect(try await store.configuration().addresses == two)
+            await store.use(nil)
+        }
+    }
+
     @Test("the database of a new cluster comes into being with one write: nobody ever sees a part of it")
     func atomic() async throws {
         try await withLeader { socket, group in

@@ -52,7 +52,7 @@ private final class Trio: Sendable {
         }
         for index in trio.nodes.indices { await trio.stop(index) }
         for index in 1...3 {
-            for name in ["raft", ""] { try Directory.removeWithFiles("\(directory)/\(index)/\(name)") }
+            for name in ["/raft", ""] { try Directory.removeWithFiles("\(directory)/\(index)\(name)") }
         }
         try Directory.removeWithFiles(directory)
         try outcome.get()
