@@ -15,6 +15,9 @@ public struct SuccessionCore: Sendable {
     public struct Settings: Sendable, Equatable {
         /// How long nothing must have come from the leader, AppendEntries every `heartbeat`.
         public var silence: Duration
+        /// A look that comes later than this shows that this node itself stood still (its virtual machine was paused, say), and
+        /// perhaps the leader with it, which then has to be listened to once more before it counts as silent.
+        public var lateness: Duration { silence / 8 }
         /// Between the turns of two survivors: long enough for the first to be elected.
         public var stagger: Duration = .milliseconds(15)
         /// How long a survivor leaves the election to another that has said that it stands. Until its term and its vote are on
@@ -62,6 +65,8 @@ public struct SuccessionCore: Sendable {
 
     private enum State: Sendable {
         case following
+        /// It seems silent, but this node has stood still meanwhile.
+        case listening(until: BootInstant)
         /// Its connection has ended.
         case probing(since: BootInstant)
         case asking(Set<VoterID>, nextAt: BootInstant, count: Int)
@@ -131,7 +136,7 @@ public struct SuccessionCore: Sendable {
     public mutating func ended(_ process: VoteGate.LeaderProcess, now: BootInstant) -> [Directive] {
         guard process == leader, voters.contains(own) else { return [] }
         switch state {
-        case .following, .asking:
+        case .following, .listening, .asking:
             state = .probing(since: now)
             return [.probe]
         case .probing, .standing, .givenUp: return []
@@ -191,16 +196,32 @@ public struct SuccessionCore: Sendable {
 
     /// Whether this node can confirm to another that the leader of `term` is silent.
     public func isSilent(in term: UInt64, now: BootInstant) -> Bool {
-        term >= self.term && heardAt.duration(to: now) >= settings.confirmation
+        guard term >= self.term, heardAt.duration(to: now) >= settings.confirmation else { return false }
+        return switch state {
+        case .listening: false
+        // It would have asked others by now, had it not stood still.
+        case .following:
+            leader == nil || !voters.contains(own)
+                || heardAt.duration(to: now) <= settings.silence + settings.lateness
+        case .probing, .asking, .standing, .givenUp: true
+        }
     }
 
     /// What is due.
-    public mutating func due(now: BootInstant) -> [Directive] {
+    ///
+    /// - Parameter planned: when this look was to be taken; later than that by `Settings.lateness` and more means that this node
+    ///   stood still.
+    public mutating func due(now: BootInstant, planned: BootInstant? = nil) -> [Directive] {
         switch state {
         case .following:
             guard leader != nil, voters.contains(own), heardAt.duration(to: now) >= settings.silence else { return [] }
-            state = .asking([], nextAt: now.advanced(by: settings.askInterval), count: 1)
-            return [.ask(term: term)]
+            if let planned, planned.duration(to: now) > settings.lateness {
+                state = .listening(until: now.advanced(by: settings.askInterval))
+                return []
+            }
+            return beginAsking(now)
+        case .listening(let until):
+            return now >= until ? beginAsking(now) : []
         case .asking(let confirmations, let nextAt, let count):
             guard now >= nextAt else { return [] }
             guard count < settings.mostQuestions else {
@@ -221,10 +242,16 @@ public struct SuccessionCore: Sendable {
         }
     }
 
+    private mutating func beginAsking(_ now: BootInstant) -> [Directive] {
+        state = .asking([], nextAt: now.advanced(by: settings.askInterval), count: 1)
+        return [.ask(term: term)]
+    }
+
     /// When `due` has something to do at the earliest; nil while it waits for events only.
     public var nextWake: BootInstant? {
         switch state {
         case .following: leader == nil || !voters.contains(own) ? nil : heardAt.advanced(by: settings.silence)
+        case .listening(let until): until
         case .asking(_, let nextAt, _): nextAt
         case .standing(_, let from, _): from
         case .probing, .givenUp: nil

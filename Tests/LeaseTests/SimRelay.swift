@@ -200,8 +200,9 @@ extension LeaseSimulation {
     mutating func wake(_ id: Int) {
         let node = nodes[id]
         guard node.wakeAt <= now else { return }
+        let planned = node.local(node.wakeAt)
         node.wakeAt = .max
-        perform(node, node.succession.due(now: node.local(now)))
+        perform(node, node.succession.due(now: node.local(now), planned: planned))
     }
 
     mutating func ended(_ id: Int, _ peer: Int, _ incarnation: UInt32) {

@@ -9,7 +9,9 @@ import Platform
 /// raft goes on with the old configuration, even when all members have moved at once. That the configuration follows is a
 /// matter of order: each asks the leader for it.
 extension ClusterNode {
-    /// Between two looks at the address that the others have for this node.
+    /// Between two looks while all is well: on an idle node it is the looks that cost.
+    private static let calmInterval: Duration = .seconds(1)
+    /// Between two attempts to have the others' address of this node changed.
     private static let addressInterval: Duration = .milliseconds(500)
     /// Between two searches while there is no leader; with one it becomes longer.
     private static let searchInterval: Duration = .milliseconds(500)
@@ -38,7 +40,7 @@ extension ClusterNode {
             guard facts.isFormed, !isStopping, let local = facts.local else { continue }
             let isSound = discovery.statistics.lastError == nil
             if isSound, await local.unreachable(of: facts.members).isEmpty {
-                interval = Self.searchInterval
+                interval = leadership.leader == nil ? Self.searchInterval : Self.calmInterval
                 continue
             }
             await search()
@@ -112,8 +114,8 @@ extension ClusterNode {
     func keepEntries() async {
         var move: Move?
         while !Task.isCancelled {
-            let isPatient = (move?.attempts ?? 0) > 10
-            try? await Task.sleep(for: isPatient ? Self.addressInterval * 6 : Self.addressInterval)
+            let pause = move.map { $0.attempts > 10 ? Self.addressInterval * 6 : Self.addressInterval }
+            try? await Task.sleep(for: pause ?? Self.calmInterval)
             guard facts.current.isFormed, !isStopping else { continue }
             await keepAddress(&move)
             await keepName()

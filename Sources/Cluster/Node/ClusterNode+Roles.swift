@@ -7,6 +7,8 @@ import Platform
 extension ClusterNode {
     /// Between two looks at the members.
     private static let look: Duration = .milliseconds(500)
+    /// The same while all is well: a look costs each member a connection.
+    private static let calmLook: Duration = .seconds(1)
     /// How long a member may take to answer.
     private static let patience: Duration = .seconds(1)
 
@@ -25,6 +27,7 @@ extension ClusterNode {
             } else if !leads {
                 watch = nil
                 await considerStanding(&standing)
+                if leadership.leader != nil { pause = Self.calmLook }
             }
             try? await Task.sleep(for: pause)
         }
@@ -67,7 +70,9 @@ extension ClusterNode {
                     absentSince: watch.absentSince(member.id))
             }
             let core = RoleCore(policy: settings.rolePolicy, options: settings.membership)
-            return try await perform(core.decide(list, own: own, now: now), members)
+            let isCalm = answers.count == members.count - 1
+            return try await perform(
+                core.decide(list, own: own, now: now), members, look: isCalm ? Self.calmLook : Self.look)
         } catch {
             logger.debug("the roles of the members cannot be changed now", metadata: ["error": "\(error)"])
             return Self.look
@@ -77,11 +82,13 @@ extension ClusterNode {
     /// Carries out a decision.
     ///
     /// - Returns: how long to wait before the next one.
-    private func perform(_ decision: RoleCore.Decision, _ members: [DqliteMember]) async throws -> Duration {
+    private func perform(
+        _ decision: RoleCore.Decision, _ members: [DqliteMember], look: Duration
+    ) async throws -> Duration {
         switch decision {
         case .nothing(let until):
-            let due = until.map { BootClock.now.duration(to: $0) } ?? Self.look
-            return min(Self.look, max(.milliseconds(50), due))
+            let due = until.map { BootClock.now.duration(to: $0) } ?? look
+            return min(look, max(.milliseconds(50), due))
         case .assign(let id, let role, let reason):
             guard let member = members.first(where: { $0.id == id }) else { return Self.look }
             do {

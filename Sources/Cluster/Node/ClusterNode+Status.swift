@@ -54,7 +54,7 @@ extension ClusterNode {
             nodeID: record.nodeID.description, dqliteID: facts.local?.dqliteID ?? 0, address: settings.advertised,
             clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
             leadership: leadership, members: facts.members,
-            configuration: configuration, warnings: warnings + [clashWarning].compactMap { $0 },
+            configuration: configuration, warnings: warnings + [clashWarning].compactMap { $0 } + moveWarnings,
             unansweredPolls: facts.local?.monitor.unanswered ?? 0,
             goneSince: facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster : nil }.map { roster in
                 Dictionary(
@@ -71,6 +71,14 @@ extension ClusterNode {
     private var clashWarning: String? {
         guard let initialClash, configuration.addresses.isEmpty else { return nil }
         return "--vip \(initialClash); it is not set: correct --vip, and set an address with `dqlite-vip vip set`"
+    }
+
+    private var moveWarnings: [String] {
+        guard leads else { return [] }
+        return movesWaitFor.sorted { $0.key < $1.key }.map { id, reason in
+            "the address of node \(id) is being changed, which is not finished: \(reason); start that node, or give it up with "
+                + "`dqlite-vip node remove \(id)`"
+        }
     }
 
     /// The proof that this node leads a formed cluster and acts on its committed configuration: the term, and until when

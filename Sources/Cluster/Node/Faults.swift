@@ -6,7 +6,7 @@ import Platform
 /// What a node finds to be wrong while it runs and an operator has to mend: it says so in status and log, and does its best
 /// not to stand in the others' way.
 extension ClusterNode {
-    /// Looks twice a second until it is cancelled; it only looks at what others have found.
+    /// Looks once a second until it is cancelled; it only looks at what others have found.
     public func watchForFaults() async {
         while !Task.isCancelled {
             if let local = facts.current.local {
@@ -29,7 +29,7 @@ extension ClusterNode {
                     )
                 }
             }
-            try? await Task.sleep(for: .milliseconds(500))
+            try? await Task.sleep(for: .seconds(1))
         }
     }
 

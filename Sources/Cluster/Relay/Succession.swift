@@ -170,7 +170,7 @@ final class Succession {
         let task = loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds)) { [weak self] in
             guard let self else { return }
             timer = nil
-            perform(core.due(now: BootClock.now))
+            perform(core.due(now: BootClock.now, planned: at))
         }
         timer = (task, at)
     }
