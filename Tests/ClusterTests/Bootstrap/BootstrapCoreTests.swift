@@ -94,7 +94,8 @@ struct BootstrapCoreTests {
             while case .agreed = node.core.record.state { node.meet(others, for: .milliseconds(20)) }
             lasted.append(begun.duration(to: node.now))
         }
-        #expect(lasted == [.seconds(2), .seconds(4), .seconds(8), .seconds(8), .seconds(8)])
+        // The first had begun before.
+        #expect(lasted.dropFirst() == [.seconds(4), .seconds(8), .seconds(8), .seconds(8)])
     }
 
     @Test(
