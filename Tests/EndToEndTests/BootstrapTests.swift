@@ -51,16 +51,6 @@ extension EndToEnd {
             }
         }
 
-        @Test("disks that take long for each fsync delay the cluster and do not prevent it")
-        func slowDisks() async throws {
-            try await withLab(nodes: 3) { lab in
-                let slow = try SlowSync(in: lab.network.directory).environment(.milliseconds(350))
-                for node in lab.nodes { try node.start(.identical(expect: 3), environment: slow) }
-                let formation = try await lab.formation(within: .seconds(60))
-                #expect(formation.voters == 3)
-            }
-        }
-
         @Test("three nodes started up to 3 s apart always end in exactly one cluster: 20 rounds")
         func randomDelays() async throws {
             // Several laboratories side by side: the rounds wait most of the time.

@@ -113,9 +113,8 @@ extension BootstrapCore {
         for member in members where member.nodeID != record.nodeID {
             others.append(Proposing.Member(member: member, askAt: now))
         }
-        // Each side writes twice before the answer is there; nobody knows how slow the disks are but by trying.
-        let patience = options.timing.proposalTimeout * (1 << min(3, unansweredProposals))
-        proposing = Proposing(agreement: agreement, others: others, deadline: now.advanced(by: patience))
+        proposing = Proposing(
+            agreement: agreement, others: others, deadline: now.advanced(by: options.timing.proposalTimeout))
         askMembers(now)
     }
 
@@ -141,7 +140,6 @@ extension BootstrapCore {
     private mutating func askMembers(_ now: BootInstant) {
         guard let current = proposing else { return }
         if now >= current.deadline {
-            unansweredProposals += 1
             abandonProposal(now)
             return
         }
@@ -230,7 +228,6 @@ extension BootstrapCore {
     private mutating func found(_ agreement: Agreement, _ now: BootInstant) {
         proposing = nil
         failedProposals = 0
-        unansweredProposals = 0
         record.dqliteID = DqliteID.bootstrap
         bind(.founding(agreement, ClusterID(using: &random), .creating), now)
         foundingSince = now

@@ -113,8 +113,6 @@ public struct BootstrapCore: Sendable {
     var proposing: Proposing?
     var backOffUntil = BootInstant(nanoseconds: .min / 4)
     var failedProposals = 0
-    /// Those of them that were not answered in time.
-    var unansweredProposals = 0
 
     // Claiming.
     var claim = Claim()

@@ -64,7 +64,7 @@ public struct BootstrapTiming: Sendable, Equatable {
     public var hearingWindow: Duration = .milliseconds(1000)
     /// How long a hello or an abort may take.
     public var helloTimeout: Duration = .milliseconds(800)
-    /// How long the founder waits for all to agree; doubled with each time that they did not answer, up to eight times it.
+    /// How long the founder waits for all to agree.
     public var proposalTimeout: Duration = .milliseconds(1000)
     /// Between two attempts at the same member: to propose, to invite, to admit, to join.
     public var retry: Duration = .milliseconds(100)

@@ -78,7 +78,7 @@ struct BootstrapCoreTests {
         #expect(node.proposals.count == first + 2)
     }
 
-    @Test("a proposal that is not answered is given up after its time, and the next one later: the disks may be slow")
+    @Test("a proposal that is not answered is given up after its time")
     func proposalTimesOut() throws {
         var node = try H(.expect(3))
         let others = [H.view(7, hearing: [8]), H.view(8, hearing: [7])]
@@ -87,15 +87,6 @@ struct BootstrapCoreTests {
         node.meet(others, for: .milliseconds(1050))
         #expect(node.states.contains(.fresh))
         #expect(node.sent { if case .abort = $0 { true } else { false } }.count == 2)
-        var lasted: [Duration] = []
-        for _ in 1...5 {
-            while case .fresh = node.core.record.state { node.meet(others, for: .milliseconds(20)) }
-            let begun = node.now
-            while case .agreed = node.core.record.state { node.meet(others, for: .milliseconds(20)) }
-            lasted.append(begun.duration(to: node.now))
-        }
-        // The first had begun before.
-        #expect(lasted.dropFirst() == [.seconds(4), .seconds(8), .seconds(8), .seconds(8)])
     }
 
     @Test(
