@@ -175,5 +175,24 @@ extension EndToEnd {
                 }
             }
         }
+
+        @Test("when all nodes stand still at once, and go on, the same one leads: nobody has failed")
+        func pause() async throws {
+            try await withCluster { lab, _ in
+                var changes = 0
+                for _ in 1...5 {
+                    let leader = try await lab.settled(for: .milliseconds(500))
+                    let term = try await lab[leader].status().term ?? 0
+                    for node in lab.nodes { node.signalAll(SIGSTOP) }
+                    // Longer than silence and lease, shorter than raft's own timer: nothing of it can be awaited.
+                    try await Task.sleep(for: .milliseconds(200))
+                    for node in lab.nodes { node.signalAll(SIGCONT) }
+                    let after = try await lab.settled(for: .milliseconds(500))
+                    if try await lab[after].status().term ?? 0 != term { changes += 1 }
+                }
+                // They go on one after the other, which takes time on a busy machine.
+                #expect(changes <= 1, "\(changes) of 5 pauses cost the lead")
+            }
+        }
     }
 }
