@@ -148,7 +148,7 @@ struct UnfinishedMoveTests {
             try await node.refreshConfiguration()
             _ = try await eventually("word of why", within: .seconds(10)) { await node.movesWaitFor[id] }
             let warnings = await node.status().warnings
-            #expect(warnings.contains { $0.contains("not finished") && $0.contains("node remove \(id)`") }, "\(warnings)")
+            #expect(warnings.contains { $0.contains("not finished") && $0.contains("node remove \(id)`") })
             try await node.commit(.setAddresses(["10.0.0.1/24"]))
             #expect(try await node.store.moves().count == 1)
             let removal = try await node.removeNode("\(id)", force: false)
