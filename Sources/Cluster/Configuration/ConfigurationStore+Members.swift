@@ -48,9 +48,12 @@ extension ConfigurationStore {
 
     static func forget(_ id: DqliteNodeID, in client: DqliteClient) async throws {
         for table in ["node", "node_option", "node_label", "moving_node"] {
-            _ = try await client.execute(
-                "DELETE FROM \(table) WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+            try await delete(id, from: table, in: client)
         }
+    }
+
+    static func delete(_ id: DqliteNodeID, from table: String, in client: DqliteClient) async throws {
+        _ = try await client.execute("DELETE FROM \(table) WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
     }
 
     /// Fails when one of the tables that a removal changes is missing.

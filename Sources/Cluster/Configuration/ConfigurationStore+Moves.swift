@@ -28,7 +28,6 @@ extension ConfigurationStore {
     }
 
     static func forgetMove(_ id: DqliteNodeID, in client: DqliteClient) async throws {
-        _ = try await client.execute(
-            "DELETE FROM moving_node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
+        try await delete(id, from: "moving_node", in: client)
     }
 }

@@ -137,10 +137,7 @@ actor ConfigurationStore {
                     try await Self.forgetMove(removal.dqliteID, in: client)
                 }
             case .forgetRemoval(let id):
-                try await Self.withAdditions(client) { client in
-                    _ = try await client.execute(
-                        "DELETE FROM removed_node WHERE dqlite_id = ?", [.integer(Int64(bitPattern: id))])
-                }
+                try await Self.withAdditions(client) { try await Self.delete(id, from: "removed_node", in: $0) }
             case .noteMove(let move):
                 try await Self.withAdditions(client) { try await Self.note(move, in: $0) }
             case .forgetMove(let id):
