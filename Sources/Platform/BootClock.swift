@@ -47,6 +47,24 @@ public struct BootClock: Clock {
         guard remaining > .zero else { return try Task.checkCancellation() }
         try await Task.sleep(for: remaining, tolerance: tolerance, clock: .continuous)
     }
+
+    /// Whatever instant of its own a process began at, so that several on one machine do not all wake up together.
+    private static let firstBeat = now
+
+    /// The next whole second after an instant that is at least half a second away.
+    public static func beat(after now: BootInstant, since first: BootInstant) -> BootInstant {
+        let second: Int64 = 1_000_000_000
+        let passed = max(0, now.nanoseconds - first.nanoseconds)
+        return BootInstant(nanoseconds: first.nanoseconds + ((passed + second / 2 - 1) / second + 1) * second)
+    }
+
+    /// Sleeps for about a second, 0.5 to 1.5 s, until the instant that everything else wakes up at that looks at something once
+    /// a second: so a process at rest wakes up once for all of it.
+    ///
+    /// - Throws: `CancellationError` at once when the task is cancelled.
+    public static func sleepUntilBeat() async throws {
+        try await BootClock().sleep(until: beat(after: now, since: firstBeat))
+    }
 }
 
 extension Duration {

@@ -24,8 +24,8 @@ struct TimingTests {
             #expect(try Timing(parsing: name.uppercased()) == timing)
             #expect(try Timing(parsing: timing.description) == timing && timing.profile == name)
         }
-        #expect(Timing.lan.description == "latency=20ms,lease=150ms,silence=120ms")
-        #expect(Timing.lan.heartbeat == .milliseconds(30) && Timing.lan.electionTimeout == .milliseconds(300))
+        #expect(Timing.lan.description == "latency=30ms,lease=180ms,silence=150ms")
+        #expect(Timing.lan.heartbeat == .milliseconds(45) && Timing.lan.electionTimeout == .milliseconds(450))
     }
 
     @Test("what is not given follows from the latency, rounded up to whole milliseconds, in any order and unit")
@@ -114,8 +114,8 @@ struct TimingTests {
         let mine = TimingClaim(.lan, of: one)
         #expect(mine.difference(from: TimingClaim(.lan, of: two)) == nil)
         for other in [
-            Timing.fast, Timing(latency: Timing.lan.latency, hold: .milliseconds(151)),
-            Timing(latency: Timing.lan.latency, silence: .milliseconds(119)),
+            Timing.fast, Timing(latency: Timing.lan.latency, hold: .milliseconds(181), silence: Timing.lan.silence),
+            Timing(latency: Timing.lan.latency, hold: Timing.lan.hold, silence: .milliseconds(149)),
         ] {
             let theirs = TimingClaim(other, of: two)
             let failure = try #require(mine.difference(from: theirs))
@@ -123,7 +123,7 @@ struct TimingTests {
         }
         #expect(
             mine.difference(from: TimingClaim(.fast, of: two))?.text
-                == "192.0.2.1:8800 runs with the timing lan (latency=20ms,lease=150ms,silence=120ms) and 192.0.2.2:8800 with "
+                == "192.0.2.1:8800 runs with the timing lan (latency=30ms,lease=180ms,silence=150ms) and 192.0.2.2:8800 with "
                 + "fast (latency=10ms,lease=100ms,silence=80ms): stop both, and start all members of the cluster with the same "
                 + "--timing")
     }
@@ -133,8 +133,8 @@ struct TimingTests {
         let fast = RaftRelay.Settings(.fast).succession
         let lan = RaftRelay.Settings(.lan).succession
         let wan = RaftRelay.Settings(.wan).succession
-        #expect(fast.stagger == lan.stagger && fast.probePatience == lan.probePatience)
-        #expect(lan.stagger == .milliseconds(15) && lan.probePatience == .milliseconds(80))
+        #expect(fast.stagger == .milliseconds(15) && fast.probePatience == .milliseconds(80))
+        #expect(lan.stagger == .microseconds(22_500) && lan.probePatience == .milliseconds(120))
         #expect(wan.stagger == .milliseconds(75) && wan.probePatience == .milliseconds(400))
         #expect(fast.silence == .milliseconds(80) && fast.askInterval == .milliseconds(20))
     }

@@ -145,7 +145,7 @@ import Testing
             try faults("-d /d -i e", environment: ["DQLITE_VIP_TIMING": "quick"])
                 == [
                     "DQLITE_VIP_TIMING \"quick\": give fast, lan, wan, or times such as "
-                        + "latency=20ms,lease=150ms,silence=120ms"
+                        + "latency=30ms,lease=180ms,silence=150ms"
                 ])
         #expect(try faults("-d /d -i e --timing ''").count == 1)
     }

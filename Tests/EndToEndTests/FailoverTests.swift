@@ -16,7 +16,7 @@ extension EndToEnd {
             // Nobody is left but the kernel: 1 s after the last renewal, to 0.1 s. Its worker is scheduled like any
             // other thread, so that a busy machine takes longer.
             case .kill9, .kill9Guard, .stopAll, .powerOff: .milliseconds(2000)
-            // The lease ends: 146 ms after the last heartbeat that was acknowledged.
+            // The lease ends: 175 ms after the last heartbeat that was acknowledged.
             case .linkCut, .silentPartition: .milliseconds(300)
             }
         }

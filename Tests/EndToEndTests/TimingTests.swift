@@ -28,7 +28,7 @@ extension EndToEnd {
                 try lab[1].start(Self.options(2, "lan"))
                 try lab[2].start(Self.options(2, "fast"))
                 let texts = [
-                    "\(lab[1].clusterAddress) runs with the timing lan (latency=20ms,lease=150ms,silence=120ms)",
+                    "\(lab[1].clusterAddress) runs with the timing lan (latency=30ms,lease=180ms,silence=150ms)",
                     "\(lab[2].clusterAddress) with fast (latency=10ms,lease=100ms,silence=80ms)",
                 ]
                 for number in 1...2 {
@@ -40,12 +40,12 @@ extension EndToEnd {
 
         @Test("a member that comes back with another timing is kept out; with the old one it is back")
         func member() async throws {
-            try await withCluster(further: ["--timing", "latency=20ms"]) { lab, formation in
+            try await withCluster(further: ["--timing", "latency=30ms,lease=180ms,silence=150ms"]) { lab, formation in
                 let other = formation.leader % 3 + 1
                 try await lab[other].kill9()
-                try lab[other].start(Self.options(3, "latency=20ms,lease=150ms,silence=110ms"))
+                try lab[other].start(Self.options(3, "latency=30ms,lease=180ms,silence=140ms"))
                 for number in [other, formation.leader] {
-                    try await Self.warned(lab, number, of: ["silence=110ms", "lan (", "\(lab[other].clusterAddress)"])
+                    try await Self.warned(lab, number, of: ["silence=140ms", "lan (", "\(lab[other].clusterAddress)"])
                 }
                 #expect(try await lab[other].status().leaderID == 0)
                 try await lab.held(by: formation.leader)

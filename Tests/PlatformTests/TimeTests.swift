@@ -33,6 +33,18 @@ import Testing
         }
     }
 
+    @Test(
+        "the next beat is a whole number of seconds after the first, and half a second away to one and a half",
+        arguments: [
+            (0, 1000), (1, 1000), (499, 1000), (500, 1000), (501, 2000), (999, 2000), (1000, 2000), (1500, 2000),
+            (1501, 3000), (-400, 1000),
+        ] as [(Int64, Int64)])
+    func beat(passed: Int64, next: Int64) {
+        let first = BootInstant(nanoseconds: 7_300_000_000)
+        let now = first.advanced(by: .milliseconds(passed))
+        #expect(first.duration(to: BootClock.beat(after: now, since: first)) == .milliseconds(next))
+    }
+
     @Test("durations become nanoseconds and milliseconds, cut towards zero and saturated")
     func conversions() {
         #expect(Duration.seconds(-1.5).inNanoseconds == -1_500_000_000)

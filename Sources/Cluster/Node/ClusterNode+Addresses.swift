@@ -9,13 +9,17 @@ import Platform
 /// raft goes on with the old configuration, even when all members have moved at once. That the configuration follows is a
 /// matter of order: each asks the leader for it.
 extension ClusterNode {
-    /// Between two looks while all is well: on an idle node it is the looks that cost.
-    private static let calmInterval: Duration = .seconds(1)
     /// Between two attempts to have the others' address of this node changed.
     private static let addressInterval: Duration = .milliseconds(500)
     /// Between two searches while there is no leader; with one it becomes longer.
     private static let searchInterval: Duration = .milliseconds(500)
     private static let longestSearchInterval: Duration = .seconds(10)
+
+    /// Sleeps for a time, or while all is well and there is none until the beat: on an idle node it is the looks that cost.
+    func rest(_ pause: Duration?) async throws {
+        guard let pause else { return try await BootClock.sleepUntilBeat() }
+        try await Task.sleep(for: pause)
+    }
 
     // MARK: - The others
 
@@ -33,19 +37,19 @@ extension ClusterNode {
     /// Looks for members that cannot be reached, for as long as the node runs; and, when the last look-up went wrong,
     /// whether the discovery works again: a node that others have found would show an error for ever that is long mended.
     func findMembers() async {
-        var interval = Self.searchInterval
+        var interval: Duration? = Self.searchInterval
         while !Task.isCancelled {
-            try? await Task.sleep(for: interval)
+            try? await rest(interval)
             let facts = facts.current
             guard facts.isFormed, !isStopping, let local = facts.local else { continue }
             let isSound = discovery.statistics.lastError == nil
             if isSound, await local.unreachable(of: facts.members).isEmpty {
-                interval = leadership.leader == nil ? Self.searchInterval : Self.calmInterval
+                interval = leadership.leader == nil ? Self.searchInterval : nil
                 continue
             }
             await search()
             let isLed = leadership.leader != nil
-            interval = isLed ? min(interval * 2, Self.longestSearchInterval) : Self.searchInterval
+            interval = isLed ? min((interval ?? .seconds(1)) * 2, Self.longestSearchInterval) : Self.searchInterval
         }
     }
 
@@ -115,7 +119,7 @@ extension ClusterNode {
         var move: Move?
         while !Task.isCancelled {
             let pause = move.map { $0.attempts > 10 ? Self.addressInterval * 6 : Self.addressInterval }
-            try? await Task.sleep(for: pause ?? Self.calmInterval)
+            try? await rest(pause)
             guard facts.current.isFormed, !isStopping else { continue }
             await keepAddress(&move)
             await keepName()

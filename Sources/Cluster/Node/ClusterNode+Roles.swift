@@ -29,7 +29,7 @@ extension ClusterNode {
                 await considerStanding(&standing)
                 if leadership.leader != nil { pause = Self.calmLook }
             }
-            try? await Task.sleep(for: pause)
+            try? await rest(pause == Self.calmLook ? nil : pause)
         }
     }
 

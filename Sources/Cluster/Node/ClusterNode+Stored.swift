@@ -13,7 +13,7 @@ extension ClusterNode {
         var looks = 0
         var tail: (id: DqliteNodeID, tail: RaftLogTail)?
         while true {
-            try await Task.sleep(for: .seconds(1))
+            try await BootClock.sleepUntilBeat()
             let facts = facts.current
             guard let local = facts.local else { continue }
             let isSole = facts.members.filter { $0.role == .voter }.map(\.id) == [local.dqliteID]

@@ -13,7 +13,7 @@ extension ClusterNode {
     func watchLocalNode() async throws {
         var suspicious = 0
         while true {
-            try await Task.sleep(for: .seconds(1))
+            try await BootClock.sleepUntilBeat()
             guard let local = facts.current.local else { continue }
             let now = BootClock.now
             var failure: LocalNodeFailed?

@@ -29,7 +29,7 @@ extension ClusterNode {
                     )
                 }
             }
-            try? await Task.sleep(for: .seconds(1))
+            try? await BootClock.sleepUntilBeat()
         }
     }
 

@@ -23,9 +23,10 @@ public struct Timing: Sendable, Hashable {
     /// For one switch and machines with time to spare: heartbeat 15 ms, election timeout 150 to 300 ms. The lease is longer
     /// than that of the same latency otherwise: five heartbeats were lost now and then on a busy machine.
     public static let fast = Timing(latency: .milliseconds(10), hold: .milliseconds(100), silence: .milliseconds(80))
-    /// The default, for machines of one LAN: heartbeat 30 ms, election timeout 300 to 600 ms. The shortest setting
-    /// without one spurious change of leader on a machine whose cores are all busy.
-    public static let lan = Timing(latency: .milliseconds(20))
+    /// The default, for machines of one LAN: heartbeat 45 ms, election timeout 450 to 900 ms. What a node costs at rest
+    /// follows from the heartbeats, and how soon a lost leader is replaced from the lease: so the heartbeats are few, and the
+    /// lease is four of them, where fewer still would end with two in a row that are lost.
+    public static let lan = Timing(latency: .milliseconds(30), hold: .milliseconds(180), silence: .milliseconds(150))
     /// For several sites, up to 100 ms apart: heartbeat 150 ms, election timeout 1.5 to 3 s.
     public static let wan = Timing(latency: .milliseconds(100))
 
@@ -98,7 +99,7 @@ public struct TimingFaults: Error, Sendable, Equatable, CustomStringConvertible 
 
 extension Timing: CustomStringConvertible {
     private static let expected =
-        "give \(profiles.map(\.name).joined(separator: ", ")), or times such as latency=20ms,lease=150ms,silence=120ms"
+        "give \(profiles.map(\.name).joined(separator: ", ")), or times such as latency=30ms,lease=180ms,silence=150ms"
 
     /// A name, or `latency=TIME[,lease=TIME][,silence=TIME]` in any order; times in whole milliseconds (`20ms`) or seconds.
     ///
@@ -119,7 +120,7 @@ extension Timing: CustomStringConvertible {
                 continue
             }
             guard let time = Self.time(pair[1]) else {
-                reasons.append("\"\(pair[1])\" is not a time for \(name): write whole milliseconds, like 20ms")
+                reasons.append("\"\(pair[1])\" is not a time for \(name): write whole milliseconds, like 30ms")
                 continue
             }
             if times.updateValue(time, forKey: name) != nil { reasons.append("\(name) is given twice") }

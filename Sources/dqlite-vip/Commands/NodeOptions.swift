@@ -104,7 +104,7 @@ struct NodeOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How soon a lost leader is replaced: fast, lan or wan, or times such as latency=20ms,lease=150ms,silence=120ms. "
+            "How soon a lost leader is replaced: fast, lan or wan, or times such as latency=30ms,lease=180ms,silence=150ms. "
                 + "The same on all members. Default: lan.", valueName: "profile|times"))
     var timing: String?
 

@@ -42,7 +42,7 @@ final class DiskWatch: Service {
                     await giveLead(cluster, now)
                 }
             }
-            try? await Task.sleep(for: .seconds(1))
+            try? await BootClock.sleepUntilBeat()
         }
     }
 
