@@ -41,10 +41,11 @@ struct LeaseSimulation {
         var extensions = 0
     }
 
-    static let hold: Duration = .milliseconds(150)
-    static let silence: Duration = .milliseconds(120)
-    static let electionTimeout: Int64 = 300 * LeaseSchedule.millisecond
-    static let heartbeat: Int64 = 30 * LeaseSchedule.millisecond
+    /// The default timing, `lan`.
+    static let hold: Duration = .milliseconds(180)
+    static let silence: Duration = .milliseconds(150)
+    static let electionTimeout: Int64 = 450 * LeaseSchedule.millisecond
+    static let heartbeat: Int64 = 45 * LeaseSchedule.millisecond
     static let ms = LeaseSchedule.millisecond
     /// Within this there is a holder after the calm, and after the blow.
     static let patience: Int64 = 6_000 * ms

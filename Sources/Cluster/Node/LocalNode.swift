@@ -78,8 +78,8 @@ final class LocalNode: Sendable {
                 id: id, address: address.description, directory: directory, networkLatency: timing.latency,
                 // The configuration is small and changes rarely: a short log keeps directory and memory small.
                 snapshotThreshold: 256, snapshotTrailing: 256,
-                // Well below the election timeout: nobody's query may cost the lead.
-                statementLimit: timing.electionTimeout / 3, connect: { dialer.dial($0) }))
+                // With the heartbeat that waits for it still within a lease: nobody's query may cost the lead.
+                statementLimit: timing.hold / 2, connect: { dialer.dial($0) }))
         try await node.start()
         let socket = try node.bindAddress
         let monitor = try LeadershipMonitor(
