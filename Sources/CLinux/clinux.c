@@ -43,6 +43,8 @@ int clinux_trace_stop(int thread) {
 
 int clinux_unshare_files(void) { return unshare(CLONE_FILES); }
 
+int clinux_replace_descriptor(int from, int to) { return dup3(from, to, O_CLOEXEC); }
+
 int clinux_send_frames(
     int descriptor, unsigned interface, const unsigned char *frames, const unsigned short *lengths, int count) {
     enum { most = 64 };

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Lab
 import Platform
@@ -47,6 +48,34 @@ extension EndToEnd {
                 #expect(again.members == formation.members)
                 // A node that comes back takes nothing away.
                 try await lab.held(by: #require(report.newHolder))
+            }
+        }
+
+        @Test("a holder's packet sockets, at whose end the kernel waits, have lower descriptors than its connections")
+        func descriptors() async throws {
+            try await withCluster { lab, formation in
+                let directory = "/proc/\(try #require(lab[formation.leader].daemonPID))"
+                func inodes(_ table: String, column: Int) throws -> Set<Substring> {
+                    let lines = try String(contentsOfFile: "\(directory)/net/\(table)", encoding: .utf8).split(
+                        separator: "\n")
+                    return Set(lines.dropFirst().map { $0.split(separator: " ")[column] })
+                }
+                func descriptors(_ inodes: Set<Substring>) throws -> [Int] {
+                    try FileManager.default.contentsOfDirectory(atPath: "\(directory)/fd").filter { number in
+                        // Some end while they are looked at.
+                        let target = try? FileManager.default.destinationOfSymbolicLink(
+                            atPath: "\(directory)/fd/\(number)")
+                        return target.map { inodes.contains($0.dropFirst("socket:[".count).dropLast()) } ?? false
+                    }.compactMap(Int.init)
+                }
+                // One to announce, one to listen: that one is new with each lead.
+                try await eventually("the packet sockets of a holder", within: .seconds(5)) {
+                    try descriptors(inodes("packet", column: 8)).count == 2
+                }
+                let packets = try descriptors(inodes("packet", column: 8))
+                let connections = try descriptors(inodes("tcp", column: 9))
+                #expect(connections.count >= 4)
+                #expect(try #require(packets.max()) < #require(connections.min()))
             }
         }
 

@@ -60,6 +60,9 @@ int clinux_trace_stop(int thread);
 /// errno.
 int clinux_unshare_files(void);
 
+/// Puts the open file of a descriptor in the place of another, which it closes (dup3(2) with O_CLOEXEC). `to`, or -1 with errno.
+int clinux_replace_descriptor(int from, int to);
+
 /// Gives whole Ethernet frames to an interface through a packet socket, many in one system call (sendmmsg(2)), without waiting.
 /// `frames` holds them one behind the other, `lengths` how long each is, at least 14 bytes. How many were taken, which may be
 /// fewer than there are; -1 with errno when it was none.

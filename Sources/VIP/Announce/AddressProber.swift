@@ -55,6 +55,7 @@ final class AddressProber {
     private var buffer = [UInt8](repeating: 0, count: 2048)
     /// The MACs of this host: what they say does not count, because another interface may be on the same LAN.
     private var own: Set<HardwareAddress>
+    private let early: EarlyDescriptors?
 
     /// One socket, and the addresses for which it listens.
     private struct Ear {
@@ -66,8 +67,10 @@ final class AddressProber {
     /// - Parameters:
     ///   - interface: the index of the interface.
     ///   - own: all interfaces of this host.
-    init(interface: UInt32, own: [LinkState]) {
+    ///   - early: numbers for the descriptors of its sockets.
+    init(interface: UInt32, own: [LinkState], early: EarlyDescriptors? = nil) {
         self.interface = interface
+        self.early = early
         self.own = Self.addresses(own)
     }
 
@@ -139,7 +142,11 @@ final class AddressProber {
             return
         }
         var open: Ear
-        if let ear { open = ear } else { open = Ear(socket: try PacketSocket(for: "what others say of addresses")) }
+        if let ear {
+            open = ear
+        } else {
+            open = Ear(socket: try PacketSocket(for: "what others say of addresses", early: early))
+        }
         let isV4 = family == .v4
         if !isV4 {
             // Who asks for an address as we do sends to its solicited-node group. Whoever has it answers to all nodes.

@@ -7,16 +7,22 @@ import Platform
 ///
 /// It works in the network namespace of the thread that created it, and may be used from any thread.
 final class PacketSocket: Sendable {
-    private let descriptor: Int32
+    let descriptor: Int32
+    /// Whose number the descriptor is.
+    private let early: EarlyDescriptors?
 
     /// Opens a socket that receives nothing before `listen`, so that no queue fills.
     ///
-    /// - Parameter purpose: what it is for, in the error's words.
+    /// - Parameters:
+    ///   - purpose: what it is for, in the error's words.
+    ///   - early: numbers of which it takes one, if there is one left.
     /// - Throws: `SystemError`: EPERM without CAP_NET_RAW.
-    init(for purpose: String) throws(SystemError) {
+    init(for purpose: String, early: EarlyDescriptors? = nil) throws(SystemError) {
         let kind = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
         do {
-            descriptor = try retryingOnInterrupt("open a packet socket for \(purpose)") { socket(AF_PACKET, kind, 0) }
+            let opened = try retryingOnInterrupt("open a packet socket for \(purpose)") { socket(AF_PACKET, kind, 0) }
+            descriptor = early?.take(in: opened) ?? opened
+            self.early = descriptor == opened ? nil : early
         } catch {
             throw error.advised(error.errno == EPERM || error.errno == EACCES ? Remedy.netRaw : nil)
         }
@@ -25,7 +31,9 @@ final class PacketSocket: Sendable {
     deinit {
         // The kernel waits for all its processors before it lets go of a packet socket that listened: some ms, which nobody
         // has here.
-        DispatchQueue.global().async { [descriptor] in close(descriptor) }
+        DispatchQueue.global().async { [descriptor, early] in
+            if let early { early.close(descriptor) } else { _ = close(descriptor) }
+        }
     }
 
     /// Gives a frame to an interface.

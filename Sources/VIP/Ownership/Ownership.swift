@@ -29,6 +29,7 @@ public actor Ownership: Service {
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
     private let announcer: AddressAnnouncer
+    private let early: EarlyDescriptors
     private let neighbourReader: NeighbourReader
     private let hint: LeadHintSource
     private let inquire: @Sendable () -> Void
@@ -75,6 +76,8 @@ public actor Ownership: Service {
         // Before the first reading of the state, so that no change is missed.
         monitor = try NetlinkMonitor()
         announcer = try AddressAnnouncer()
+        // A socket for each family, and as many that are about to end.
+        early = EarlyDescriptors(4)
         neighbourReader = try NeighbourReader()
         (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
         core = OwnershipCore(
@@ -262,7 +265,7 @@ public actor Ownership: Service {
 
     private func prober(of interface: UInt32) throws(SystemError) -> AddressProber {
         if let prober, prober.interface == interface { return prober }
-        let new = AddressProber(interface: interface, own: try session.links())
+        let new = AddressProber(interface: interface, own: try session.links(), early: early)
         ownReadAt = BootClock.now
         prober = new
         return new
