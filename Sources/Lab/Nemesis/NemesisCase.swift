@@ -107,7 +107,8 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     /// Parts of lines at level error or critical that belong to the trouble.
     var expectedLines: [String] {
         switch self {
-        case .killGuard, .killBoth, .powerOff, .twoFaults: ["the guard process is gone"]
+        case .killGuard, .killBoth, .powerOff, .twoFaults:
+            ["the guard process is gone", "cannot tell the guard: Broken pipe"]
         // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
         case .fullDisk:
             [
