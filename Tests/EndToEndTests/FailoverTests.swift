@@ -39,7 +39,7 @@ extension EndToEnd {
                 #expect(lab.witness.holders(of: lab.vip) == [report.newHolder ?? 0])
                 // The client learns of it by ARP, in both forms.
                 #expect(Set(report.announcements.map(\.frame.operation)) == [.request, .reply])
-                let hardware = try lab.network.hardwareAddress(ofNode: report.newHolder ?? 0)
+                let hardware = try lab.network.hardwareAddress(ofNode: #require(report.newHolder))
                 #expect(report.announcements.last?.frame.senderHardware == hardware)
 
                 try await lab.recover(from: fault, onNode: report.oldHolder)

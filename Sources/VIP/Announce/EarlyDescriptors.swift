@@ -1,6 +1,5 @@
 import CLinux
 import Glibc
-import Platform
 import Synchronization
 
 /// A few descriptor numbers that were taken early and so are low, for packet sockets that are opened later.
@@ -39,12 +38,12 @@ final class EarlyDescriptors: Sendable {
     /// Closes what `take` moved there, and keeps the number for another. For a packet socket it waits.
     func close(_ number: Int32) {
         let placeholder = Self.placeholder()
-        guard placeholder >= 0 else {
+        if clinux_replace_descriptor(placeholder, number) == number {
+            free.withLock { $0.append(number) }
+        } else {
             _ = Glibc.close(number)
-            return
         }
-        if clinux_replace_descriptor(placeholder, number) == number { free.withLock { $0.append(number) } }
-        _ = Glibc.close(placeholder)
+        if placeholder >= 0 { _ = Glibc.close(placeholder) }
     }
 
     /// What holds a number: an eventfd, whose end takes no time.

@@ -7,7 +7,7 @@ import Platform
 ///
 /// It works in the network namespace of the thread that created it, and may be used from any thread.
 final class PacketSocket: Sendable {
-    let descriptor: Int32
+    private let descriptor: Int32
     /// Whose number the descriptor is.
     private let early: EarlyDescriptors?
 
