@@ -99,8 +99,8 @@ struct LeaseSimulationTests {
         let without = try Self.takeovers(count: count, blow: blow, succeeds: false)
         print("\(blow) of \(count): with succession \(with), without \(without) ms")
         #expect(with.count == 1000 && without.count == 1000)
-        // Two that stand at one instant, and votes that are split, wait for raft's own timers; seldom.
-        #expect(with.times.count { $0 >= 400 } < 5)
+        // Where votes are split raft's own timers have to go off: in one of the thousand cuts of five, in none of the others.
+        #expect(with.times.count { $0 >= 400 } <= (blow == .cut && count == 5 ? 1 : 0))
         #expect(with.median < (blow == .crash ? 60 : 180))
         #expect(without.median > 600)
     }
