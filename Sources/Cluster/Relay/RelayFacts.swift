@@ -17,12 +17,29 @@ final class RelayFacts: Sendable {
         var elections = ElectionBook()
         /// What is known of leaders whose process ended; nil when there are none.
         var predecessors: Predecessors.Account?
+        /// The highest term in which this node has voted or followed, as far as the relay knows.
+        var term: UInt64 = 0
+        /// Who asked this node to stand in its place: its TimeoutNow came on its own connection and went to the local node.
+        var askedToStand: Request?
+        /// The node that this one asked to stand, and that said it cannot now.
+        var declined: Request?
+        /// Until when votes are kept back since what an earlier process promised is not known.
+        var closedUntil = BootInstant(nanoseconds: 0)
+        /// Voters that this node, as the leader, cannot bring up to date, since when: they answer and take nothing.
+        var stuck: [VoterID: BootInstant] = [:]
 
         /// Takes note of the end that the lease has now.
         mutating func note(end: BootInstant?, _ now: BootInstant) {
             guard unreadable == 0 else { return }
             if leases.sees(end: end, now: now) { elections.leased(in: lease.term, now: now) }
         }
+    }
+
+    /// A request to take the lead: who is meant, in which term of the leader, and when it was noted.
+    struct Request: Sendable, Equatable {
+        var node: VoterID
+        var term: UInt64
+        var at: BootInstant
     }
 
     /// A reading of the members, as it began.
