@@ -4,29 +4,44 @@ import Platform
 ///
 /// Each file is four little-endian u64: format (1), version, term, voted_for. libraft writes them in turn with a
 /// rising version, so the higher version counts, and a file torn by a crash leaves the other one.
-public enum RaftMetadata {
+public struct RaftMetadata: Sendable, Hashable {
     private static let format: UInt64 = 1
+
+    /// The node's current term.
+    public var term: UInt64
+    /// For whom it has voted in that term, itself included; 0 for nobody.
+    public var votedFor: DqliteNodeID
+
+    public init(term: UInt64, votedFor: DqliteNodeID) {
+        self.term = term
+        self.votedFor = votedFor
+    }
 
     /// The current term of the node whose data directory this is.
     ///
     /// - Returns: nil when neither file can be read: an empty directory, or both damaged.
-    public static func term(inDirectory directory: String) -> UInt64? {
-        var newest: (version: UInt64, term: UInt64)?
+    public static func term(inDirectory directory: String) -> UInt64? { read(inDirectory: directory)?.term }
+
+    /// Term and vote of the node whose data directory this is.
+    ///
+    /// - Returns: nil when neither file can be read: an empty directory, or both damaged.
+    public static func read(inDirectory directory: String) -> RaftMetadata? {
+        var newest: (version: UInt64, metadata: RaftMetadata)?
         for name in ["metadata1", "metadata2"] {
             // An unreadable file is the case that the second file exists for; when both are, nil says so.
             guard let content = try? DurableFile.read(directory + "/" + name, limit: 4096),
-                let (version, term) = decode(content)
+                let found = decode(content)
             else { continue }
-            if newest.map({ version > $0.version }) ?? true { newest = (version, term) }
+            if newest.map({ found.version > $0.version }) ?? true { newest = found }
         }
-        return newest?.term
+        return newest?.metadata
     }
 
     static func encode(version: UInt64, term: UInt64, vote: UInt64) -> [UInt8] {
         [format, version, term, vote].flatMap { word in withUnsafeBytes(of: word.littleEndian) { Array($0) } }
     }
 
-    static func decode(_ content: [UInt8]) -> (version: UInt64, term: UInt64)? {
+    static func decode(_ content: [UInt8]) -> (version: UInt64, metadata: RaftMetadata)? {
         guard content.count == 32 else { return nil }
         return content.withUnsafeBytes { raw in
             func word(_ index: Int) -> UInt64 {
@@ -34,7 +49,7 @@ public enum RaftMetadata {
             }
             // Version 0 is what a file of zeros has; libraft counts from 1.
             guard word(0) == format, word(1) > 0 else { return nil }
-            return (version: word(1), term: word(2))
+            return (version: word(1), metadata: RaftMetadata(term: word(2), votedFor: word(3)))
         }
     }
 }

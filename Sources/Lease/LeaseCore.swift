@@ -56,6 +56,8 @@ public struct LeaseCore: Sendable {
         acknowledged = []
         carried = nil
         unansweredSince = nil
+        // What was given away was the lead of an earlier term, and acknowledgements name theirs.
+        notBefore = BootInstant(nanoseconds: .min)
     }
 
     /// The voters, as this node's log has them now, committed or not. Said before anybody else can know them.
@@ -103,6 +105,14 @@ public struct LeaseCore: Sendable {
         carried = nil
         unansweredSince = nil
     }
+
+    /// The other has said that it does not take the lead: what is sent from now on asks for promises again.
+    public mutating func resumes(now: BootInstant) {
+        notBefore = min(notBefore, now)
+    }
+
+    /// Whether this node has given the lead of its term away, so that there is no lease in it any more.
+    var isSurrendered: Bool { term <= surrendered }
 
     /// Something that asks for a promise is sent to a voter.
     ///

@@ -172,7 +172,7 @@ extension ClusterNode {
         guard let local = facts.current.local else { return }
         let reading = local.relayFacts.beginReading()
         guard let members = try? await membership.members() else { return }
-        if reading.term > 0 { local.learnt(members, by: reading) }
+        local.learnt(members, by: reading)
         local.warm(members)
     }
 

@@ -298,7 +298,8 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
-            id: id, incarnation: facts.incarnation, address: settings.advertised, directory: data.raftDirectory,
+            id: id, incarnation: facts.incarnation, closedUntil: BootClock.now.advanced(by: settings.timing.hold),
+            address: settings.advertised, directory: data.raftDirectory,
             timing: settings.timing, group: group, places: { facts.places(of: $0) },
             handshake: { member in
                 guard let clusterID = facts.current.clusterID else { return nil }
