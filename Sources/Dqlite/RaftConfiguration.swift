@@ -16,6 +16,10 @@ public struct RaftConfiguration: Hashable, Sendable {
 
     public var members: [Member]
 
+    public init(members: [Member]) {
+        self.members = members
+    }
+
     /// The ids of those that vote.
     public var voters: [DqliteNodeID] { members.filter(\.isVoter).map(\.id) }
 

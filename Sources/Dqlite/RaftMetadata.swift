@@ -25,7 +25,9 @@ public struct RaftMetadata: Sendable, Hashable {
     /// Term and vote of the node whose data directory this is.
     ///
     /// - Returns: nil when neither file can be read: an empty directory, or both damaged.
-    public static func read(inDirectory directory: String) -> RaftMetadata? {
+    public static func read(inDirectory directory: String) -> RaftMetadata? { newest(inDirectory: directory)?.metadata }
+
+    private static func newest(inDirectory directory: String) -> (version: UInt64, metadata: RaftMetadata)? {
         var newest: (version: UInt64, metadata: RaftMetadata)?
         for name in ["metadata1", "metadata2"] {
             // An unreadable file is the case that the second file exists for; when both are, nil says so.
@@ -34,7 +36,32 @@ public struct RaftMetadata: Sendable, Hashable {
             else { continue }
             if newest.map({ found.version > $0.version }) ?? true { newest = found }
         }
-        return newest?.metadata
+        return newest
+    }
+
+    /// Moves a node that is the only voter on to a new term, before it is started.
+    ///
+    /// libraft lets the only voter lead again in the term that it led before, with no vote (`convertToCandidate`). If it was killed after
+    /// an entry had been sent to a node that has no vote, and before its own disk had it, it then writes another entry under the same
+    /// index and term, and the two differ for ever (DOC/LIBRAFT.md). With a new term they cannot be taken for the same.
+    ///
+    /// - Parameter id: of the node whose directory this is; libdqlite must not run on it.
+    /// - Returns: the new term; nil when nothing was to be done: there are other voters, or nothing is there yet.
+    /// - Throws: `SystemError`.
+    @discardableResult
+    public static func beginTerm(ofOnlyVoter id: DqliteNodeID, inDirectory directory: String) throws(SystemError)
+        -> UInt64?
+    {
+        let log = try RaftLog(directory: directory)
+        guard !log.isEmpty, log.members.filter(\.isVoter).map(\.id) == [id],
+            let (version, present) = newest(inDirectory: directory)
+        else { return nil }
+        let term = max(present.term, log.lastTerm) + 1
+        let next = version + 1
+        // libraft writes the odd versions to the first file.
+        let name = next.isMultiple(of: 2) ? "metadata2" : "metadata1"
+        try DurableFile.write(encode(version: next, term: term, vote: 0), to: "\(directory)/\(name)")
+        return term
     }
 
     static func encode(version: UInt64, term: UInt64, vote: UInt64) -> [UInt8] {

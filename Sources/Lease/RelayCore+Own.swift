@@ -20,9 +20,12 @@ extension RelayCore {
         case .timeoutNow:
             say(.transfers(to: peer))
             say(.leaseLost(.transferred))
-            if rules.transfersEndLease { lease.transfers(now: now, patience: settings.patience) }
+            if rules.transfersEndLease {
+                lease.transfers(
+                    to: peer, now: now, patience: settings.patience, keeping: settings.handOverLimit)
+            }
             say(.leaseMoved)
-            say(.tellAll(.released(upTo: now)))
+            say(.tellAll(.released(upTo: now, successor: peer)))
         case .result(let isSuccess, let lastIndex):
             return answers(frame.term, isSuccess, lastIndex, to: peer)
         case .vote: break
@@ -59,7 +62,7 @@ extension RelayCore {
     mutating func retreat(_ now: BootInstant) {
         if rules.transfersEndLease { lease.transfers(now: now, patience: settings.retreat) }
         say(.leaseMoved)
-        say(.tellAll(.released(upTo: now)))
+        say(.tellAll(.released(upTo: now, successor: nil)))
         say(.tellAll(.asked(term: lease.term, sentAt: now)))
     }
 
@@ -67,6 +70,8 @@ extension RelayCore {
         guard term > lease.term else { return }
         let earlier = lease.voters
         lease.leads(in: term)
+        // Its own vote in that term need not have left: a sole voter elects itself.
+        _ = gate.hears(own, in: term)
         namedIndex = 0
         for id in peers.keys { peers[id]?.progress = FollowerProgress() }
         if isSole { configure([own], now) }
@@ -83,7 +88,7 @@ extension RelayCore {
     ) -> Passage {
         switch gate.vote(for: candidate, in: frame.term, now: now) {
         case .drop:
-            if candidate != own, frame.term == gate.term {
+            if gate.isSecond(frame.term, for: candidate) {
                 say(.alarm(.secondVote(term: frame.term, candidate: candidate)))
             }
             return .drop
@@ -94,17 +99,17 @@ extension RelayCore {
             if held.count > 32 { say(.discard(held.removeFirst().ticket)) }
             return .hold(ticket)
         case .pass:
-            passes(frame.term)
+            passes(frame.term, for: candidate)
             return .pass(wantsPromise: false, acknowledging: nil)
         }
     }
 
     /// A vote of that term leaves.
-    private mutating func passes(_ term: UInt64) {
+    private mutating func passes(_ term: UInt64, for candidate: VoterID) {
         // Promises are over, and with them what they would be acknowledged for.
         for id in peers.keys { peers[id]?.owed = nil }
         if lease.term < term { say(.leaseLost(.surrendered)) }
-        if rules.surrenders { lease.surrender(upTo: term - 1) }
+        if rules.surrenders { lease.surrender(upTo: term - 1, to: candidate) }
         stirs()
         succession.moved(to: term)
         say(.leaseMoved)
@@ -121,7 +126,7 @@ extension RelayCore {
                 kept.append(vote)
             case .drop: say(.discard(vote.ticket))
             case .pass:
-                passes(vote.frame.term)
+                passes(vote.frame.term, for: vote.candidate)
                 say(.release(vote.ticket))
             }
         }

@@ -37,8 +37,7 @@ extension RelayCore {
         _ frame: RelayFrame, _ process: VoteGate.LeaderProcess, _ names: NamedVoters?, wantsPromise: Bool,
         sentAt: BootInstant, canOwe: Bool, _ now: BootInstant
     ) -> Reception {
-        let first = frame.term == lease.term && gate.rules.oneLeader ? own : gate.hears(process.voter, in: frame.term)
-        if let first, first != process.voter {
+        if let first = gate.hears(process.voter, in: frame.term) {
             say(.alarm(.twoLeaders(term: frame.term, first: first, second: process.voter)))
             return .drop
         }
@@ -116,8 +115,8 @@ extension RelayCore {
     /// A peer's relay says something.
     public mutating func told(_ message: PeerMessage, by process: VoteGate.LeaderProcess, now: BootInstant) {
         switch message {
-        case .released(let sentAt):
-            gate.released(by: process, upTo: sentAt)
+        case .released(let sentAt, let successor):
+            gate.released(by: process, upTo: sentAt, successor: successor)
             releaseHeld(now)
         case .acknowledged(let term, let sentAt):
             let before = lease.end(now: now)

@@ -13,13 +13,19 @@ public struct RelayCore: Sendable {
         public var hold: Duration
         /// How long another may take to take the lead over before this node asks for promises again.
         public var patience: Duration
+        /// How long what is held may be kept for a successor.
+        public var handOverLimit: Duration
         /// For how long a leader that no majority answers asks for none.
         public var retreat: Duration
         public var succession: SuccessionCore.Settings
 
-        public init(hold: Duration, patience: Duration, retreat: Duration, succession: SuccessionCore.Settings) {
+        public init(
+            hold: Duration, patience: Duration, handOverLimit: Duration = .milliseconds(100), retreat: Duration,
+            succession: SuccessionCore.Settings
+        ) {
             self.hold = hold
             self.patience = patience
+            self.handOverLimit = handOverLimit
             self.retreat = retreat
             self.succession = succession
         }
@@ -135,7 +141,7 @@ public struct RelayCore: Sendable {
     // MARK: - Voters
 
     /// A reading of the members as it began.
-    public struct Reading: Sendable, Hashable {
+    public struct Reading: Sendable, Hashable, BitwiseCopyable {
         var term: UInt64
         var changes: UInt64
         /// In the order in which they began.
@@ -189,6 +195,12 @@ public struct RelayCore: Sendable {
     mutating func stirs() {
         changes += 1
         isSole = false
+    }
+
+    /// The successor has set the address: nothing is kept for it any more.
+    public mutating func letsGo() {
+        lease.letsGo()
+        say(.leaseMoved)
     }
 
     // MARK: - Streams that cannot be read

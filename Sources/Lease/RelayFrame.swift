@@ -1,7 +1,7 @@
 public import Platform
 
 /// Where a log ends: an index, and the term of the entry that stands there.
-public struct LogPosition: Sendable, Hashable {
+public struct LogPosition: Sendable, Hashable, BitwiseCopyable {
     public var index: UInt64
     public var term: UInt64
 
@@ -14,8 +14,8 @@ public struct LogPosition: Sendable, Hashable {
 /// One message of raft, as far as the relays' rules need to know it.
 ///
 /// The bytes stay with whoever has them: what the rules decide about a frame does not depend on more than this.
-public struct RelayFrame: Sendable, Hashable {
-    public enum Content: Sendable, Hashable {
+public struct RelayFrame: Sendable, Hashable, BitwiseCopyable {
+    public enum Content: Sendable, Hashable, BitwiseCopyable {
         /// AppendEntries: the entries of the leader's log behind `previous`, up to `last`; a heartbeat when these are the same.
         case append(previous: UInt64, last: LogPosition)
         /// InstallSnapshot: the whole of the log up to there.
@@ -49,9 +49,10 @@ public struct NamedVoters: Sendable, Hashable {
 }
 
 /// What relays say to each other beside raft's frames.
-public enum PeerMessage: Sendable, Hashable {
-    /// Nothing depends on promises given for what the sender sent until then, by its own clock.
-    case released(upTo: BootInstant)
+public enum PeerMessage: Sendable, Hashable, BitwiseCopyable {
+    /// Promises given for what the sender sent until then, by its own clock, do not bind against `successor`, to whom it hands the lead
+    /// over, and against nobody at all where that is nil.
+    case released(upTo: BootInstant, successor: VoterID?)
     /// Do you hear the leader of this term? The leader itself says by that, behind `released`, that it hears nobody; then the time
     /// at which it said so, by its own clock, tells what is old.
     case asked(term: UInt64, sentAt: BootInstant)

@@ -29,7 +29,7 @@ public struct VoteGate: Sendable {
     private var leader: (term: UInt64, voter: VoterID)?
 
     /// A leader as one process: one that was started again is another.
-    public struct LeaderProcess: Hashable, Sendable {
+    public struct LeaderProcess: Hashable, Sendable, BitwiseCopyable {
         public var voter: VoterID
         public var incarnation: UInt64
 
@@ -44,6 +44,8 @@ public struct VoteGate: Sendable {
         /// The newest frame that it was given for, on the leader's clock.
         var sentAt: BootInstant
         var until: BootInstant
+        /// The leader hands the lead over to this node, which may be elected all the same.
+        var successor: VoterID?
     }
 
     private var promises: [Promise] = []
@@ -111,6 +113,7 @@ public struct VoteGate: Sendable {
         for index in promises.indices where promises[index].leader == leader {
             promises[index].sentAt = max(promises[index].sentAt, sentAt)
             promises[index].until = max(promises[index].until, until)
+            promises[index].successor = nil
             return true
         }
         promises.append(Promise(leader: leader, sentAt: sentAt, until: until))
@@ -145,6 +148,12 @@ public struct VoteGate: Sendable {
         return false
     }
 
+    /// Whether another is known to have got the vote of that term: then the local node has voted twice.
+    func isSecond(_ term: UInt64, for candidate: VoterID) -> Bool {
+        guard let voted, let other = voted.candidate else { return false }
+        return voted.term == term && other != candidate
+    }
+
     /// Whether a request for votes of this node could leave in that term, and if not, until when it is kept back.
     func wouldHold(_ candidate: VoterID, in term: UInt64, now: BootInstant) -> Bool {
         rules.oneVote && isGiven(term, otherwiseThanTo: candidate) || closed(but: candidate) > now
@@ -153,14 +162,20 @@ public struct VoteGate: Sendable {
     private func closed(but candidate: VoterID) -> BootInstant {
         var until = closedUntil
         if rules.gate {
-            for promise in promises where promise.leader.voter != candidate { until = max(until, promise.until) }
+            for promise in promises where promise.leader.voter != candidate && promise.successor != candidate {
+                until = max(until, promise.until)
+            }
         }
         return until
     }
 
-    /// The leader has said that nothing depends on the promises that were given for what it sent until then.
-    public mutating func released(by leader: LeaderProcess, upTo sentAt: BootInstant) {
-        promises.removeAll { $0.leader == leader && $0.sentAt <= sentAt }
+    /// The leader has said that the promises which were given for what it sent until then do not bind against the node to which it
+    /// hands the lead over, or not at all.
+    public mutating func released(by leader: LeaderProcess, upTo sentAt: BootInstant, successor: VoterID? = nil) {
+        guard let successor else { return promises.removeAll { $0.leader == leader && $0.sentAt <= sentAt } }
+        for index in promises.indices where promises[index].leader == leader && promises[index].sentAt <= sentAt {
+            promises[index].successor = successor
+        }
     }
 
     /// This node has proof that the process of the leader is dead.

@@ -41,7 +41,8 @@ enum RelayMessage: Equatable {
         case .frame(let bytes, let sentAt, let wantsPromise):
             Self.write(.frame, flags: wantsPromise ? 1 : 0, sentAt.nanoseconds, body: bytes, to: &buffer)
         case .raw(let bytes): Self.write(.raw, body: bytes, to: &buffer)
-        case .said(.released(let sentAt)): Self.write(.released, sentAt.nanoseconds, to: &buffer)
+        case .said(.released(let sentAt, let successor)):
+            Self.write(.released, sentAt.nanoseconds, successor ?? 0, to: &buffer)
         case .said(.acknowledged(let term, let sentAt)):
             Self.write(.acknowledged, sentAt.nanoseconds, term, to: &buffer)
         case .said(.asked(let term, let sentAt)): Self.write(.asked, sentAt.nanoseconds, term, to: &buffer)
@@ -102,7 +103,7 @@ enum RelayMessage: Equatable {
         case .preface: self = .preface(body)
         case .frame: self = .frame(body, sentAt: first, wantsPromise: flags & 1 != 0)
         case .raw: self = .raw(body)
-        case .released: self = .said(.released(upTo: first))
+        case .released: self = .said(.released(upTo: first, successor: second == 0 ? nil : second))
         case .acknowledged: self = .said(.acknowledged(term: second, sentAt: first))
         case .asked: self = .said(.asked(term: second, sentAt: first))
         case .silent: self = .said(.silent(term: second))
