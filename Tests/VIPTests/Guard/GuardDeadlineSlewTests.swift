@@ -50,7 +50,7 @@ struct GuardDeadlineSlewTests {
                 try await Task.sleep(for: .milliseconds(100))
             }
             late.sort()
-            // As without slewing, and up to 0.5 ms later: typical is −0.7. One sleep until the end would be 14 ms late.
+            // As without slewing, and up to 0.5 ms later: typical is −0.7. One sleep until the end is some 5 ms late.
             #expect(late[0] > .milliseconds(-2), "\(late)")
             #expect(late[3] < .milliseconds(3), "\(late)")
             #expect(late[6] < .milliseconds(30), "\(late)")
