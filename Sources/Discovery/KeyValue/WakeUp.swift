@@ -29,10 +29,7 @@ final class WakeUp: Sendable {
         }
         let timer = deadline.map { deadline in
             Task { [weak self] in
-                // A timer that fires a moment early must not be taken for the time.
-                while BootClock.now < deadline {
-                    guard (try? await BootClock().sleep(until: deadline)) != nil else { return }
-                }
+                guard (try? await BootClock().sleep(until: deadline)) != nil else { return }
                 self?.end(sleep)
             }
         }

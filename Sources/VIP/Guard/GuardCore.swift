@@ -107,8 +107,13 @@ public struct GuardCore: Sendable {
     }
 
     /// Reads the leases whose time has come. To be followed by `nextExpired`, with a time that is read after this.
-    public mutating func look(now: BootInstant, end: (LeaseSlot) -> BootInstant) {
-        for index in entries.indices where entries[index].lookAt <= now {
+    ///
+    /// - Parameter ahead: the time that the guard was woken for, when it was woken before that. Leases that were good at their
+    ///   last reading and are to be read by then are read now: so one that is extended needs no second wake-up.
+    public mutating func look(now: BootInstant, ahead: BootInstant? = nil, end: (LeaseSlot) -> BootInstant) {
+        for index in entries.indices {
+            let isGood = entries[index].end > now
+            guard entries[index].lookAt <= (isGood ? max(now, ahead ?? now) : now) else { continue }
             entries[index].end = entries[index].slot.map(end) ?? .noLease
             entries[index].isRead = true
         }

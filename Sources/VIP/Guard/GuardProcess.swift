@@ -50,7 +50,7 @@ private struct GuardLoop {
     /// For questions to the kernel; made when the first one has to be asked.
     private var session: NetlinkSession?
     private let signals: Int32
-    private let timer: Int32
+    private let timer: BootTimer
     private var table = GuardCore()
     private var supervisor: GuardSupervisor
     /// The guard's end of the channel; −1 while there is none.
@@ -61,7 +61,10 @@ private struct GuardLoop {
     private var page: LeasePage?
     private var pid: pid_t = 0
     private var exitStatus: Int32?
+    /// What the timer was set for.
     private var armed: BootInstant?
+    /// What the timer was set for that has fired; it is early where that is far off.
+    private var fired: BootInstant?
     private var reportedFailure = false
     /// What was just removed because its lease was over; logged when all removals are done.
     private var late: [GuardedAddress] = []
@@ -78,9 +81,7 @@ private struct GuardLoop {
         signals = try retryingOnInterrupt("open a signalfd") {
             signalfd(-1, &mask, Int32(SFD_CLOEXEC | SFD_NONBLOCK))
         }
-        timer = try retryingOnInterrupt("open a timer") {
-            timerfd_create(CLOCK_BOOTTIME, Int32(TFD_CLOEXEC | TFD_NONBLOCK))
-        }
+        timer = try BootTimer()
         netlink = try PreparedDeletion.openSocket()
         spawn = try GuardSpawn(configuration)
         ThreadPriority.set(ThreadPriority.urgent)
@@ -111,26 +112,18 @@ private struct GuardLoop {
         if let wake = supervisor.nextWake { next = min(next ?? wake, wake) }
         guard next != armed else { return }
         armed = next
-        // All zeros disarm the timer; a time long gone fires at once.
-        let time = next.map { max(1, $0.nanoseconds) } ?? 0
-        var setting = itimerspec()
-        setting.it_value = timespec(tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
-        timerfd_settime(timer, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+        timer.arm(at: next)
     }
 
     private mutating func waitForEvents() {
         let isCut = withUnsafeTemporaryAllocation(of: pollfd.self, capacity: 4) { descriptors in
-            descriptors[0] = pollfd(fd: timer, events: Int16(POLLIN), revents: 0)
+            descriptors[0] = pollfd(fd: timer.descriptor, events: Int16(POLLIN), revents: 0)
             descriptors[1] = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             // poll(2) passes over a negative descriptor.
             descriptors[2] = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
             descriptors[3] = pollfd(fd: lifeline, events: 0, revents: 0)
             _ = poll(descriptors.baseAddress, 4, -1)
-            if descriptors[0].revents != 0 {
-                var expirations: UInt64 = 0
-                _ = read(timer, &expirations, 8)
-                armed = nil
-            }
+            if descriptors[0].revents != 0, timer.takeExpiry() { (fired, armed) = (armed, nil) }
             return descriptors[3].revents != 0
         }
         guard isCut else { return }
@@ -244,7 +237,8 @@ private struct GuardLoop {
 
     private mutating func removeExpired(announcing: Bool = true) {
         let page = page
-        table.look(now: BootClock.now) { page?.end($0) ?? .noLease }
+        table.look(now: BootClock.now, ahead: fired) { page?.end($0) ?? .noLease }
+        fired = nil
         let now = BootClock.now
         var failure: SystemError?
         var position = 0

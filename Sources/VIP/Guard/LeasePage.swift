@@ -25,7 +25,7 @@ public struct LeaseSlot: Hashable, Sendable {
 /// A lease is extended tens of times a second. Here that is one store: no system call, and nobody is woken. The channel
 /// (`GuardRecord`) says which addresses there are and under which lease; only that needs messages.
 ///
-/// 512 slots of 8 bytes: nanoseconds of CLOCK_BOOTTIME, in the byte order of the machine, as `Int64`; 0 is no lease. A slot
+/// 512 slots of 8 bytes: nanoseconds of `BootClock`, in the byte order of the machine, as `Int64`; 0 is no lease. A slot
 /// is read and written as one atomic word, so that a value is never seen half written, wherever the writer was stopped. (A
 /// sequence lock would not do: a writer that is stopped halfway leaves it closed.) Each daemon gets a new page, so that
 /// nothing that an earlier one wrote counts. The memory is sealed: no writer can shrink it under the reader.
@@ -37,6 +37,9 @@ public final class LeasePage: Sendable {
     /// How far ahead an end may be. A later one is no lease at all: what no sound writer writes (see `LeaseCell.extend`)
     /// comes from a fault in memory or in the clock, and to take it for the latest sound one would renew it for ever.
     public static let horizon: Duration = .seconds(2)
+    /// How far ahead a writer says that an end is at most. The clocks of two processes differ by some tens of nanoseconds (see
+    /// `Suspension`), so an end right on the horizon of one may be behind that of the other.
+    public static let longest: Duration = horizon - .milliseconds(1)
 
     // Only accessed as atomic words, from construction to the end of the mapping in `deinit`.
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<Int64>>

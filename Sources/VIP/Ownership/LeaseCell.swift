@@ -39,11 +39,11 @@ public final class LeaseCell: Sendable {
     /// Says that the lease in `term` lasts until `end`, later or sooner than was said before.
     ///
     /// - Parameters:
-    ///   - end: margins are taken off already. What is further ahead than `LeasePage.horizon` is cut to that: a lease that
+    ///   - end: margins are taken off already. What is further ahead than `LeasePage.longest` is cut to that: a lease that
     ///     would last for ever must be extended all the same, because only a daemon that still works may hold addresses.
     ///   - now: read after `end` was proven.
     public func extend(term: UInt64, until end: BootInstant, now: BootInstant = BootClock.now) {
-        let end = max(min(end, now.advanced(by: LeasePage.horizon)), .noLease)
+        let end = max(min(end, now.advanced(by: LeasePage.longest)), .noLease)
         let isNewTerm = term != self.term.load(ordering: .relaxed)
         let before: BootInstant
         if isNewTerm {

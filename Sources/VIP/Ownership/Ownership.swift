@@ -220,7 +220,8 @@ public actor Ownership: Service {
             input = .wake
             if directives.isEmpty {
                 // With what the step was told: were they read anew, the lease could have ended between the two, unseen.
-                thread.arm(at: core.nextWake(lease: lease, now: now))
+                let next = core.nextWake(lease: lease, now: now)
+                thread.arm(at: next, latest: max(next, core.latestWake(lease: lease, now: now)))
                 return
             }
             told += directives.compactMap { if case .event(let event) = $0 { event } else { nil } }

@@ -156,6 +156,13 @@ public struct OwnershipCore: Sendable {
         return max(next, now)
     }
 
+    /// When to step by all means: shortly before the end of the lease that is known. Everything else that waits for `nextWake` may
+    /// come later by an eighth of the time, as the kernel's timers do when NTP makes its clock slow.
+    public func latestWake(lease: Lease?, now: BootInstant) -> BootInstant {
+        guard let lease, isValid(lease, now) else { return BootInstant(nanoseconds: .max) }
+        return releaseTime(lease.end).advanced(by: .zero - (timing.look - timing.lead) / 4)
+    }
+
     /// Whether a netlink event changes anything for us, so that the interface has to be read. Our own doings do not.
     public func isNews(_ event: NetlinkEvent) -> Bool {
         switch event {

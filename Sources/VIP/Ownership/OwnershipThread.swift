@@ -23,7 +23,7 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
     private final class Shared: Sendable {
         let state = Mutex(State())
         let eventDescriptor: Int32
-        let timerDescriptor: Int32
+        let timer: BootTimer
         let wakeRequested = Atomic<Bool>(false)
         let thread = Atomic<UInt>(0)
 
@@ -32,19 +32,14 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
                 eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
             }
             do {
-                timerDescriptor = try retryingOnInterrupt("open a timer") {
-                    timerfd_create(CLOCK_BOOTTIME, Int32(TFD_CLOEXEC) | Int32(TFD_NONBLOCK))
-                }
+                timer = try BootTimer()
             } catch {
                 close(eventDescriptor)
                 throw error
             }
         }
 
-        deinit {
-            close(eventDescriptor)
-            close(timerDescriptor)
-        }
+        deinit { close(eventDescriptor) }
 
         func signal() {
             var one: UInt64 = 1
@@ -108,14 +103,9 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
         if !isServing { shared.signal() }
     }
 
-    /// Lets the timer fire at `time`, instead of the time set before.
-    func arm(at time: BootInstant) {
-        // All zeros would disarm it.
-        let nanoseconds = max(1, time.nanoseconds)
-        var setting = itimerspec()
-        setting.it_value = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
-        timerfd_settime(shared.timerDescriptor, Int32(TFD_TIMER_ABSTIME), &setting, nil)
-    }
+    /// Has the thread do what `onWake` set at `time`, by all means before `latest`, and perhaps somewhat early (see `BootTimer`),
+    /// instead of the time set before.
+    func arm(at time: BootInstant, latest: BootInstant) { shared.timer.arm(at: time, latest: latest) }
 
     // MARK: The thread
 
@@ -125,14 +115,14 @@ final class OwnershipThread: SerialExecutor, TaskExecutor {
         ThreadPriority.set(ThreadPriority.urgent)
         var descriptors = [
             pollfd(fd: shared.eventDescriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: shared.timerDescriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: shared.timer.descriptor, events: Int16(POLLIN), revents: 0),
         ]
         while true {
             let hasWork = shared.state.withLock { !$0.work.isEmpty }
             if !hasWork { _ = poll(&descriptors, 2, -1) }
             var count: UInt64 = 0
             _ = read(shared.eventDescriptor, &count, 8)
-            let isTime = read(shared.timerDescriptor, &count, 8) == 8
+            let isTime = shared.timer.takeExpiry()
             let (work, onWake, isStopped) = shared.state.withLock { state in
                 let taken = (state.work, state.onWake, state.isStopped)
                 state.work = []

@@ -22,16 +22,18 @@ struct GuardCoreTests {
         init(capacity: Int = GuardCore.capacity) { core = GuardCore(capacity: capacity) }
 
         /// One round of the guard: what it would remove now.
-        mutating func entries(_ now: BootInstant) -> [GuardCore.Entry] {
+        mutating func entries(_ now: BootInstant, ahead: BootInstant? = nil) -> [GuardCore.Entry] {
             let page = page
-            core.look(now: now) { page[$0] ?? .noLease }
+            core.look(now: now, ahead: ahead) { page[$0] ?? .noLease }
             var taken: [GuardCore.Entry] = []
             var position = 0
             while let entry = core.nextExpired(from: &position, now: now) { taken.append(entry) }
             return taken
         }
 
-        mutating func round(_ now: BootInstant) -> [GuardedAddress] { entries(now).map(\.address) }
+        mutating func round(_ now: BootInstant, ahead: BootInstant? = nil) -> [GuardedAddress] {
+            entries(now, ahead: ahead).map(\.address)
+        }
     }
 
     @Test("an address is given out a millisecond before its lease is over, not sooner; until then nobody wakes")
@@ -164,6 +166,35 @@ struct GuardCoreTests {
         #expect(scene.entries(at(300)).map(\.address.interfaceIndex) == [2])
     }
 
+    @Test("woken before its time, it reads good leases that it would read then, and gives out only what is over by now")
+    func ahead() throws {
+        var scene = Scene()
+        let (good, short, far) = (try address(1), try address(2), try address(3))
+        for (number, end) in [(UInt16(1), 150), (2, 150), (3, 1000)] {
+            scene.page[try #require(LeaseSlot(number))] = at(end)
+        }
+        for (number, address) in [(UInt16(1), good), (2, short), (3, far)] {
+            _ = scene.core.hold(address, slot: try #require(LeaseSlot(number)), now: at(0))
+        }
+        #expect(scene.round(at(0)) == [])
+        #expect(scene.core.nextLook == at(149))
+
+        // One was extended, one ended in silence, one is not to be read yet.
+        scene.page[try #require(LeaseSlot(1))] = at(290)
+        scene.page[try #require(LeaseSlot(2))] = at(100)
+        scene.page[try #require(LeaseSlot(3))] = at(120)
+        #expect(scene.round(at(133), ahead: at(149)) == [short])
+        // What was removed is looked for when its time has come, not before.
+        #expect(scene.core.nextLook == at(183))
+        #expect(scene.round(at(178), ahead: at(183)) == [])
+        #expect(scene.round(at(183)) == [short])
+        scene.core.release(short)
+        #expect(scene.core.nextLook == at(289))
+        #expect(scene.round(at(270), ahead: at(289)) == [])
+        #expect(scene.core.nextLook == at(289), "it was not extended")
+        #expect(scene.round(at(289)) == [good])
+    }
+
     @Test("what could not be removed is given out again, as it was, in the next round and not in this one")
     func failed() throws {
         var scene = Scene()
@@ -251,7 +282,9 @@ struct GuardCorePropertyTests {
         }
 
         func turn() {
-            core.look(now: now) { page($0) }
+            // Half the time it was woken too early.
+            let ahead = pick(0..<2) == 0 ? now.advanced(by: .milliseconds(pick(0..<300))) : nil
+            core.look(now: now, ahead: ahead) { page($0) }
             var position = 0
             while let entry = core.nextExpired(from: &position, now: now) {
                 guard var known = model[entry.address] else {

@@ -11,7 +11,12 @@ final class ProbeProcess: Sendable {
     private let isReaped = Atomic(false)
 
     /// Starts it; to be called on a namespace's thread.
-    init(_ mode: String, _ further: [String] = [], list: [AddressesFile.Entry]? = nil) throws {
+    ///
+    /// - Parameter environment: what is in the environment besides that of the tests.
+    init(
+        _ mode: String, _ further: [String] = [], list: [AddressesFile.Entry]? = nil,
+        environment: [String: String] = [:]
+    ) throws {
         var template = Array("/tmp/guard-probe-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError.last("make a directory") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -30,8 +35,15 @@ final class ProbeProcess: Sendable {
         var arguments: [UnsafeMutablePointer<CChar>?] =
             ([probe, directory, "v0", mode] + further).map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
+        var variables = environment.map { strdup("\($0)=\($1)") }
+        defer { for variable in variables { free(variable) } }
+        var inherited = environ
+        while let variable = inherited.pointee {
+            variables.append(strdup(variable))
+            inherited += 1
+        }
         var process = pid_t()
-        let code = posix_spawn(&process, probe, &actions, nil, &arguments, environ)
+        let code = posix_spawn(&process, probe, &actions, nil, &arguments, variables + [nil])
         guard code == 0 else { throw SystemError("start", probe, errno: code) }
         guardPID = process
     }

@@ -80,13 +80,13 @@ struct LeaseCellTests {
         #expect(calls.take() == [])
     }
 
-    @Test("an end further ahead than two seconds is cut to that: also an endless lease has to be extended")
+    @Test("an end is cut to a millisecond less than the guard believes: also an endless lease has to be extended")
     func cut() throws {
         let cell = try makeCell()
         cell.extend(term: 3, until: BootInstant(nanoseconds: .max), now: now)
-        #expect(cell.lease?.end == after(2000))
+        #expect(cell.lease?.end == after(1999))
         cell.extend(term: 3, until: BootInstant(nanoseconds: .max), now: after(500))
-        #expect(cell.lease?.end == after(2500))
+        #expect(cell.lease?.end == after(2499))
         cell.extend(term: 3, until: BootInstant(nanoseconds: .min), now: after(600))
         #expect(cell.lease == nil)
     }
@@ -119,7 +119,10 @@ struct LeaseCellTests {
         }
         defer { isOver.raise() }
         var terms: Set<UInt64> = []
-        for _ in 0..<200_000 {
+        var reads = 0
+        // More when the machine is busy and the writer had no turn.
+        while reads < 200_000 || terms.count < 10 && begin.duration(to: BootClock.now) < .seconds(30) {
+            reads += 1
             guard let lease = cell.lease else { continue }
             if lease.end != end(lease.term) { Issue.record("\(lease) is of two terms") }
             if terms.count < 10 { terms.insert(lease.term) }

@@ -210,6 +210,22 @@ struct OwnershipCoreTests {
         #expect(bench.violations == [])
     }
 
+    @Test("by all means it wakes between the next look at the lease and its end; without a lease there is no hurry")
+    func latestWake() throws {
+        var bench = OwnershipBench()
+        bench.lease = ends(bench, in: 150)
+        bench.run(.desired(try addresses(vip)))
+        bench.pass(.milliseconds(50))
+        let lease = try #require(bench.lease)
+        let latest = bench.core.latestWake(lease: lease, now: bench.now)
+        #expect(bench.core.nextWake(lease: lease, now: bench.now) < latest)
+        #expect(lease.end.advanced(by: .milliseconds(-15)) < latest)
+        #expect(lease.end.advanced(by: .milliseconds(-5)) > latest)
+        for lease in [nil, Lease(term: 1, end: bench.now)] {
+            #expect(bench.core.latestWake(lease: lease, now: bench.now).nanoseconds == .max)
+        }
+    }
+
     @Test("a lease that has to be asked for is asked for in time")
     func askedFor() throws {
         var timing = OwnershipTiming()
