@@ -110,7 +110,7 @@ let package = Package(
                 "API", "Platform", .product(name: "HummingbirdTesting", package: "hummingbird"),
             ],
             swiftSettings: strict),
-        .testTarget(name: "CommandTests", dependencies: ["dqlite-vip"], swiftSettings: strict),
+        .testTarget(name: "CommandTests", dependencies: ["CLinux", "Lease", "dqlite-vip"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["Dqlite", "Lab", "Platform", "dqlite-vip"] + nio,
             swiftSettings: strict),

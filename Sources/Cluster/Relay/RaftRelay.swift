@@ -231,17 +231,20 @@ final class RaftRelay {
         let task = schedule(at: at) { [weak self] in
             guard let self else { return }
             timer = nil
-            readVoters()
             let now = BootClock.now
+            guard now >= at else { return arm() }
+            readVoters()
             core.due(now: now, planned: at)
             perform(now)
         }
         timer = (task, at)
     }
 
-    /// A little behind the instant: what waits for it must not come too early.
+    /// A little behind the instant: what waits for it must not come too early. When it is far off, before it: the event loop's
+    /// clock is one that NTP slews, by a tenth at most (`BootTimer`), and who comes late would take it for a pause of its own.
     private func schedule(at instant: BootInstant, _ body: @escaping () -> Void) -> Scheduled<Void> {
-        let delay = max(.zero, BootClock.now.duration(to: instant)) + .microseconds(100)
+        let left = max(.zero, BootClock.now.duration(to: instant))
+        let delay = (left > .milliseconds(4) ? left * 8 / 9 : left) + .microseconds(100)
         return loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay.inNanoseconds), body)
     }
 
