@@ -25,8 +25,26 @@ struct ComparedCopies: Sendable {
     /// Frames with entries that were not answered, of whatever leader: the disk may be at work.
     private var unanswered = 0
 
+    /// Where the newest frames began, of whatever leader.
+    private var begins: [UInt64] = []
+
+    /// Whether a refusal says that the disk has failed: libraft then names the first entry that it could not write, and else the entry
+    /// before those of the frame. Where the next frame has begun there already it cannot be told: then nothing is said.
+    func showsFailedDisk(_ leader: VoterID, in term: UInt64, rejected: UInt64) -> Bool {
+        guard rejected > 0, leader == self.leader, term == self.term, !begins.contains(rejected) else { return false }
+        return begins.contains(rejected - 1)
+    }
+
+    private mutating func began(at index: UInt64) {
+        if begins.last == index { return }
+        if begins.count == 64 { begins.removeFirst() }
+        begins.append(index)
+    }
+
     /// A frame of a leader is handed to the local node.
     mutating func handed(_ frame: RelayFrame, of leader: VoterID) {
+        // One of an earlier term is refused, too, in the name of this one.
+        if case .append(let previous, _) = frame.content { began(at: previous) }
         guard frame.term >= term else { return }
         if frame.term > term || leader != self.leader {
             self.leader = leader

@@ -11,7 +11,7 @@ extension RelayCore {
         unansweredHeartbeats = 0
         switch frame.content {
         case .append, .snapshot:
-            return sendsEntries(frame, to: peer, names, now)
+            return hasFailedDisk ? .drop : sendsEntries(frame, to: peer, names, now)
         case .requestVote(let isPreVote):
             say(.stands(.timeout))
             return isPreVote ? .pass(wantsPromise: false, acknowledging: nil) : votes(frame, for: own, to: peer, now)
@@ -26,8 +26,8 @@ extension RelayCore {
             }
             say(.leaseMoved)
             say(.tellAll(.released(upTo: now, successor: peer)))
-        case .result(let isSuccess, let lastIndex):
-            return answers(frame.term, isSuccess, lastIndex, to: peer)
+        case .result(let rejected, let lastIndex):
+            return answers(frame.term, rejected, lastIndex, to: peer)
         case .vote: break
         }
         return .pass(wantsPromise: false, acknowledging: nil)
@@ -143,9 +143,10 @@ extension RelayCore {
     // MARK: - Answers
 
     private mutating func answers(
-        _ term: UInt64, _ isSuccess: Bool, _ lastIndex: UInt64, to peer: VoterID
+        _ term: UInt64, _ rejected: UInt64, _ lastIndex: UInt64, to peer: VoterID
     ) -> Passage {
-        let isSound = copies.answers(peer, in: term, isSuccess: isSuccess, lastIndex: lastIndex)
+        if copies.showsFailedDisk(peer, in: term, rejected: rejected) { diskFailed() }
+        let isSound = copies.answers(peer, in: term, isSuccess: rejected == 0, lastIndex: lastIndex) && !hasFailedDisk
         let due = peers[peer]?.owed.map { PeerMessage.acknowledged(term: $0.term, sentAt: $0.sentAt) }
         if due != nil { peers[peer]?.owed = nil }
         guard isSound || !rules.comparesCopies else {

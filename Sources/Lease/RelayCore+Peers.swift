@@ -18,7 +18,8 @@ extension RelayCore {
         case .append, .snapshot:
             return receivesEntries(
                 frame, process, names, wantsPromise: wantsPromise, sentAt: sentAt, canOwe: canOwe, now)
-        case .result(let isSuccess, let lastIndex):
+        case .result(let rejected, let lastIndex):
+            let isSuccess = rejected == 0
             if isSuccess {
                 let stored = peers[process.voter]?.storedIndex ?? 0
                 peers[process.voter]?.storedIndex = max(stored, lastIndex)
@@ -41,6 +42,7 @@ extension RelayCore {
             say(.alarm(.twoLeaders(term: frame.term, first: first, second: process.voter)))
             return .drop
         }
+        guard !hasFailedDisk else { return .drop }
         if let names { named(names, now: now) }
         dropHeld(upTo: frame.term)
         copies.handed(frame, of: process.voter)

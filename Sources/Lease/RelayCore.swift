@@ -98,6 +98,8 @@ public struct RelayCore: Sendable {
     var reported: SuccessionCore.Reason?
     /// Heartbeats that the local node has been handed since it said something.
     var unansweredHeartbeats = 0
+    /// The disk of this node has failed: nothing is to be stored through it any more, and nothing that it claims to have stored counts.
+    public private(set) var hasFailedDisk = false
     private var directives: [RelayDirective] = []
 
     /// - Parameters:
@@ -200,6 +202,18 @@ public struct RelayCore: Sendable {
     /// The successor has set the address: nothing is kept for it any more.
     public mutating func letsGo() {
         lease.letsGo()
+        say(.leaseMoved)
+    }
+
+    // MARK: - A disk that has failed
+
+    /// The local node could not write: it has said so to a leader, or to a client of its own.
+    public mutating func diskFailed() {
+        guard !hasFailedDisk else { return }
+        hasFailedDisk = true
+        lease.surrender(upTo: lease.term)
+        say(.alarm(.diskFailed))
+        say(.leaseLost(.stopped))
         say(.leaseMoved)
     }
 

@@ -67,6 +67,9 @@ public typealias VoteTicket = UInt64
 public enum RelayAlarm: Sendable, Hashable {
     /// Two nodes say that they lead one term: the first is believed, and the second is not heard.
     case twoLeaders(term: UInt64, first: VoterID, second: VoterID)
+    /// The local node could not write entries to its disk. What libraft stores after that is not what it says (DOC/LIBRAFT.md, L4 and
+    /// L5), so it is told and asked nothing more that could be stored: its process has to end.
+    case diskFailed
     /// The local node has voted for a second candidate of one term; the vote was kept from leaving.
     case secondVote(term: UInt64, candidate: VoterID)
 }

@@ -20,8 +20,9 @@ public struct RelayFrame: Sendable, Hashable, BitwiseCopyable {
         case append(previous: UInt64, last: LogPosition)
         /// InstallSnapshot: the whole of the log up to there.
         case snapshot(last: LogPosition)
-        /// What came of one of these two. `lastIndex` is how far the log is stored, as the sender says.
-        case result(isSuccess: Bool, lastIndex: UInt64)
+        /// What came of one of these two. `lastIndex` is how far the log is stored, as the sender says; `rejected` the entry before those
+        /// of the refused frame, or the one behind that when the disk has failed; 0 for success.
+        case result(rejected: UInt64, lastIndex: UInt64)
         case requestVote(isPreVote: Bool)
         case vote(isGranted: Bool, isPreVote: Bool)
         /// The leader asks the receiver to stand at once.

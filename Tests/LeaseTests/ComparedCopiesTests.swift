@@ -4,7 +4,9 @@ import Testing
 
 @Suite("Answers that say no more than was compared")
 struct ComparedCopiesTests {
-    private static func entries(_ term: UInt64, after previous: UInt64, upTo last: UInt64, of entryTerm: UInt64) -> RelayFrame {
+    private static func entries(_ term: UInt64, after previous: UInt64, upTo last: UInt64, of entryTerm: UInt64)
+        -> RelayFrame
+    {
         RelayFrame(term: term, content: .append(previous: previous, last: LogPosition(index: last, term: entryTerm)))
     }
 

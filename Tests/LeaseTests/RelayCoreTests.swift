@@ -56,7 +56,9 @@ struct RelayCoreTests {
 
     // MARK: votes
 
-    @Test("a vote that is kept back leaves when the promise is over, the earliest first, and lookups are asked for in time")
+    @Test(
+        "a vote that is kept back leaves when the promise is over, the earliest first, and lookups are asked for in time"
+    )
     func held() throws {
         var core = Self.core(2)
         _ = Self.hears(&core, Self.one, 5, at: 0)
@@ -141,7 +143,8 @@ struct RelayCoreTests {
         _ = core.take()
         let asked = RelayFrame(term: 5, content: .timeoutNow)
         func receives(at now: Int64) -> Reception {
-            core.receives(asked, from: Self.one, wantsPromise: false, sentAt: Self.at(now), canOwe: true, now: Self.at(now))
+            core.receives(
+                asked, from: Self.one, wantsPromise: false, sentAt: Self.at(now), canOwe: true, now: Self.at(now))
         }
         let early = receives(at: 99)
         let declined = core.take()
@@ -171,7 +174,9 @@ struct RelayCoreTests {
         }
     }
 
-    @Test("a giver keeps what it holds for its successor under the lease that it had, and lets go with a vote for another")
+    @Test(
+        "a giver keeps what it holds for its successor under the lease that it had, and lets go with a vote for another"
+    )
     func keeps() {
         var core = Self.leader()
         let frame = RelayFrame(term: 5, content: .timeoutNow)
@@ -217,7 +222,9 @@ struct RelayCoreTests {
 
     // MARK: voters
 
-    @Test("the only voter that sends its first frame has a lease without a gap, and keeps it for a moment with the second")
+    @Test(
+        "the only voter that sends its first frame has a lease without a gap, and keeps it for a moment with the second"
+    )
     func soleVoter() {
         var core = Self.core(1)
         core.learnt(voters: [1], by: .init(term: 0, changes: core.changes, number: 1), now: Self.at(0))
@@ -236,7 +243,11 @@ struct RelayCoreTests {
             let reading = RelayCore.Reading(term: 0, changes: core.changes, number: 1)
             let early = RelayCore.Reading(term: 0, changes: core.changes, number: 2)
             core.learnt(voters: [1], by: reading, now: Self.at(0))
-            if stirs == 0 { _ = core.sends(Self.vote, to: 2, now: Self.at(1)) } else { _ = Self.hears(&core, Self.two, 6, at: 1) }
+            if stirs == 0 {
+                _ = core.sends(Self.vote, to: 2, now: Self.at(1))
+            } else {
+                _ = Self.hears(&core, Self.two, 6, at: 1)
+            }
             let counts = core.learnt(voters: [1], by: early, now: Self.at(2))
             #expect(!counts, "read before, told after")
             _ = core.sends(Self.heartbeat(7), to: 2, now: Self.at(10))
@@ -258,7 +269,8 @@ struct RelayCoreTests {
 
     // MARK: streams, silence, copies
 
-    @Test("a term in which a stream could not be read has no lease any more, and the others are asked for another leader")
+    @Test(
+        "a term in which a stream could not be read has no lease any more, and the others are asked for another leader")
     func unreadable() {
         var core = Self.leader()
         core.unreadable(now: Self.at(2))
@@ -274,7 +286,8 @@ struct RelayCoreTests {
         let reception = Self.hears(&follower, Self.one, 5, at: 1)
         #expect(reception == .hand(acknowledges: false))
         follower.readable(term: 8, hasVoted: true, now: Self.at(2))
-        let late = follower.sends(RelayFrame(term: 8, content: .vote(isGranted: true, isPreVote: false)), to: 3, now: Self.at(3))
+        let late = follower.sends(
+            RelayFrame(term: 8, content: .vote(isGranted: true, isPreVote: false)), to: 3, now: Self.at(3))
         #expect(late == .drop, "what left unseen is not known")
     }
 
@@ -285,7 +298,8 @@ struct RelayCoreTests {
             // The clocks differ by 10 s; a frame takes 1 ms at least.
             func receive(at now: Int64) {
                 _ = core.receives(
-                    Self.heartbeat(5), from: Self.one, wantsPromise: false, sentAt: Self.at(now - 10_001), canOwe: false,
+                    Self.heartbeat(5), from: Self.one, wantsPromise: false, sentAt: Self.at(now - 10_001),
+                    canOwe: false,
                     now: Self.at(now))
             }
             receive(at: 0)
@@ -300,14 +314,44 @@ struct RelayCoreTests {
         _ = core.receives(
             Self.heartbeat(5), from: Self.one, wantsPromise: true, sentAt: Self.at(0), canOwe: true, now: Self.at(0))
         _ = core.take()
-        let answer = RelayFrame(term: 5, content: .result(isSuccess: true, lastIndex: 13))
+        let answer = RelayFrame(term: 5, content: .result(rejected: 0, lastIndex: 13))
         let passage = core.sends(answer, to: 1, now: Self.at(1))
         #expect(passage == .drop)
         let said = core.take()
         #expect(said == [.tell(1, .acknowledged(term: 5, sentAt: Self.at(0)))])
     }
 
-    @Test("a voter that acknowledges and takes nothing is stuck; one that takes what it is sent, or says nothing at all, is not")
+    @Test(
+        "a refusal that names an entry which could not be written ends all storing; one that names where a frame began does not"
+    )
+    func failedDisk() {
+        let entries = RelayFrame(term: 5, content: .append(previous: 12, last: LogPosition(index: 14, term: 5)))
+        func answers(_ rejected: UInt64) -> (RelayCore, Passage) {
+            var core = Self.core(2)
+            _ = core.receives(
+                entries, from: Self.one, wantsPromise: false, sentAt: Self.at(0), canOwe: false, now: Self.at(0))
+            _ = core.take()
+            let passage = core.sends(
+                RelayFrame(term: 5, content: .result(rejected: rejected, lastIndex: 12)), to: 1, now: Self.at(1))
+            return (core, passage)
+        }
+        for rejected in [UInt64(12), 5] {
+            let (core, passage) = answers(rejected)
+            #expect(!core.hasFailedDisk && passage == Self.passed)
+        }
+        var (core, passage) = answers(13)
+        let said = core.take()
+        #expect(passage == .drop && said.first == .alarm(.diskFailed))
+        let later = core.receives(
+            entries, from: Self.one, wantsPromise: true, sentAt: Self.at(2), canOwe: false, now: Self.at(2))
+        #expect(later == .drop)
+        let heartbeat = core.sends(Self.heartbeat(6), to: 1, now: Self.at(3))
+        #expect(heartbeat == .drop)
+    }
+
+    @Test(
+        "a voter that acknowledges and takes nothing is stuck; one that takes what it is sent, or says nothing at all, is not"
+    )
     func stuck() {
         var core = Self.leader()
         for process in [Self.two, Self.three] { core.meets(process) }
@@ -315,12 +359,12 @@ struct RelayCoreTests {
             for peer in [VoterID(2), 3] { _ = core.sends(Self.heartbeat(5), to: peer, now: Self.at(time)) }
             core.told(.acknowledged(term: 5, sentAt: Self.at(time)), by: Self.two, now: Self.at(time + 1))
             _ = core.receives(
-                RelayFrame(term: 5, content: .result(isSuccess: false, lastIndex: 12)), from: Self.two, wantsPromise: false,
+                RelayFrame(term: 5, content: .result(rejected: 12, lastIndex: 12)), from: Self.two, wantsPromise: false,
                 sentAt: Self.at(time), canOwe: true, now: Self.at(time + 1))
         }
         #expect(core.stuck(now: Self.at(1500)) == [2: Self.at(10)])
         _ = core.receives(
-            RelayFrame(term: 5, content: .result(isSuccess: true, lastIndex: 12)), from: Self.two, wantsPromise: false,
+            RelayFrame(term: 5, content: .result(rejected: 0, lastIndex: 12)), from: Self.two, wantsPromise: false,
             sentAt: Self.at(1500), canOwe: true, now: Self.at(1500))
         #expect(core.stuck(now: Self.at(1500)).isEmpty)
     }

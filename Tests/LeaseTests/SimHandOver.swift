@@ -133,7 +133,8 @@ extension LeaseSimulation {
         if let handedOver, node.id != handedOver.from, node.id != handedOver.to { outcome.wentElsewhere = true }
         trace?("\(now) n\(node.id) sets the address in term \(node.core.lease.term)")
         for other in nodes where other.id != node.id && has(other) {
-            let isPlanned = other.isUp && other.gives(now) && other.core.lease.handingOver.map { Int($0.successor) } == node.id
+            let isPlanned =
+                other.isUp && other.gives(now) && other.core.lease.handingOver.map { Int($0.successor) } == node.id
             if !isPlanned {
                 throw violation(.twoKernels, "the kernels of n\(other.id) and n\(node.id) have the address")
             }

@@ -29,7 +29,8 @@ extension LeaseSimulation {
             switch frame.kind {
             case .append(let previous, let last, _):
                 .append(previous: UInt64(log.index(previous)), last: position(last))
-            case .appended(let success, let last, _): .result(isSuccess: success, lastIndex: UInt64(last))
+            case .appended(let success, let last, let previous):
+                .result(rejected: success ? 0 : UInt64(previous), lastIndex: UInt64(last))
             case .requestVote(_, _, let isPreVote): .requestVote(isPreVote: isPreVote)
             case .vote(let granted, let isPreVote): .vote(isGranted: granted, isPreVote: isPreVote)
             case .timeoutNow: .timeoutNow
@@ -139,6 +140,7 @@ extension LeaseSimulation {
                     incarnation: node.incarnation))
         case .alarm(.twoLeaders(let term, let first, let second)):
             throw violation(.twoLeaders, "n\(first) and n\(second) lead term \(term), as n\(node.id) hears")
+        case .alarm(.diskFailed): throw violation(.noHolder, "n\(node.id) is taken for one whose disk has failed")
         case .alarm(.secondVote): outcome.secondVotes += 1
         case .decided(let reason): trace?("\(now) n\(node.id) is going to stand: \(reason)")
         case .leaseLost, .stands, .predecessorsChanged, .transfers: break

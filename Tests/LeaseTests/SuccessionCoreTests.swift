@@ -42,7 +42,10 @@ struct SuccessionCoreTests {
             #expect(
                 core.probed(Self.leader, isRefused: false, promisedUntil: Self.at(0), now: Self.at(9)) == [.probe],
                 "its port may accept a moment longer")
-            #expect(core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10)) == [.dead(Self.leader)])
+            #expect(
+                core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10)) == [
+                    .dead(Self.leader)
+                ])
             #expect(core.reason == .dead)
             #expect(Self.stands(&core, until: first + 9) == [first, first + 4, first + 8])
         }

@@ -37,7 +37,9 @@ struct VoteGateTests {
         #expect(gate.vote(for: 3, in: 6, now: Self.at(150)) == .hold(until: Self.at(191)))
     }
 
-    @Test("a process that has just started lets no vote out until nothing binds any more; a node that never ran has promised nothing")
+    @Test(
+        "a process that has just started lets no vote out until nothing binds any more; a node that never ran has promised nothing"
+    )
     func closedAtStart() {
         var gate = VoteGate(
             now: Self.at(0), term: 5, hasVoted: false, hold: .milliseconds(150), closedUntil: Self.at(150))
@@ -47,7 +49,8 @@ struct VoteGateTests {
         #expect(new.vote(for: 1, in: 1, now: Self.at(0)) == .pass)
     }
 
-    @Test("one vote in one term: another candidate's never leaves, nor one of a lower term; the same one may be repeated")
+    @Test(
+        "one vote in one term: another candidate's never leaves, nor one of a lower term; the same one may be repeated")
     func oneVote() {
         var gate = VoteGate(
             now: Self.at(0), term: 5, hasVoted: false, hold: .milliseconds(150), closedUntil: nil)
@@ -68,7 +71,8 @@ struct VoteGateTests {
         #expect(fresh.vote(for: 3, in: 6, now: Self.at(1)) == .pass)
     }
 
-    @Test("one leader in one term: a second one is named, gets no promise, and no vote of that term elects anybody else")
+    @Test(
+        "one leader in one term: a second one is named, gets no promise, and no vote of that term elects anybody else")
     func oneLeader() {
         var gate = Self.promised()
         let (same, other) = (gate.hears(1, in: 5), gate.hears(3, in: 5))
@@ -106,7 +110,9 @@ struct VoteGateTests {
         #expect(gate.vote(for: 3, in: 6, now: Self.at(41)) == .pass)
     }
 
-    @Test("who hands over to one node releases what was promised against that one, and nobody else; a new promise binds against all")
+    @Test(
+        "who hands over to one node releases what was promised against that one, and nobody else; a new promise binds against all"
+    )
     func releaseForSuccessor() {
         var gate = Self.promised()
         gate.released(by: Self.leader, upTo: Self.at(0), successor: 2)

@@ -210,6 +210,11 @@ final class RaftRelay {
             logger.critical(
                 "two nodes lead one term, which raft forbids: the second is not heard; look for a node that runs on a copied data directory, and compare the data of the nodes",
                 metadata: ["raft.term": "\(term)", "raft.leader": "\(first)", "peer.dqlite_id": "\(second)"])
+        case .diskFailed:
+            facts.update { $0.hasFailedDisk = true }
+            logger.critical(
+                "the database node could not write to its disk: nothing more is stored through it, and the daemon ends, to start anew from what is stored"
+            )
         case .secondVote(let term, let candidate):
             logger.notice(
                 "the database node voted twice in one term: the second vote was kept from leaving",
@@ -255,6 +260,12 @@ final class RaftRelay {
         let now = BootClock.now
         core.learnt(voters: ids, by: reading, now: now)
         perform(now)
+    }
+
+    /// A client of the local node was told that the disk has failed.
+    func diskFailed() {
+        core.diskFailed()
+        perform(BootClock.now)
     }
 
     func readVoters() { core.knows(voters: members().filter { $0.role == .voter }.map(\.id)) }

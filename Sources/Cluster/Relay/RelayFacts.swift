@@ -29,6 +29,8 @@ final class RelayFacts: Sendable {
         var stuck: [VoterID: BootInstant] = [:]
         /// A term in which two nodes were heard as leaders; nil while raft has kept its word.
         var twoLeaders: UInt64?
+        /// The local node could not write to its disk: the process has to end.
+        var hasFailedDisk = false
 
         /// Takes note of the end that the lease has now.
         mutating func note(end: BootInstant?, _ now: BootInstant) {
