@@ -6,8 +6,9 @@
 /// answer costs nothing: the next frame brings another.
 ///
 /// It matters until an entry of the leader's own term is stored: from then on the log is the leader's up to its end. What
-/// is answered later to frames from before that entry cannot be told from an answer to it, but can be counted: each frame gets one
-/// answer at most, and each entry of an earlier leader that is still on its way to the disk may bring one more.
+/// is answered later to frames from before that entry cannot be told from an answer to it, but can be counted: each frame, of
+/// whatever leader, gets one answer at most. All frames count, not only those with entries: a heartbeat that is answered while the
+/// disk is at work would else be taken for the end of that work.
 ///
 /// A value type without clock, for one leader in one term; it begins anew with another.
 struct ComparedCopies: Sendable {
@@ -19,39 +20,43 @@ struct ComparedCopies: Sendable {
     private var term: UInt64 = 0
     /// How far the frames reached that came before an entry of the term.
     private var bound: UInt64 = 0
+    /// How far all frames of the leader reached.
+    private var reached: UInt64 = 0
     private var hasOwnEntry = false
     /// Answers that may belong to frames from before that.
     private var doubtful = 0
-    /// Frames with entries that were not answered, of whatever leader: the disk may be at work.
+    /// Frames that were not answered, of whatever leader: the disk may be at work for any of them.
     private var unanswered = 0
 
     /// A frame of a leader is handed to the local node.
     mutating func handed(_ frame: RelayFrame, of leader: VoterID) {
+        let last: UInt64
+        let isOwnEntry: Bool
+        switch frame.content {
+        case .append(let previous, let position):
+            last = position.index
+            isOwnEntry = position.index > previous && position.term == frame.term
+        case .snapshot(let position):
+            last = position.index
+            isOwnEntry = false
+        case .result, .requestVote, .vote, .timeoutNow: return
+        }
+        defer { unanswered = min(unanswered + 1, Self.most) }
         guard frame.term >= term else { return }
         if frame.term > term || leader != self.leader {
             self.leader = leader
             term = frame.term
             bound = 0
+            reached = 0
             hasOwnEntry = false
-            doubtful = unanswered
-            unanswered = 0
         }
-        switch frame.content {
-        case .append(let previous, let last):
-            if last.index > previous { unanswered += 1 }
-            guard !hasOwnEntry else { return }
-            if last.index > previous, last.term == term {
-                hasOwnEntry = true
-            } else {
-                bound = max(bound, last.index)
-                doubtful = min(doubtful + 1, Self.most)
-            }
-        case .snapshot(let last):
-            unanswered += 1
-            guard !hasOwnEntry else { return }
-            bound = max(bound, last.index)
-            doubtful = min(doubtful + 1, Self.most)
-        case .result, .requestVote, .vote, .timeoutNow: break
+        reached = max(reached, last)
+        guard !hasOwnEntry else { return }
+        if isOwnEntry {
+            hasOwnEntry = true
+            doubtful = unanswered
+        } else {
+            bound = max(bound, last)
         }
     }
 
@@ -60,10 +65,15 @@ struct ComparedCopies: Sendable {
     /// - Returns: whether the answer may leave.
     mutating func answers(_ leader: VoterID, in term: UInt64, isSuccess: Bool, lastIndex: UInt64) -> Bool {
         unanswered = max(0, unanswered - 1)
-        // One of another term is nothing to a leader, or ends its lead.
-        guard leader == self.leader, term == self.term else { return true }
-        if hasOwnEntry, doubtful == 0 { return true }
-        doubtful = max(0, doubtful - 1)
-        return !isSuccess || lastIndex <= bound
+        // In a term of which no frame has been handed over, nothing was compared: what the disk has finished late for the same
+        // leader in an earlier term. One of a lower term is nothing to a leader.
+        guard leader == self.leader, term == self.term else { return !isSuccess || term < self.term }
+        guard hasOwnEntry, doubtful == 0 else {
+            doubtful = hasOwnEntry ? doubtful - 1 : 0
+            return !isSuccess || lastIndex <= bound
+        }
+        // All that was handed over is on the disk: what has not been answered will not be, or is answered at once.
+        if isSuccess, lastIndex >= reached { unanswered = 0 }
+        return true
     }
 }
