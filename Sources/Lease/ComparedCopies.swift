@@ -8,14 +8,12 @@
 /// It matters until an entry of the leader's own term is stored: from then on the log is the leader's up to its end. What
 /// is answered later to frames from before that entry cannot be told from an answer to it, but can be counted: each frame, of
 /// whatever leader, gets one answer at most. All frames count, not only those with entries: a heartbeat that is answered while the
-/// disk is at work would else be taken for the end of that work.
+/// disk is at work would else be taken for the end of that work. A frame that will never be answered (the node was no follower any more
+/// when its disk was ready) would be counted for ever: so a doubtful answer has the node asked something whose answer is known, and what
+/// it says after that it says of the leader's log.
 ///
 /// A value type without clock, for one leader in one term; it begins anew with another.
 struct ComparedCopies: Sendable {
-    /// Of frames before an entry of the term. A new leader writes at once, so that there are one or two; a node that leaves hundreds
-    /// unanswered must not be disbelieved for ever when it is back.
-    private static let most = 256
-
     private var leader: VoterID = 0
     private var term: UInt64 = 0
     /// How far the frames reached that came before an entry of the term.
@@ -39,9 +37,9 @@ struct ComparedCopies: Sendable {
         case .snapshot(let position):
             last = position.index
             isOwnEntry = false
-        case .result, .requestVote, .vote, .timeoutNow: return
+        case .result, .requestVote, .vote, .timeoutNow, .fenced: return
         }
-        defer { unanswered = min(unanswered + 1, Self.most) }
+        defer { unanswered += 1 }
         guard frame.term >= term else { return }
         if frame.term > term || leader != self.leader {
             self.leader = leader
@@ -58,6 +56,14 @@ struct ComparedCopies: Sendable {
         } else {
             bound = max(bound, last)
         }
+    }
+
+    /// An entry of the term was handed over, and what was answered last may be from before.
+    var isDoubtful: Bool { hasOwnEntry && doubtful > 0 }
+
+    /// The local node has read all that was handed over before an answer was found doubtful.
+    mutating func fenced(for leader: VoterID, in term: UInt64) {
+        if leader == self.leader, term == self.term { doubtful = 0 }
     }
 
     /// The local node answers.

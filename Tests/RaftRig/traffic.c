@@ -114,6 +114,19 @@ uint64_t rig_forge_timeout_now(
     return message->head.number;
 }
 
+uint64_t rig_forge_heartbeat(struct rig *rig, unsigned from, unsigned to, uint64_t term, uint64_t index) {
+    struct message *message = from >= 1 && from <= rig->count ? calloc(1, sizeof *message) : NULL;
+    if (message == NULL) return 0;
+    message->raft.type = RAFT_IO_APPEND_ENTRIES;
+    message->raft.append_entries =
+        (struct raft_append_entries){.term = term, .prev_log_index = index, .prev_log_term = term};
+    message->head = (struct rig_message){
+        .number = ++rig->last_number, .kind = RIG_APPEND, .from = from, .to = to,
+        .term = term, .index = index, .index_term = term, .last_term = term};
+    queue_add(&rig->taken, message);
+    return message->head.number;
+}
+
 // Nothing here but what may be called in the child of a process with threads.
 int rig_signal_of(struct rig *rig, uint64_t number, uint64_t milliseconds) {
     struct message *message = remove_taken(rig, number);

@@ -180,4 +180,24 @@ struct CopiesTests {
         #expect(cluster.rig.values(onDiskOf: 3) == [10])
         #expect(cluster.isDone(write) == !guarded)
     }
+
+    /// 3 stands while its disk has 60 writes to do, and reports none of them. Then it follows again, and its answers are needed.
+    @Test("reports that never come do not keep later ones from counting")
+    func neverAnswered() throws {
+        let cluster = try RigCluster.voters(3, guarded: true)
+        cluster.elect(1, by: 2, 3)
+        cluster.server(3).isDiskParked = true
+        for value in 1...60 { cluster.ask(1, .write(UInt64(value))) }
+        cluster.settle()
+        cluster.elapse(milliseconds: 1000)
+        cluster.canVote(3)
+        #expect(cluster.rig.role(3) == RIG_CANDIDATE)
+        cluster.server(3).isDiskParked = false
+        cluster.settle()
+        try cluster.crash(1)
+        cluster.elect(2, by: 3)
+        let write = cluster.ask(2, .write(61))
+        cluster.beat(2, times: 2)
+        #expect(cluster.isDone(write))
+    }
 }

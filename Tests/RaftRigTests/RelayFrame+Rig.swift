@@ -9,6 +9,7 @@ extension RelayFrame {
         case RIG_APPEND:
             let last = LogPosition(index: message.index + UInt64(message.entries), term: message.last_term)
             content = .append(previous: message.index, last: last)
+        case RIG_RESULT where message.rejected == RelayFrame.fence: content = .fenced
         case RIG_RESULT: content = .result(isSuccess: message.rejected == 0, lastIndex: message.index)
         case RIG_REQUEST_VOTE: content = .requestVote(isPreVote: message.pre_vote)
         case RIG_VOTE: content = .vote(isGranted: message.granted, isPreVote: message.pre_vote)

@@ -68,11 +68,26 @@ final class Rig {
     }
 
     func timeoutNow(from: Int, to: Int, term: UInt64, index: UInt64, indexTerm: UInt64) -> rig_message {
-        let number = rig_forge_timeout_now(rig, UInt32(from), UInt32(to), term, index, indexTerm)
-        return rig_message(
-            number: number, kind: UInt32(RIG_TIMEOUT_NOW), from: UInt32(from), to: UInt32(to), term: term, index: index,
-            index_term: indexTerm, commit: 0, entries: 0, last_term: 0, rejected: 0, granted: false, pre_vote: false,
-            disrupts: false)
+        var message = rig_message()
+        message.number = rig_forge_timeout_now(rig, UInt32(from), UInt32(to), term, index, indexTerm)
+        message.kind = UInt32(RIG_TIMEOUT_NOW)
+        message.from = UInt32(from)
+        message.to = UInt32(to)
+        message.term = term
+        message.index = index
+        message.index_term = indexTerm
+        return message
+    }
+
+    func heartbeat(from: Int, to: Int, term: UInt64, index: UInt64) -> rig_message {
+        var message = rig_message()
+        message.number = rig_forge_heartbeat(rig, UInt32(from), UInt32(to), term, index)
+        message.kind = UInt32(RIG_APPEND)
+        message.from = UInt32(from)
+        message.to = UInt32(to)
+        message.term = term
+        message.index = index
+        return message
     }
 
     // MARK: - Clients

@@ -102,6 +102,9 @@ extension RigCluster {
                 from: Int(leader), to: server.id, term: term, index: position.index, indexTerm: position.term)
             push(
                 .frame(message, nil, wantsPromise: false, sentAt: server.local(now)), .into, Int(leader), server.id)
+        case .fence(let leader, let term):
+            let message = rig.heartbeat(from: Int(leader), to: server.id, term: term, index: RelayFrame.fence)
+            push(.frame(message, nil, wantsPromise: false, sentAt: server.local(now)), .into, Int(leader), server.id)
         case .probe(let process, let delay): probes.append((now + delay.inNanoseconds, server.id, process))
         case .alarm(let alarm): server.alarms.append(alarm)
         case .declined(_, let term): server.declined.append(term)

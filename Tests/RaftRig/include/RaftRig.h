@@ -124,6 +124,9 @@ uint64_t rig_repeat(struct rig *rig, uint64_t number);
 uint64_t rig_forge_timeout_now(
     struct rig *rig, unsigned from, unsigned to, uint64_t term, uint64_t index, uint64_t index_term);
 
+// The same for an append without entries that follows an index.
+uint64_t rig_forge_heartbeat(struct rig *rig, unsigned from, unsigned to, uint64_t term, uint64_t index);
+
 // The oldest operation of a server's disk ends. false when there is none.
 bool rig_write(struct rig *rig, unsigned id);
 
