@@ -23,7 +23,7 @@ struct RandomRun {
     }
 
     private enum Trouble {
-        case crash, cut, disconnect, pause, transfer, write
+        case crash, cut, disconnect, pause, transfer, write, change
         case restart(Int)
         case handOver(to: Int)
         /// What a new leader writes first, as the product does.
@@ -44,6 +44,8 @@ struct RandomRun {
     private var isCalm = false
     private var written: UInt64 = 0
     private var led: [UInt64]
+    /// The first write of each leader.
+    private var own: [UInt64?]
     private var outcome = Outcome()
     private let startedAt: Int64
     /// A write in the calm that has to be done.
@@ -64,6 +66,7 @@ struct RandomRun {
         pausedUntil = [Int64](repeating: 0, count: count)
         cutUntil = [Int64](repeating: 0, count: count * count)
         led = [UInt64](repeating: 0, count: count)
+        own = [UInt64?](repeating: nil, count: count)
         let delays = Delays(weather)
         self.delays = delays
         cluster.delay = { way, _, _ in delays.delay(way) }
@@ -76,6 +79,7 @@ struct RandomRun {
         [
             (weather.crashes, .crash), (weather.cuts, .cut), (weather.disconnections, .disconnect),
             (weather.pauses, .pause), (weather.transfers, .transfer), (weather.writes, .write),
+            (weather.changes, .change),
         ]
     }
 
@@ -112,6 +116,8 @@ struct RandomRun {
             if !isCalm, cluster.now >= calmAt { try calm() }
             if isCalm {
                 if cluster.holders.count == 1, cluster.isDone(last) { break }
+                // A voter that does not know yet that it is one votes for nobody (DOC/SAFETY.md, "What is not covered").
+                if weather.changes != nil, cluster.now > calmAt + Self.patience / 4 { break }
                 if cluster.now > calmAt + Self.patience {
                     throw NoRecovery(
                         description: "no lease, or no write, \(Self.patience / Self.ms) ms after the calm began")
@@ -218,6 +224,7 @@ struct RandomRun {
             let term = cluster.rig.state(id).term
             guard led[id - 1] != term else { return }
             led[id - 1] = term
+            own[id - 1] = nil
             outcome.leads += 1
             plans.append((cluster.now + dice.below(5 * Self.ms), .begin(id, term: term)))
         } else if role == RIG_UNAVAILABLE {
@@ -273,16 +280,34 @@ struct RandomRun {
             for server in cluster.servers where cluster.rig.isLeader(server.id) { write(server.id) }
             plan(isCalm ? 50 * Self.ms : weather.writes, .write)
         case .begin(let id, let term):
-            if cluster.rig.isLeader(id), cluster.rig.state(id).term == term { write(id) }
+            if cluster.rig.isLeader(id), cluster.rig.state(id).term == term { own[id - 1] = write(id) }
+        case .change:
+            change()
+            plan(weather.changes, .change)
         }
     }
 
-    private mutating func write(_ id: Int) {
+    /// Of roles, once the leader has an entry of its own term committed.
+    private mutating func change() {
+        guard let leader = anyLeader(), cluster.isDone(own[leader - 1]) else { return }
+        let member = 1 + dice.pick(weather.count)
+        let voters = cluster.rig.voters(leader)
+        guard member != leader else { return }
+        if !voters.contains(UInt64(member)) {
+            cluster.ask(leader, .assign(member, .voter))
+        } else if voters.count > weather.leastVoters {
+            cluster.ask(leader, .assign(member, dice.chance(perThousand: 500) ? .spare : .standby))
+        }
+    }
+
+    @discardableResult
+    private mutating func write(_ id: Int) -> UInt64? {
         written += 1
         let ticket = cluster.ask(id, .write(written))
         if isCalm, let ticket, last == nil || cluster.outcomes[last ?? 0] != nil && !cluster.isDone(last) {
             last = ticket
         }
+        return ticket
     }
 
     /// One link or all of a server, in one direction or both.

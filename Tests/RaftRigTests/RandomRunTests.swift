@@ -46,10 +46,14 @@ struct RandomRunTests {
     }
 
     static let faults = [
-        Fault(testDescription: "votes leave twice in a term", kind: .twoVotes) { $0.gate.oneVote = false },
+        Fault(testDescription: "votes leave twice in a term", kind: .twoVotes, tempt: { $0.temptVotes() }) {
+            $0.gate.oneVote = false
+        },
         Fault(testDescription: "what was not compared counts", kind: .lostWrite) { $0.comparesCopies = false },
         Fault(testDescription: "votes leave in spite of a promise", kind: .twoLeases) { $0.gate.gate = false },
-        Fault(testDescription: "a new process votes at once", kind: .twoLeases) { $0.gate.closedAtStart = false },
+        Fault(testDescription: "a new process votes at once", kind: .twoLeases, tempt: { $0.temptRestarts() }) {
+            $0.gate.closedAtStart = false
+        },
         Fault(testDescription: "a leader that voted for another keeps its lease", kind: .twoLeases) {
             $0.surrenders = false
         },

@@ -56,6 +56,8 @@ final class RigCluster {
     var delay: ((Way, _ from: Int, _ to: Int) -> Int64)?
     var diskDelay: ((Int) -> Int64)?
     var trace: ((String) -> Void)?
+    /// After each change of members the node reads them, as nothing else may tell it.
+    var readsAfterChanges = true
     /// Lanes on which nothing moves, where it is not the clock that moves it.
     var parked: Set<Int> = []
     private(set) var lanes: [[Item]]
@@ -264,6 +266,7 @@ final class RigCluster {
         }
         while let outcome = rig.outcome() {
             outcomes[outcome.ticket] = outcome
+            if outcome.index == 0, readsAfterChanges, server.core != nil { server.readsAt = min(server.readsAt, now) }
             guard outcome.status == 0, outcome.index > 0 else { continue }
             trace?("\(now / 1000) s\(id) acknowledges \(outcome.index)/\(outcome.term)")
             ledger.acknowledges(outcome, rig: rig)

@@ -14,6 +14,9 @@ struct Weather {
     var disconnections: Int64?
     var pauses: Int64?
     var transfers: Int64?
+    /// Changes of roles; the last voters but so many stay.
+    var changes: Int64?
+    var leastVoters = 2
     var writes: Int64
     /// Per thousand parts of a way, those that take long, and how long at most.
     var slow: Int64
@@ -43,5 +46,30 @@ struct Weather {
         disk = (1 + dice.below(4)) * Self.ms
         slowDisk = dice.chance(perThousand: 500) ? (20 + dice.below(400)) * Self.ms : disk
         early = dice.chance(perThousand: 500) ? 700 : 0
+        // Each fourth run is one of these.
+        if seed % 4 == 1 { temptVotes() }
+        if seed % 8 == 3 { temptRestarts() }
+        if seed % 8 == 7 { changes = (50 + dice.below(200)) * Self.ms }
+    }
+
+    /// Leaders that hear nobody, hand over all the same, and are heard late.
+    mutating func temptVotes() {
+        count = 3 + 2 * (count % 2)
+        cuts = 150 * Self.ms
+        transfers = 100 * Self.ms
+        crashes = nil
+        pauses = nil
+        slow = 30
+        longest = 300 * Self.ms
+        calmAt = 4000 * Self.ms
+    }
+
+    /// Processes that are back at once, and elections.
+    mutating func temptRestarts() {
+        count = 3
+        crashes = 150 * Self.ms
+        cuts = 200 * Self.ms
+        transfers = 300 * Self.ms
+        early = 0
     }
 }
