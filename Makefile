@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-UNITS := PlatformTests LeaseTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
+UNITS := PlatformTests LeaseTests RaftRigTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
 .PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench nemesis soak sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.

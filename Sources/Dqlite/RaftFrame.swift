@@ -84,4 +84,12 @@ extension RaftFrame {
         for word in [Kind.timeoutNow.rawValue, 24, term, lastIndex, lastTerm] { frame.integer(word) }
         return frame.bytes
     }
+
+    /// The frame of an AppendEntries without entries, behind an index of the leader's log; it commits nothing.
+    public static func heartbeat(term: UInt64, behind index: UInt64) -> [UInt8] {
+        var frame = WireEncoder()
+        // Term of the entry at the index, commit, number of entries, and the word that libraft never writes.
+        for word in [Kind.appendEntries.rawValue, 48, term, index, term, 0, 0, 0] { frame.integer(word) }
+        return frame.bytes
+    }
 }

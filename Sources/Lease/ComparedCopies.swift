@@ -6,23 +6,24 @@
 /// answer costs nothing: the next frame brings another.
 ///
 /// It matters until an entry of the leader's own term is stored: from then on the log is the leader's up to its end. What
-/// is answered later to frames from before that entry cannot be told from an answer to it, but can be counted: each frame gets one
-/// answer at most, and each entry of an earlier leader that is still on its way to the disk may bring one more.
+/// is answered later to frames from before that entry cannot be told from an answer to it, but can be counted: each frame, of
+/// whatever leader, gets one answer at most. All frames count, not only those with entries: a heartbeat that is answered while the
+/// disk is at work would else be taken for the end of that work. A frame that will never be answered (the node was no follower any more
+/// when its disk was ready) would be counted for ever: so a doubtful answer has the node asked something whose answer is known, and what
+/// it says after that it says of the leader's log.
 ///
 /// A value type without clock, for one leader in one term; it begins anew with another.
 struct ComparedCopies: Sendable {
-    /// Of frames before an entry of the term. A new leader writes at once, so that there are one or two; a node that leaves hundreds
-    /// unanswered must not be disbelieved for ever when it is back.
-    private static let most = 256
-
     private var leader: VoterID = 0
     private var term: UInt64 = 0
     /// How far the frames reached that came before an entry of the term.
     private var bound: UInt64 = 0
+    /// How far all frames of the leader reached.
+    private var reached: UInt64 = 0
     private var hasOwnEntry = false
     /// Answers that may belong to frames from before that.
     private var doubtful = 0
-    /// Frames with entries that were not answered, of whatever leader: the disk may be at work.
+    /// Frames that were not answered, of whatever leader: the disk may be at work for any of them.
     private var unanswered = 0
 
     /// Where the newest frames began, of whatever leader.
@@ -45,32 +46,42 @@ struct ComparedCopies: Sendable {
     mutating func handed(_ frame: RelayFrame, of leader: VoterID) {
         // One of an earlier term is refused, too, in the name of this one.
         if case .append(let previous, _) = frame.content { began(at: previous) }
+        let last: UInt64
+        let isOwnEntry: Bool
+        switch frame.content {
+        case .append(let previous, let position):
+            last = position.index
+            isOwnEntry = position.index > previous && position.term == frame.term
+        case .snapshot(let position):
+            last = position.index
+            isOwnEntry = false
+        case .result, .requestVote, .vote, .timeoutNow, .fenced: return
+        }
+        defer { unanswered += 1 }
         guard frame.term >= term else { return }
         if frame.term > term || leader != self.leader {
             self.leader = leader
             term = frame.term
             bound = 0
+            reached = 0
             hasOwnEntry = false
+        }
+        reached = max(reached, last)
+        guard !hasOwnEntry else { return }
+        if isOwnEntry {
+            hasOwnEntry = true
             doubtful = unanswered
-            unanswered = 0
+        } else {
+            bound = max(bound, last)
         }
-        switch frame.content {
-        case .append(let previous, let last):
-            if last.index > previous { unanswered += 1 }
-            guard !hasOwnEntry else { return }
-            if last.index > previous, last.term == term {
-                hasOwnEntry = true
-            } else {
-                bound = max(bound, last.index)
-                doubtful = min(doubtful + 1, Self.most)
-            }
-        case .snapshot(let last):
-            unanswered += 1
-            guard !hasOwnEntry else { return }
-            bound = max(bound, last.index)
-            doubtful = min(doubtful + 1, Self.most)
-        case .result, .requestVote, .vote, .timeoutNow: break
-        }
+    }
+
+    /// An entry of the term was handed over, and what was answered last may be from before.
+    var isDoubtful: Bool { hasOwnEntry && doubtful > 0 }
+
+    /// The local node has read all that was handed over before an answer was found doubtful.
+    mutating func fenced(for leader: VoterID, in term: UInt64) {
+        if leader == self.leader, term == self.term { doubtful = 0 }
     }
 
     /// The local node answers.
@@ -78,10 +89,15 @@ struct ComparedCopies: Sendable {
     /// - Returns: whether the answer may leave.
     mutating func answers(_ leader: VoterID, in term: UInt64, isSuccess: Bool, lastIndex: UInt64) -> Bool {
         unanswered = max(0, unanswered - 1)
-        // One of another term is nothing to a leader, or ends its lead.
-        guard leader == self.leader, term == self.term else { return true }
-        if hasOwnEntry, doubtful == 0 { return true }
-        doubtful = max(0, doubtful - 1)
-        return !isSuccess || lastIndex <= bound
+        // In a term of which no frame has been handed over, nothing was compared: what the disk has finished late for the same
+        // leader in an earlier term. One of a lower term is nothing to a leader.
+        guard leader == self.leader, term == self.term else { return !isSuccess || term < self.term }
+        guard hasOwnEntry, doubtful == 0 else {
+            doubtful = hasOwnEntry ? doubtful - 1 : 0
+            return !isSuccess || lastIndex <= bound
+        }
+        // All that was handed over is on the disk: what has not been answered will not be, or is answered at once.
+        if isSuccess, lastIndex >= reached { unanswered = 0 }
+        return true
     }
 }

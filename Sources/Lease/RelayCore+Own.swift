@@ -28,6 +28,9 @@ extension RelayCore {
             say(.tellAll(.released(upTo: now, successor: peer)))
         case .result(let rejected, let lastIndex):
             return answers(frame.term, rejected, lastIndex, to: peer)
+        case .fenced:
+            copies.fenced(for: peer, in: frame.term)
+            return .drop
         case .vote: break
         }
         return .pass(wantsPromise: false, acknowledging: nil)
@@ -151,6 +154,7 @@ extension RelayCore {
         if due != nil { peers[peer]?.owed = nil }
         guard isSound || !rules.comparesCopies else {
             if let due { say(.tell(peer, due)) }
+            if copies.isDoubtful { say(.fence(peer, term: term)) }
             return .drop
         }
         return .pass(wantsPromise: false, acknowledging: due)

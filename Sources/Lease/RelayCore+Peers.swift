@@ -29,7 +29,7 @@ extension RelayCore {
             }
         case .timeoutNow:
             return isAsked(by: process, in: frame.term, now)
-        case .requestVote, .vote: break
+        case .requestVote, .vote, .fenced: break
         }
         return .hand(acknowledges: false)
     }

@@ -33,6 +33,9 @@ public enum RelayDirective: Sendable, Equatable {
     case answer(VoterID, PeerMessage)
     /// The local node is told to stand, in the leader's name, with the position of the log that the leader said last.
     case inject(VoterID, term: UInt64, LogPosition)
+    /// The local node is handed a heartbeat in the leader's name, behind `RelayFrame.fence`. It refuses it at once; by then it has read
+    /// all that was handed over before.
+    case fence(VoterID, term: UInt64)
     /// Connect to the port of that process, after so long, and say by `probed` what came of it.
     case probe(VoteGate.LeaderProcess, after: Duration)
     /// What is known of leaders whose process ended has changed.

@@ -27,7 +27,12 @@ public struct RelayFrame: Sendable, Hashable, BitwiseCopyable {
         case vote(isGranted: Bool, isPreVote: Bool)
         /// The leader asks the receiver to stand at once.
         case timeoutNow
+        /// The refusal of a heartbeat that nobody has sent; see `RelayDirective.fence`.
+        case fenced
     }
+
+    /// An index that no log reaches: a heartbeat behind it is refused at once, and what is refused tells it from any other.
+    public static let fence: UInt64 = 1 << 62
 
     public var term: UInt64
     public var content: Content

@@ -60,6 +60,8 @@ struct LeaseSimulation {
         /// Second votes that were kept from leaving.
         var secondVotes = 0
         var declined = 0
+        /// Answers that could not be told from late ones, until the node was asked.
+        var fences = 0
         var reads = 0
         /// In a run with one hand-over: the longest time without the address, and whether a third node got it.
         var gap: Int64?

@@ -231,7 +231,12 @@ extension LeaseSimulation {
             } else if previous > node.match[from] {
                 node.next[from] = max(1, min(node.next[from] - 1, last + 1))
             }
-        case .requestVote: break
+        case .fence:
+            if frame.term == node.term {
+                (node.role, node.leader, node.timerStart) = (.follower, from, now)
+            }
+            write(node, from, SimFrame(term: node.term, kind: .fenced))
+        case .requestVote, .fenced: break
         case .vote(let granted, let isPreVote):
             try receiveVote(node, from, frame.term, granted: granted, isPreVote: isPreVote)
         case .timeoutNow(let last):

@@ -34,6 +34,7 @@ extension LeaseSimulation {
             case .requestVote(_, _, let isPreVote): .requestVote(isPreVote: isPreVote)
             case .vote(let granted, let isPreVote): .vote(isGranted: granted, isPreVote: isPreVote)
             case .timeoutNow: .timeoutNow
+            case .fence, .fenced: .fenced
             }
         return RelayFrame(term: frame.term, content: content)
     }
@@ -132,6 +133,9 @@ extension LeaseSimulation {
         case .inject(let leader, let term, let position):
             trace?("\(now) n\(node.id) is told to stand in place of n\(leader) in term \(term)")
             hand(node.id, Int(leader), SimFrame(term: term, kind: .timeoutNow(position)))
+        case .fence(let leader, let term):
+            outcome.fences += 1
+            hand(node.id, Int(leader), SimFrame(term: term, kind: .fence))
         case .probe(let process, let delay):
             queue.add(
                 now + delay.inNanoseconds + 100_000 + random.below(600_000),

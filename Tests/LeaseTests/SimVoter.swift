@@ -26,6 +26,8 @@ struct SimFrame: BitwiseCopyable {
         case requestVote(log: SimLog.Entry, disrupts: Bool, isPreVote: Bool)
         case vote(granted: Bool, isPreVote: Bool)
         case timeoutNow(LogPosition)
+        /// A heartbeat behind an index that no log reaches, and its refusal.
+        case fence, fenced
     }
 
     var term: UInt64

@@ -120,6 +120,13 @@ final class InboundLink {
         inside.writeAndFlush(ByteBuffer(bytes: frame), promise: nil)
     }
 
+    /// Hands the local node a heartbeat that it refuses: `RelayDirective.fence`.
+    func fence(term: UInt64) {
+        guard isReadable else { return }
+        let frame = RaftFrame.heartbeat(term: term, behind: RelayFrame.fence)
+        inside.writeAndFlush(ByteBuffer(bytes: frame), promise: nil)
+    }
+
     private func outsideEnded(_ channel: any Channel) {
         guard channel === outside else { return }
         outside = nil

@@ -177,6 +177,7 @@ final class RaftRelay {
             for link in outbound.values { link.write(RelayMessage(message)) }
         case .answer(let peer, let message): inbound[peer]?.answer(RelayMessage(message))
         case .inject(let leader, let term, let position): inbound[leader]?.inject(term: term, position)
+        case .fence(let leader, let term): inbound[leader]?.fence(term: term)
         case .probe(let process, let delay): probe(process, after: delay)
         case .predecessorsChanged:
             let processes = core.predecessors.processes

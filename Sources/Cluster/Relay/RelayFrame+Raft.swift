@@ -10,6 +10,7 @@ extension RelayFrame {
             case .appendEntries(let index, _, _, let count, let term):
                 .append(previous: index, last: LogPosition(index: index &+ count, term: term))
             case .installSnapshot(let index, let term): .snapshot(last: LogPosition(index: index, term: term))
+            case .appendEntriesResult(RelayFrame.fence, _): .fenced
             case .appendEntriesResult(let rejected, let index): .result(rejected: rejected, lastIndex: index)
             // The candidate is the node itself: libraft passes nobody else's request on.
             case .requestVote: .requestVote(isPreVote: frame.isPreVote)
