@@ -58,6 +58,14 @@ public struct VoteGate: Sendable {
         self.init(now: now, term: term, hold: hold, closedAtStart: closedAtStart, rules: Rules())
     }
 
+    /// - Parameter closedUntil: when the last promise of an earlier process is over; nil: there was none.
+    public init(term: UInt64, hold: Duration, closedUntil: BootInstant?) {
+        self.hold = hold
+        self.term = term
+        rules = Rules()
+        self.closedUntil = closedUntil ?? BootInstant(nanoseconds: 0)
+    }
+
     init(now: BootInstant, term: UInt64, hold: Duration, closedAtStart: Duration, rules: Rules) {
         self.hold = hold
         self.term = term

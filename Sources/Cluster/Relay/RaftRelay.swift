@@ -64,9 +64,10 @@ final class RaftRelay {
 
     /// - Parameters:
     ///   - term: libraft's term on disk.
+    ///   - closedUntil: until when no vote leaves, because of what was promised before; nil: nothing was.
     ///   - members: the members as last seen.
     init(
-        own: DqliteNodeID, term: UInt64, loop: any EventLoop, settings: Settings,
+        own: DqliteNodeID, term: UInt64, closedUntil: BootInstant?, loop: any EventLoop, settings: Settings,
         facts: RelayFacts,
         observer: RaftObserver, members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLead: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
@@ -85,8 +86,11 @@ final class RaftRelay {
         self.onTransfer = onTransfer
         self.onReturn = onReturn
         self.onConfiguration = onConfiguration
-        gate = VoteGate(
-            now: BootClock.now, term: term, hold: settings.hold, closedAtStart: settings.electionTimeout)
+        gate = VoteGate(term: term, hold: settings.hold, closedUntil: closedUntil)
+        facts.update {
+            $0.closedUntil = closedUntil ?? $0.closedUntil
+            $0.term = term
+        }
     }
 
     private lazy var succession = Succession(
@@ -296,6 +300,7 @@ final class RaftRelay {
 
     private func lead(in term: UInt64, _ now: BootInstant) {
         let isNew = facts.update { values in
+            values.term = max(values.term, term)
             guard term > values.lease.term else { return false }
             values.lease.leads(in: term)
             values.elections.leads(in: term, heardAt: succession.heardAt, now: now)
@@ -324,6 +329,7 @@ final class RaftRelay {
             facts.update {
                 if $0.lease.term < frame.term { $0.leases.loses(by: .surrendered, now: now) }
                 $0.lease.surrender(upTo: frame.term - 1)
+                $0.term = max($0.term, frame.term)
             }
             succession.moved(to: frame.term)
             onLease()
@@ -369,6 +375,7 @@ final class RaftRelay {
         case .appendEntries, .installSnapshot:
             link.leads(frame)
             succession.heard(of: link.peer, in: frame.term, at: now)
+            facts.update { $0.term = max($0.term, frame.term) }
             // Where a stream cannot be read, votes leave unseen: nothing can be promised.
             guard wantsPromise, unreadable.isEmpty else { return false }
             guard gate.promise(to: link.peer, in: frame.term, sentAt: sentAt, now: now) else { return false }
@@ -379,6 +386,7 @@ final class RaftRelay {
         case .timeoutNow:
             facts.update {
                 $0.elections.stands(for: .transferred, lastSign: now, heardAt: succession.heardAt, now: now)
+                $0.askedToStand = .init(node: link.peer.voter, term: frame.term, at: now)
             }
             return false
         case .appendEntriesResult, .requestVote, .requestVoteResult:

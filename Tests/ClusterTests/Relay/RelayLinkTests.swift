@@ -44,7 +44,7 @@ private final class Side: Sendable {
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, term: 1, loop: loop,
+                    own: id, term: 1, closedUntil: BootClock.now.advanced(by: .milliseconds(300)), loop: loop,
                     settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
                     onLease: {}, onTransfer: { _ in }, onReturn: {}),
