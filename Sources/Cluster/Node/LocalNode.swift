@@ -43,6 +43,7 @@ final class LocalNode: Sendable {
     /// Starts libdqlite on a directory and begins to watch it.
     ///
     /// - Parameters:
+    ///   - promisesOver: until when no vote leaves, because of what was promised before; nil: nothing was.
     ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
     ///   - onReturn: called when a peer that could not be reached is connected again.
     ///   - onTransfer: called when the node is about to tell another voter to stand, its lease being over with that.
@@ -50,6 +51,7 @@ final class LocalNode: Sendable {
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
         id: DqliteNodeID, incarnation: UInt64, address: HostPort, directory: String, timing: Timing,
+        promisesOver: BootInstant?,
         group: any EventLoopGroup, places: @escaping OutboundLink.Places, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
@@ -63,7 +65,7 @@ final class LocalNode: Sendable {
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, term: term, loop: loop,
+                    own: id, term: term, closedUntil: promisesOver, loop: loop,
                     settings: .init(timing),
                     facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
@@ -123,7 +125,7 @@ final class LocalNode: Sendable {
             // A sole voter's never ends; the guard is told a time that is near.
             return (lease.term, min(lease.end, BootClock.now.advanced(by: .seconds(1))))
         }
-        guard let proof = monitor.proof else { return nil }
+        guard let proof = monitor.proof, proof.end > BootClock.now else { return nil }
         let relay = relayFacts.current
         let voters = members.filter { $0.role == .voter }
         let isSole = voters.map(\.id) == [dqliteID] && relay.lease.term < proof.term

@@ -92,6 +92,18 @@ private func eventually<Value>(
     }
 }
 
+/// All voters are there, and nobody else answers anywhere.
+private struct Everywhere: MemberSight {
+    let local: LocalNode
+    let voters: Set<DqliteNodeID>
+
+    func responsive(within window: Duration) async -> Set<DqliteNodeID> { voters }
+    func elsewhere(_ member: DqliteMember) async -> HostPort? { nil }
+    func isAtHome(_ member: DqliteMember) async -> Bool { false }
+    func beginReading() -> RelayFacts.Reading { local.relayFacts.beginReading() }
+    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading) {}
+}
+
 @Suite("A change of address whose leader is lost halfway, on real nodes", .serialized)
 struct UnfinishedMoveTests {
     /// What a leader has done that is lost between removal and addition. The daemon is not told, so it does not go on itself.
@@ -173,8 +185,7 @@ struct UnfinishedMoveTests {
             // The connection to the database is gone; those to raft are not.
             await node.store.use(nil)
             await node.membership.use(
-                MemberSight(
-                    responsive: { _ in Set(before.map(\.id)) }, elsewhere: { _ in nil }, isAtHome: { _ in false }))
+                local.socket, id: local.dqliteID, sight: Everywhere(local: local, voters: Set(before.map(\.id))))
             let refusal = await #expect(throws: PortFailure.self) {
                 try await node.membership.move(member, to: "127.0.0.1:1")
             }
