@@ -149,6 +149,7 @@ extension ClusterNode {
     /// - Returns: why it did not take the lead, this node leading as before; nil when this node leads no more.
     func refusal(to successor: DqliteMember, in term: UInt64, _ local: LocalNode) async -> String? {
         await transferring?.value
+        let begin = BootClock.now
         let (outcomes, continuation) = AsyncStream.makeStream(of: Transfer.self)
         // Nobody cancels it: a request that is given up takes its connection with it, and libdqlite's answer comes to nothing
         // that is there any more.
@@ -162,8 +163,12 @@ extension ClusterNode {
         }
         let watch = Task {
             while !Task.isCancelled {
-                let declined = local.relayFacts.current.declined
-                if declined?.node == successor.id, declined?.term == term { continuation.yield(.declined) }
+                // Not what it said the last time.
+                if let declined = local.relayFacts.current.declined, declined.node == successor.id, declined.term == term,
+                    declined.at >= begin
+                {
+                    continuation.yield(.declined)
+                }
                 try? await Task.sleep(for: .milliseconds(2))
             }
         }

@@ -6,10 +6,11 @@ import Platform
 /// The planned hand-over of the lead, as the one sees it that takes it; and what the two have to know of each other.
 extension ClusterNode {
     func answer(_ offer: HandOverOffer) async -> PortReply {
-        guard facts.current.isFormed, let local = facts.current.local else {
+        guard let local = facts.current.local else {
             return .failed(PortFailure(reason: .notReady, text: "it has not joined yet"))
         }
         var objection = await unfit()
+        if !facts.current.isFormed { objection = "it has not joined yet" }
         if isStopping { objection = "it is stopping" }
         let relay = local.relayFacts.current
         if relay.term > offer.term { objection = "it knows of a later leader" }
