@@ -73,7 +73,7 @@ let package = Package(
         .executableTarget(
             name: "dqlite-vip",
             dependencies: [
-                "API", "Cluster", "Discovery", "Dqlite", "Platform", "VIP", logging, lifecycle,
+                "API", "Cluster", "Discovery", "Dqlite", "Lease", "Platform", "VIP", logging, lifecycle,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -16,31 +16,48 @@ public struct RaftConfiguration: Hashable, Sendable {
 
     public var members: [Member]
 
+    public init(members: [Member]) {
+        self.members = members
+    }
+
     /// The ids of those that vote.
     public var voters: [DqliteNodeID] { members.filter(\.isVoter).map(\.id) }
 
-    /// The newest configuration in an AppendEntries frame; nil when there is none in it, or the frame is none.
-    public init?(newestInAppendEntries frame: UnsafeRawBufferPointer) {
+    /// What an AppendEntries frame says of configurations.
+    public enum Named: Hashable, Sendable {
+        /// The newest one in it, and the index of its entry.
+        case configuration(RaftConfiguration, index: UInt64)
+        /// An entry is one and cannot be decoded: who the voters are is not known.
+        case undecodable
+        case none
+    }
+
+    /// The newest configuration in an AppendEntries frame.
+    ///
+    /// - Parameter index: of the entry before those of the frame.
+    public static func newest(inAppendEntries frame: UnsafeRawBufferPointer, after index: UInt64) -> Named {
         func word(_ offset: Int) -> UInt64? {
             guard offset >= 0, offset <= frame.count - 8 else { return nil }
             return UInt64(littleEndian: frame.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
         }
         guard word(0) == RaftFrame.Kind.appendEntries.rawValue, let header = word(8), let count = word(48),
             count <= 1 << 24, header == 48 + 16 * count
-        else { return nil }
+        else { return .none }
         var payload = 16 + Int(header)
-        var newest: RaftConfiguration?
+        var newest = Named.none
         for entry in 0..<Int(count) {
-            guard let kind = word(56 + 16 * entry + 8) else { return nil }
+            guard let kind = word(56 + 16 * entry + 8) else { return .none }
             let length = Int(kind >> 32)
-            guard payload <= frame.count - length else { return nil }
+            guard payload <= frame.count - length else { return .none }
             if kind & 0xFF == 3 {
-                newest = RaftConfiguration(UnsafeRawBufferPointer(rebasing: frame[payload..<(payload + length)]))
+                let bytes = UnsafeRawBufferPointer(rebasing: frame[payload..<(payload + length)])
+                newest =
+                    RaftConfiguration(bytes).map { .configuration($0, index: index &+ UInt64(entry) &+ 1) }
+                    ?? .undecodable
             }
             payload += length
         }
-        guard let newest else { return nil }
-        self = newest
+        return newest
     }
 
     /// Decodes raft's own encoding: format 1, the number of members, and for each id, address with a zero byte, role.

@@ -59,7 +59,7 @@ struct RaftLogReader {
             // Shorter: torn by a crash while it was first written. libraft takes it for not there, and uses the other.
             if bytes.count < 32 { continue }
             if let metadata = RaftMetadata.decode(bytes) {
-                readable.append(metadata)
+                readable.append((metadata.version, metadata.metadata.term))
             } else {
                 fault(name, "is damaged: it says whom this node has voted for")
             }

@@ -24,6 +24,10 @@ public struct LeaseCore: Sendable {
     private var surrendered: UInt64 = 0
     /// What was sent before this counts for nothing: the lead was being given to another.
     private var notBefore = BootInstant(nanoseconds: .min)
+    /// The lead is being handed over: until when the address may be kept all the same, and to whom; see `transfers`.
+    private(set) var handingOver: (until: BootInstant, successor: VoterID)?
+    /// For a test that shows what comes of it: what was held is kept whether there was a lease or not, and after a vote for another.
+    var keepsUnproven = false
     /// Sorted; none before they were told, and without them there is no lease.
     public private(set) var voters: [VoterID] = []
     /// Until when the lease was proven with the voters before the last change.
@@ -56,6 +60,9 @@ public struct LeaseCore: Sendable {
         acknowledged = []
         carried = nil
         unansweredSince = nil
+        handingOver = nil
+        // What was given away was the lead of an earlier term, and acknowledgements name theirs.
+        notBefore = BootInstant(nanoseconds: .min)
     }
 
     /// The voters, as this node's log has them now, committed or not. Said before anybody else can know them.
@@ -89,20 +96,53 @@ public struct LeaseCore: Sendable {
 
     /// This node has voted for another in a higher term: whatever is acknowledged from now on, it has no lease in `term` or
     /// below any more. Said before the vote leaves the host.
-    public mutating func surrender(upTo term: UInt64) {
+    ///
+    /// - Parameter candidate: who gets the vote; nil when that is not known.
+    public mutating func surrender(upTo term: UInt64, to candidate: VoterID? = nil) {
         surrendered = max(surrendered, term)
+        if handingOver?.successor != candidate, !keepsUnproven { handingOver = nil }
     }
 
-    /// This node asks another to take the lead: the lease is over at once, and the followers are told that they need not
-    /// wait for it (`VoteGate.released`). Should the other not take it within `patience`, the lease begins anew with what
+    /// This node asks another to take the lead: the lease is over at once, and the followers are told that their promises do not
+    /// bind against that one (`VoteGate.released`); against all others they do, so that until the lease would have ended nobody else
+    /// can be elected. Should the other not take it within `patience`, the lease begins anew with what
     /// is sent after that; until then nothing that is sent asks for a promise, which would keep the other from being
     /// elected. Said before the request leaves the host.
-    public mutating func transfers(now: BootInstant, patience: Duration) {
+    ///
+    /// What was held may be kept for `limit`, so that the other sets it before this node lets go, but never longer than the lease would
+    /// have lasted: nobody but the successor is elected before, unless this node itself votes for another.
+    ///
+    /// - Parameter successor: nil for nobody in particular; then nothing is kept.
+    public mutating func transfers(
+        to successor: VoterID? = nil, now: BootInstant, patience: Duration, keeping limit: Duration = .zero
+    ) {
+        handingOver = nil
+        if let successor, let end = end(now: now), end > now {
+            handingOver = (min(end, now.advanced(by: limit)), successor)
+        }
+        if keepsUnproven, let successor { handingOver = (now.advanced(by: limit), successor) }
         notBefore = max(notBefore, now.advanced(by: patience))
         acknowledged = []
         carried = nil
         unansweredSince = nil
     }
+
+    /// The other has said that it does not take the lead: what is sent from now on asks for promises again.
+    public mutating func resumes(now: BootInstant) {
+        notBefore = min(notBefore, now)
+    }
+
+    /// The successor has what was kept for it.
+    public mutating func letsGo() { handingOver = nil }
+
+    /// Until when what was held may be kept for the successor, but nothing be set anew; nil when no hand-over is under way.
+    public func kept(now: BootInstant) -> BootInstant? {
+        guard let until = handingOver?.until, until > now else { return nil }
+        return until
+    }
+
+    /// Whether this node has given the lead of its term away, so that there is no lease in it any more.
+    var isSurrendered: Bool { term <= surrendered }
 
     /// Something that asks for a promise is sent to a voter.
     ///

@@ -85,6 +85,9 @@ public struct SuccessionCore: Sendable {
     /// Until when a leader that has given up is not followed, whatever it sends.
     private var abandonedUntil = BootInstant(nanoseconds: 0)
     private var voters: [VoterID] = []
+    /// The local node does not answer the leader that it hears, so it will not stand either: it is told to after all others, and
+    /// these do not wait for it.
+    public var isUnresponsive = false
     /// Another survivor stands; until then the election is left to it.
     private var yieldsUntil = BootInstant(nanoseconds: 0)
 
@@ -144,8 +147,10 @@ public struct SuccessionCore: Sendable {
     }
 
     /// What came of connecting to the port of a leader's process: an answer about another, which comes late, proves nothing.
+    ///
+    /// - Parameter promisedUntil: what this node has promised to others still.
     public mutating func probed(
-        _ process: VoteGate.LeaderProcess, isRefused: Bool, now: BootInstant
+        _ process: VoteGate.LeaderProcess, isRefused: Bool, promisedUntil: BootInstant, now: BootInstant
     ) -> [Directive] {
         guard case .probing(let since) = state, let leader, process == leader else { return [] }
         guard isRefused else {
@@ -156,7 +161,7 @@ public struct SuccessionCore: Sendable {
             }
             return [.probe]
         }
-        state = .standing(.dead, from: turn(after: now), count: 0)
+        state = .standing(.dead, from: turn(after: max(now, promisedUntil)), count: 0)
         return [.dead(leader)]
     }
 
@@ -237,7 +242,7 @@ public struct SuccessionCore: Sendable {
                 return []
             }
             state = .standing(reason, from: now.advanced(by: settings.repetition), count: count + 1)
-            return count == 0 ? [.tell(term: term), .stand] : [.stand]
+            return count == 0 && !isUnresponsive ? [.tell(term: term), .stand] : [.stand]
         case .probing, .givenUp: return []
         }
     }
@@ -261,7 +266,7 @@ public struct SuccessionCore: Sendable {
     /// When this node stands: it waits for those before it, and the survivors take turns by id.
     private func turn(after now: BootInstant) -> BootInstant {
         let survivors = voters.filter { $0 != leader?.voter }
-        return max(now, yieldsUntil)
-            .advanced(by: settings.stagger * (survivors.firstIndex(of: own) ?? survivors.count))
+        let rank = isUnresponsive ? survivors.count : survivors.firstIndex(of: own) ?? survivors.count
+        return max(now, yieldsUntil).advanced(by: settings.stagger * rank)
     }
 }

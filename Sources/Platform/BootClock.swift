@@ -3,7 +3,7 @@ import Glibc
 /// A point in time on the kernel's CLOCK_BOOTTIME: monotonic, counts suspend, the same for all processes of a host.
 ///
 /// Every lease, deadline and time-out of the product is measured on this clock; see clock_gettime(2).
-public struct BootInstant: InstantProtocol, Hashable, Codable, CustomStringConvertible {
+public struct BootInstant: InstantProtocol, Hashable, Codable, CustomStringConvertible, BitwiseCopyable {
     /// Nanoseconds since the host booted.
     public var nanoseconds: Int64
 

@@ -130,9 +130,9 @@ struct TimingTests {
 
     @Test("what waits for other hosts grows with the latency, what waits for this one never shrinks")
     func succession() {
-        let fast = RaftRelay.Settings(.fast).succession
-        let lan = RaftRelay.Settings(.lan).succession
-        let wan = RaftRelay.Settings(.wan).succession
+        let fast = RelayCore.Settings(.fast).succession
+        let lan = RelayCore.Settings(.lan).succession
+        let wan = RelayCore.Settings(.wan).succession
         #expect(fast.stagger == .milliseconds(15) && fast.probePatience == .milliseconds(80))
         #expect(lan.stagger == .microseconds(22_500) && lan.probePatience == .milliseconds(120))
         #expect(wan.stagger == .milliseconds(75) && wan.probePatience == .milliseconds(400))

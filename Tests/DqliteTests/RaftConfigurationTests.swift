@@ -33,8 +33,13 @@ struct RaftConfigurationTests {
         return frame.bytes + entries.flatMap(\.data)
     }
 
+    private static func named(_ bytes: [UInt8]) -> RaftConfiguration.Named {
+        bytes.withUnsafeBytes { RaftConfiguration.newest(inAppendEntries: $0, after: 10) }
+    }
+
     private static func decode(_ bytes: [UInt8]) -> RaftConfiguration? {
-        bytes.withUnsafeBytes { RaftConfiguration(newestInAppendEntries: $0) }
+        guard case .configuration(let configuration, _) = named(bytes) else { return nil }
+        return configuration
     }
 
     @Test("the newest configuration among the entries counts")
@@ -46,7 +51,15 @@ struct RaftConfigurationTests {
         ])
         #expect(Self.decode(frame)?.members == Self.three)
         #expect(Self.decode(frame)?.voters == [1, 1 << 60])
-        #expect(Self.decode(Self.frame([command])) == nil && Self.decode(Self.frame([])) == nil)
+        #expect(Self.named(frame) == .configuration(RaftConfiguration(members: Self.three), index: 14))
+        #expect(Self.named(Self.frame([command])) == .none && Self.named(Self.frame([])) == .none)
+    }
+
+    @Test("a configuration that cannot be decoded is not taken for none")
+    func undecodable() {
+        let strange = (kind: UInt8(3), data: [UInt8](repeating: 9, count: 16))
+        #expect(Self.named(Self.frame([strange])) == .undecodable)
+        #expect(Self.named(Self.frame([(3, Self.encode(Self.three)), strange])) == .undecodable)
     }
 
     @Test("what is cut off or changed anywhere crashes nothing and invents no member")

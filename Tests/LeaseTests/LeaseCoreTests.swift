@@ -118,6 +118,23 @@ struct LeaseCoreTests {
         #expect(core.end(now: Self.at(321)) == Self.at(420), "nobody took it")
     }
 
+    @Test("who gets the lead back begins anew at once, and so does who hears that the other does not take it")
+    func comesBack() {
+        var core = Self.leader(of: [1, 2, 3])
+        core.transfers(now: Self.at(20), patience: .milliseconds(300))
+        var declined = core
+        core.leads(in: 7)
+        core.configure(voters: [1, 2, 3], now: Self.at(50))
+        #expect(core.wantsPromise(now: Self.at(50)))
+        core.acknowledge(by: 3, in: 7, sentAt: Self.at(50))
+        #expect(core.end(now: Self.at(51)) == Self.at(150))
+        declined.resumes(now: Self.at(25))
+        declined.acknowledge(by: 3, in: 5, sentAt: Self.at(24))
+        #expect(declined.end(now: Self.at(26)) == nil, "sent before: its promise was released")
+        declined.acknowledge(by: 3, in: 5, sentAt: Self.at(25))
+        #expect(declined.end(now: Self.at(26)) == Self.at(125))
+    }
+
     @Test("what was proven stays proven through one change of voters, and not through two")
     func changes() {
         var core = Self.leader(of: [1, 2, 3])

@@ -49,6 +49,18 @@ struct LeaseSchedule {
     var elections: Int64
     /// Mean time between two writes, before and after the calm; nil: none.
     var writes: Int64?
+    /// Mean time between two reads; nil: none.
+    var reads: Int64?
+    /// The nodes have never run before.
+    var areNew = false
+    /// Connections keep the order of what is sent; else messages overtake each other.
+    var keepsOrder = false
+    /// One hand-over, so long after the first holder; nothing else happens.
+    var handsOverAfter: Int64?
+    /// When the first node stands, as one that founds its cluster; nil: when its timer goes off.
+    var firstElection: Int64?
+    /// How many of a hundred processes that die take their guard with them.
+    var guardsDie: Int64 = 0
     /// The longest time that a term and a vote take to the disk, before a request for votes or a vote leaves.
     var disk: Int64 = 0
     /// Nodes without a vote are sent nothing, as dqlite's spares.
@@ -72,10 +84,32 @@ struct LeaseSchedule {
         transfers = perhaps(200 + random.below(600))
         changes = perhaps(100 + random.below(400))
         elections = (60 + random.below(500)) * Self.millisecond
-        writes = random.chance(200) ? 50 * Self.millisecond : nil
+        writes = random.chance(400) ? 30 * Self.millisecond : nil
+        reads = writes == nil ? nil : 20 * Self.millisecond
+        areNew = random.chance(300)
+        keepsOrder = random.chance(600)
+        guardsDie = random.chance(300) ? 50 : 0
         hasSpares = random.chance(500)
         // One in eight: the long calm before and after costs as much as all that went before.
         blow = random.chance(125) ? (random.chance(500) ? .crash : .cut) : nil
+    }
+
+    /// Hand-overs soon after starts, which is when libraft votes twice.
+    mutating func handOversEarly() {
+        transfers = 100 * Self.millisecond
+        crashes = 200 * Self.millisecond
+        changes = nil
+        elections = 250 * Self.millisecond
+    }
+
+    /// A cluster in which nothing happens but one hand-over, soon after the start of all nodes.
+    init(handOver seed: UInt64, areNew: Bool) {
+        self.init(calm: seed, count: 3, blow: .crash)
+        var random = SimRandom(seed ^ 0x0FFE_12ED)
+        blow = nil
+        self.areNew = areNew
+        handsOverAfter = random.below(600 * Self.millisecond)
+        firstElection = random.below(100 * Self.millisecond)
     }
 
     /// A cluster in which nothing happens until the blow.
@@ -91,5 +125,6 @@ struct LeaseSchedule {
         changes = nil
         self.blow = blow
         self.writes = writes
+        reads = nil
     }
 }

@@ -26,6 +26,19 @@ struct SimLog {
     func term(_ entry: Entry) -> UInt64 { nodes[Int(entry)].term }
     func voters(_ entry: Entry) -> SimVoters { nodes[Int(entry)].voters }
 
+    /// Where the entry stands that names the newest voters.
+    func configuredAt(_ entry: Entry) -> Int32 { nodes[Int(entry)].configuredAt }
+    func parent(_ entry: Entry) -> Entry { nodes[Int(entry)].parent }
+
+    /// The last entry that two logs have in common.
+    func common(_ one: Entry, _ other: Entry) -> Entry {
+        var (one, other) = (one, other)
+        while one != other {
+            if index(one) >= index(other) { one = parent(one) } else { other = parent(other) }
+        }
+        return one
+    }
+
     /// The configuration in the entries after `previous`, if there is one.
     func newestVoters(of log: Entry, after previous: Entry) -> SimVoters? {
         nodes[Int(log)].configuredAt > index(previous) ? voters(log) : nil

@@ -1,6 +1,25 @@
 import Lease
 import Platform
 
+/// Where libraft 0.15 does otherwise than the Raft paper (DOC/LIBRAFT.md). All are on, unless a test switches one off.
+struct Departures {
+    /// While it hands the lead over a node votes for the successor, whomever it has voted for in that term.
+    var votesTwice = true
+    /// A follower answers with how far its log is stored, not with what was compared; also to another leader than the one whose entry
+    /// the disk had to store.
+    var answersStored = true
+    /// Entries of earlier terms are committed by counting copies.
+    var commitsByCounting = true
+    /// The voters may change before an entry of the own term is committed.
+    var changesEarly = true
+    /// After a start the newest configuration in the log counts as committed, and stays in force when its entry is overwritten.
+    var believesUncommitted = true
+    /// A node stands although entries are on their way to its disk.
+    var standsInFlight = true
+    /// A new leader appends nothing.
+    var beginsSilently = true
+}
+
 /// Raft as the nodes play it: terms, votes and pre-votes, a log with configurations, one change of members at a time. When
 /// an election begins is left to chance until the calm, and then to libraft's timers.
 extension LeaseSimulation {
@@ -15,66 +34,127 @@ extension LeaseSimulation {
             for other in nodes.indices where other == id || now - node.contactAt[other] < Self.electionTimeout {
                 heard.insert(other)
             }
-            guard log.voters(node.log).haveMajority(in: heard) else {
-                node.role = .follower
-                node.leader = nil
-                resetTimer(node)
-                return
-            }
+            guard node.voters.haveMajority(in: heard) else { return stepDown(node) }
         }
+        if let transfer = node.transfer, transfer.until <= now { node.transfer = nil }
         for other in nodes.indices where other != id { replicate(node, other) }
         let pause = calm ? Self.heartbeat : 10 * Self.ms + random.below(50 * Self.ms)
         queue.add(now + pause, .heartbeat(Int8(id), term: term, incarnation: node.incarnation))
     }
 
-    private mutating func replicate(_ node: SimVoter, _ other: Int) {
-        if schedule.hasSpares, !log.voters(node.log).contains(other) { return }
-        let previous = log.entry(node.log, at: node.next[other] - 1)
+    private mutating func stepDown(_ node: SimVoter) {
+        node.role = .follower
+        node.leader = nil
+        resetTimer(node)
+    }
+
+    mutating func replicate(_ node: SimVoter, _ other: Int) {
+        if schedule.hasSpares, !node.voters.contains(other) { return }
+        let previous = log.entry(node.log, at: min(node.next[other] - 1, log.index(node.log)))
         write(
             node, other,
             SimFrame(term: node.term, kind: .append(previous: previous, last: node.log, commit: node.commit)))
     }
 
-    private mutating func becomeLeader(_ node: SimVoter) {
-        trace?("\(now) n\(node.id) leads term \(node.term) of \(log.voters(node.log))")
+    mutating func becomeLeader(_ node: SimVoter) throws {
+        trace?("\(now) n\(node.id) leads term \(node.term) of \(node.voters)")
+        // One who learns late that it was elected in an earlier term can do no harm.
+        guard node.term < log.term(acknowledged) || log.contains(node.log, acknowledged) else {
+            throw violation(
+                .lostWrite,
+                "n\(node.id) leads term \(node.term) without the acknowledged entry \(log.index(acknowledged)) of term "
+                    + "\(log.term(acknowledged))")
+        }
         node.role = .leader
         node.leader = node.id
-        append(node, voters: nil)
-        node.termStart = log.index(node.log)
+        node.termStart = 0
         for other in nodes.indices {
-            node.next[other] = node.termStart
+            node.next[other] = log.index(node.log) + 1
             node.match[other] = 0
             node.contactAt[other] = now
         }
-        advanceCommit(node)
+        if !departures.beginsSilently { append(node, voters: nil) }
+        try advanceCommit(node)
         heartbeat(node.id, node.term)
+        // The daemon learns of it, reads the configuration, and commits an entry of this term.
+        readMembers(node, within: calm ? 2 * Self.ms : 30 * Self.ms, node.core.lease.term)
+        let delay = Self.ms + random.below(calm ? 4 * Self.ms : 40 * Self.ms)
+        queue.add(now + delay, .takeUp(Int8(node.id), term: node.term, incarnation: node.incarnation))
     }
 
-    private mutating func append(_ node: SimVoter, voters: SimVoters?) {
+    /// The daemon of a new leader has read its configuration, and commits an entry of this term.
+    mutating func takeUp(_ id: Int, _ term: UInt64) throws {
+        let node = nodes[id]
+        guard node.role == .leader, node.term == term else { return }
+        node.configuredTerm = term
+        if rules.opensTerm, node.termStart == 0 {
+            guard node.transfer == nil else {
+                return queue.add(now + 5 * Self.ms, .takeUp(Int8(id), term: term, incarnation: node.incarnation))
+            }
+            append(node, voters: nil)
+            try advanceCommit(node)
+            for other in nodes.indices where other != id { replicate(node, other) }
+        }
+        try check(node)
+    }
+
+    mutating func append(_ node: SimVoter, voters: SimVoters?) {
         node.log = log.append(to: node.log, term: node.term, voters: voters)
         node.stored = node.log
+        if node.termStart == 0 { node.termStart = log.index(node.log) }
+        if let voters { adopt(node, voters, at: log.index(node.log)) }
     }
 
-    private func advanceCommit(_ node: SimVoter) {
-        let voters = log.voters(node.log)
+    mutating func advanceCommit(_ node: SimVoter) throws {
+        let before = node.commit
         node.match[node.id] = log.index(node.log)
-        for other in nodes.indices where node.match[other] > node.commit && node.match[other] >= node.termStart {
+        for other in nodes.indices where node.match[other] > node.commit {
+            let index = node.match[other]
+            guard departures.commitsByCounting || node.termStart > 0 && index >= node.termStart else { continue }
             var have = SimVoters()
-            for third in nodes.indices where node.match[third] >= node.match[other] { have.insert(third) }
-            if voters.haveMajority(in: have) { node.commit = node.match[other] }
+            for third in nodes.indices where node.match[third] >= index { have.insert(third) }
+            if node.voters.haveMajority(in: have) { node.commit = index }
+        }
+        guard node.commit > before else { return }
+        if node.commit >= node.uncommittedAt { node.uncommittedAt = 0 }
+        // Who wrote in this term is told; what was there before was answered by others, or never.
+        if node.termStart > 0, node.commit >= node.termStart {
+            try acknowledge(log.entry(node.log, at: node.commit), by: node)
         }
     }
 
-    private func someLeader() -> SimVoter? {
+    func someLeader() -> SimVoter? {
         nodes.first(where: { $0.isUp && $0.role == .leader && $0.pausedUntil <= now })
     }
 
-    mutating func changeMembers() {
-        guard let node = someLeader() else { return }
-        // One change at a time, and none before an entry of the own term is committed.
-        let committed = log.entry(node.log, at: node.commit)
-        guard node.commit >= node.termStart, log.newestVoters(of: node.log, after: committed) == nil else { return }
-        var voters = log.voters(node.log)
+    // MARK: voters
+
+    /// A configuration that is in the log, and not committed, is in force.
+    private func adopt(_ node: SimVoter, _ voters: SimVoters, at index: Int32) {
+        node.voters = voters
+        node.uncommittedAt = index
+    }
+
+    /// The log has changed: entries came, and others may have gone.
+    private func follow(_ node: SimVoter, logBefore: SimLog.Entry) {
+        let common = log.common(logBefore, node.log)
+        if let voters = log.newestVoters(of: node.log, after: common) {
+            return adopt(node, voters, at: log.configuredAt(node.log))
+        }
+        guard node.uncommittedAt > log.index(common) || !departures.believesUncommitted else { return }
+        node.voters = log.voters(node.log)
+        node.uncommittedAt = 0
+    }
+
+    mutating func changeMembers() throws {
+        let leaders = nodes.filter { $0.isUp && $0.role == .leader && $0.pausedUntil <= now }
+        guard !leaders.isEmpty else { return }
+        let node = leaders[Int(random.below(Int64(leaders.count)))]
+        // One change at a time; and the product asks for an entry of its term that is committed, which libraft does not.
+        guard node.uncommittedAt == 0, node.transfer == nil else { return }
+        guard departures.changesEarly || hasOpened(node) else { return }
+        guard !rules.opensTerm || hasOpened(node) else { return }
+        var voters = node.voters
         let subject = pick()
         if voters.contains(subject) {
             guard voters.count > 1, subject != node.id else { return }
@@ -85,113 +165,42 @@ extension LeaseSimulation {
         }
         trace?("\(now) n\(node.id) changes the voters to \(voters)")
         append(node, voters: voters)
-        advanceCommit(node)
+        try advanceCommit(node)
         for other in nodes.indices where other != node.id { replicate(node, other) }
         // Who has changed the members reads them again.
-        queue.add(
-            now + random.below(20 * Self.ms), .read(Int8(node.id), term: node.term, incarnation: node.incarnation))
+        readMembers(node, within: 20 * Self.ms, node.core.lease.term)
     }
 
-    mutating func writeSomething() {
-        guard let mean = schedule.writes else { return }
-        queue.add(now + 1 + random.below(2 * mean), .write)
-        guard let node = someLeader() else { return }
-        append(node, voters: nil)
-        advanceCommit(node)
-        for other in nodes.indices where other != node.id { replicate(node, other) }
-    }
-
-    mutating func transfer() {
-        guard let node = someLeader() else { return }
-        let voters = log.voters(node.log)
-        let others = nodes.indices.filter {
-            $0 != node.id && voters.contains($0) && node.match[$0] == log.index(node.log)
-        }
-        guard !others.isEmpty else { return }
-        write(
-            node, others[Int(random.below(Int64(others.count)))],
-            SimFrame(term: node.term, kind: .timeoutNow(log: node.log)))
-    }
-
-    // MARK: electing
-
-    mutating func electionDelay(_ node: SimVoter) -> Int64 {
-        calm ? max(1, node.timerStart + node.timeout - now) : 1 + random.below(2 * schedule.elections)
-    }
-
-    mutating func resetTimer(_ node: SimVoter) {
-        node.timerStart = now
-        node.timeout = Self.electionTimeout + random.below(Self.electionTimeout)
-    }
-
-    mutating func electionTimer(_ id: Int) {
+    /// Some time after a start: what the node goes by may be in no log any more.
+    mutating func checkConfiguration(_ id: Int) {
         let node = nodes[id]
-        defer { queue.add(now + electionDelay(node), .election(Int8(id), incarnation: node.incarnation)) }
-        guard node.role != .leader else { return resetTimer(node) }
-        guard log.voters(node.log).contains(id) else {
-            // Libraft does not: a node that became a voter without having been told may refuse a lost leader's request
-            // for ever, until it is started again. No lease can mend that, so it is left out.
-            if now >= node.timerStart + node.timeout {
-                node.leader = nil
-                resetTimer(node)
-            }
+        guard rules.checksConfiguration else { return }
+        if node.voters != log.voters(node.log) {
+            trace?("\(now) n\(id) goes by \(node.voters), and its log says \(log.voters(node.log)): started anew")
+            outcome.restarts += 1
+            crash(id)
             return
         }
-        guard calm else {
-            if random.chance(300) { askBeforehand(node) } else { stand(node, disrupts: random.chance(300)) }
-            return
-        }
-        guard now >= node.timerStart + node.timeout else { return }
-        resetTimer(node)
-        askBeforehand(node)
+        guard node.commit < node.doubtsUpTo else { return }
+        queue.add(now + 100 * Self.ms, .checkConfiguration(Int8(id), incarnation: node.incarnation))
     }
 
-    private mutating func askBeforehand(_ node: SimVoter) {
-        node.role = .candidate
-        node.leader = nil
-        node.isPreVoting = true
-        node.votes = SimVoters(bits: 1 << UInt8(node.id))
-        if log.voters(node.log).haveMajority(in: node.votes) { return stand(node, disrupts: false) }
-        askForVotes(node, term: node.term + 1, disrupts: false, isPreVote: true)
+    // MARK: handing over
+
+    /// libraft is asked to give the lead away.
+    mutating func startTransfer(_ node: SimVoter, _ to: Int) {
+        guard node.role == .leader, node.transfer == nil, node.voters.contains(to) else { return }
+        node.transfer = (to, now + Self.electionTimeout, false)
+        tellToStand(node)
     }
 
-    private mutating func stand(_ node: SimVoter, disrupts: Bool) {
-        node.term += 1
-        node.votedFor = node.id
-        node.role = .candidate
-        node.leader = nil
-        node.isPreVoting = false
-        node.votes = SimVoters(bits: 1 << UInt8(node.id))
-        trace?("\(now) n\(node.id) stands in term \(node.term)")
-        if log.voters(node.log).haveMajority(in: node.votes) { return becomeLeader(node) }
-        askForVotes(node, term: node.term, disrupts: disrupts, isPreVote: false)
-    }
-
-    private mutating func askForVotes(_ node: SimVoter, term: UInt64, disrupts: Bool, isPreVote: Bool) {
-        let voters = log.voters(node.log)
-        if !isPreVote { persist(node) }
-        for other in nodes.indices where other != node.id && voters.contains(other) {
-            write(
-                node, other,
-                SimFrame(term: term, kind: .requestVote(log: node.log, disrupts: disrupts, isPreVote: isPreVote)))
-        }
-    }
-
-    /// The term and the vote are written to the disk: nothing that the node says leaves before.
-    private mutating func persist(_ node: SimVoter) {
-        guard schedule.disk > 0 else { return }
-        let done = now + random.below(schedule.disk)
-        for other in node.outAt.indices { node.outAt[other] = max(node.outAt[other], done) }
-    }
-
-    private mutating func follow(_ node: SimVoter, _ term: UInt64) {
-        if term > node.term {
-            node.term = term
-            node.votedFor = nil
-            node.leader = nil
-        }
-        if node.role == .leader { resetTimer(node) }
-        node.role = .follower
+    /// It waits until the other has the whole log.
+    private mutating func tellToStand(_ node: SimVoter) {
+        guard let transfer = node.transfer, !transfer.isTold, node.role == .leader,
+            node.match[transfer.to] >= log.index(node.log)
+        else { return }
+        node.transfer?.isTold = true
+        write(node, transfer.to, SimFrame(term: node.term, kind: .timeoutNow(position(node.log))))
     }
 
     // MARK: frames
@@ -202,7 +211,7 @@ extension LeaseSimulation {
         queue.add(node.outAt[to], .out(Int8(node.id), to: Int8(to), frame, incarnation: node.incarnation))
     }
 
-    mutating func receive(_ id: Int, _ from: Int, _ frame: SimFrame) {
+    mutating func receive(_ id: Int, _ from: Int, _ frame: SimFrame) throws {
         let node = nodes[id]
         if case .requestVote(let candidate, let disrupts, let isPreVote) = frame.kind {
             return receiveRequest(node, from, frame.term, candidate, disrupts: disrupts, isPreVote: isPreVote)
@@ -211,79 +220,61 @@ extension LeaseSimulation {
         switch frame.kind {
         case .append(let previous, let last, let commit):
             receiveEntries(node, from, frame.term, previous, last, commit)
-        case .appended(let success, let last):
+        case .appended(let success, let last, let previous):
             guard node.role == .leader, frame.term == node.term else { return }
             node.contactAt[from] = now
             if success {
-                node.match[from] = max(node.match[from], last)
+                node.match[from] = max(node.match[from], min(last, log.index(node.log)))
                 node.next[from] = node.match[from] + 1
-                advanceCommit(node)
-            } else {
+                try advanceCommit(node)
+                tellToStand(node)
+            } else if previous > node.match[from] {
                 node.next[from] = max(1, min(node.next[from] - 1, last + 1))
             }
         case .requestVote: break
         case .vote(let granted, let isPreVote):
-            guard node.role == .candidate, node.isPreVoting == isPreVote, granted else { return }
-            guard isPreVote || frame.term == node.term else { return }
-            node.votes.insert(from)
-            guard log.voters(node.log).haveMajority(in: node.votes) else { return }
-            if isPreVote { stand(node, disrupts: false) } else { becomeLeader(node) }
+            try receiveVote(node, from, frame.term, granted: granted, isPreVote: isPreVote)
         case .timeoutNow(let last):
-            // Libraft obeys only who it follows, with the very log that it has, and nothing on its way to the disk.
-            guard frame.term == node.term, node.role == .follower, node.leader == from, node.log == last,
-                node.writesUntil <= now, log.voters(node.log).contains(id)
+            // Libraft obeys only who it follows, with the very log that it has.
+            guard frame.term == node.term, node.role == .follower, node.leader == from, position(node.log) == last,
+                departures.standsInFlight || node.writesUntil <= now, node.voters.contains(id)
             else { return }
             resetTimer(node)
-            stand(node, disrupts: true)
+            try stand(node, disrupts: true)
         }
-    }
-
-    private mutating func receiveRequest(
-        _ node: SimVoter, _ from: Int, _ term: UInt64, _ candidate: SimLog.Entry, disrupts: Bool, isPreVote: Bool
-    ) {
-        // Who follows or leads does not even take note of the term; before the calm it may.
-        if calm, !disrupts, node.leader != nil {
-            return write(
-                node, from, SimFrame(term: node.term, kind: .vote(granted: false, isPreVote: isPreVote)))
-        }
-        let isCurrent = log.isCurrent(candidate, for: node.log)
-        if isPreVote {
-            return write(
-                node, from,
-                SimFrame(
-                    term: node.term, kind: .vote(granted: term > node.term && isCurrent, isPreVote: true)))
-        }
-        if term > node.term { follow(node, term) }
-        let granted =
-            term == node.term && isCurrent && (node.votedFor == nil || node.votedFor == from)
-            && node.role == .follower
-        if granted {
-            node.votedFor = from
-            resetTimer(node)
-            persist(node)
-        }
-        write(node, from, SimFrame(term: node.term, kind: .vote(granted: granted, isPreVote: false)))
     }
 
     private mutating func receiveEntries(
         _ node: SimVoter, _ from: Int, _ term: UInt64, _ previous: SimLog.Entry, _ last: SimLog.Entry, _ commit: Int32
     ) {
         guard term == node.term else {
-            return write(node, from, SimFrame(term: node.term, kind: .appended(success: false, last: 0)))
+            return write(
+                node, from,
+                SimFrame(term: node.term, kind: .appended(success: false, last: 0, previous: log.index(previous))))
         }
         node.role = .follower
         node.leader = from
+        if node.transfer?.to == from { node.transfer = nil }
         node.timerStart = now
         guard log.contains(node.log, previous) else {
             let last = min(log.index(previous), log.index(node.log) + 1) - 1
-            return write(node, from, SimFrame(term: node.term, kind: .appended(success: false, last: last)))
+            return write(
+                node, from,
+                SimFrame(term: node.term, kind: .appended(success: false, last: last, previous: log.index(previous))))
         }
         let isNew = !log.contains(node.log, last)
-        if isNew { node.log = last }
+        if isNew {
+            let before = node.log
+            node.log = last
+            if !log.contains(last, node.stored) { node.stored = log.common(last, node.stored) }
+            follow(node, logBefore: before)
+        }
         node.commit = max(node.commit, min(commit, log.index(last)))
-        guard isNew || node.writesUntil > now else {
+        if node.commit >= node.uncommittedAt { node.uncommittedAt = 0 }
+        guard isNew || node.writesUntil > now && !departures.answersStored else {
+            let stored = departures.answersStored ? log.index(node.stored) : log.index(last)
             return write(
-                node, from, SimFrame(term: node.term, kind: .appended(success: true, last: log.index(last))))
+                node, from, SimFrame(term: node.term, kind: .appended(success: true, last: stored, previous: 0)))
         }
         let took = 500_000 + random.below(calm ? 8 * Self.ms : 40 * Self.ms)
         node.writesUntil = max(node.writesUntil + 1, now + took)
@@ -294,8 +285,27 @@ extension LeaseSimulation {
 
     mutating func wrote(_ id: Int, _ last: SimLog.Entry, for leader: Int, _ term: UInt64) {
         let node = nodes[id]
-        if log.contains(node.log, last), !log.contains(node.stored, last) { node.stored = last }
-        guard node.term == term else { return }
-        write(node, leader, SimFrame(term: term, kind: .appended(success: true, last: log.index(last))))
+        // What was overwritten meanwhile is discarded.
+        guard log.contains(node.log, last) else { return }
+        if !log.contains(node.stored, last) { node.stored = last }
+        if departures.answersStored {
+            guard node.role == .follower, let leader = node.leader else { return }
+            let stored = log.index(node.stored)
+            write(node, leader, SimFrame(term: node.term, kind: .appended(success: true, last: stored, previous: 0)))
+        } else if node.term == term {
+            write(
+                node, leader,
+                SimFrame(term: term, kind: .appended(success: true, last: log.index(last), previous: 0)))
+        }
+    }
+
+    mutating func follow(_ node: SimVoter, _ term: UInt64) {
+        if term > node.term {
+            node.term = term
+            node.votedFor = nil
+            node.leader = nil
+        }
+        if node.role == .leader { resetTimer(node) }
+        node.role = .follower
     }
 }

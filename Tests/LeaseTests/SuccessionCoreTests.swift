@@ -40,9 +40,9 @@ struct SuccessionCoreTests {
             #expect(core.ended(Self.leader, now: Self.at(8)) == [.probe])
             #expect(core.ended(Self.leader, now: Self.at(9)).isEmpty, "one look at a time")
             #expect(
-                core.probed(Self.leader, isRefused: false, now: Self.at(9)) == [.probe],
+                core.probed(Self.leader, isRefused: false, promisedUntil: Self.at(0), now: Self.at(9)) == [.probe],
                 "its port may accept a moment longer")
-            #expect(core.probed(Self.leader, isRefused: true, now: Self.at(10)) == [.dead(Self.leader)])
+            #expect(core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10)) == [.dead(Self.leader)])
             #expect(core.reason == .dead)
             #expect(Self.stands(&core, until: first + 9) == [first, first + 4, first + 8])
         }
@@ -79,8 +79,8 @@ struct SuccessionCoreTests {
     func alive() {
         var core = Self.follower()
         #expect(core.ended(Self.leader, now: Self.at(8)) == [.probe])
-        #expect(core.probed(Self.leader, isRefused: false, now: Self.at(87)) == [.probe])
-        #expect(core.probed(Self.leader, isRefused: false, now: Self.at(89)).isEmpty)
+        #expect(core.probed(Self.leader, isRefused: false, promisedUntil: Self.at(0), now: Self.at(87)) == [.probe])
+        #expect(core.probed(Self.leader, isRefused: false, promisedUntil: Self.at(0), now: Self.at(89)).isEmpty)
         #expect(core.nextWake == Self.at(120))
     }
 
@@ -117,11 +117,11 @@ struct SuccessionCoreTests {
         let next = VoteGate.LeaderProcess(voter: 3, incarnation: 30)
         _ = core.ended(Self.leader, now: Self.at(8))
         core.heard(of: next, in: 6, now: Self.at(9))
-        #expect(core.probed(next, isRefused: true, now: Self.at(9)).isEmpty, "it is heard")
+        #expect(core.probed(next, isRefused: true, promisedUntil: Self.at(0), now: Self.at(9)).isEmpty, "it is heard")
         #expect(core.ended(next, now: Self.at(10)) == [.probe])
-        #expect(core.probed(Self.leader, isRefused: true, now: Self.at(11)).isEmpty)
+        #expect(core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(11)).isEmpty)
         #expect(core.reason == nil)
-        #expect(core.probed(next, isRefused: true, now: Self.at(12)) == [.dead(next)])
+        #expect(core.probed(next, isRefused: true, promisedUntil: Self.at(0), now: Self.at(12)) == [.dead(next)])
     }
 
     @Test("silence is asked about, and only with a majority the node stands, once its own promise is over")
@@ -158,14 +158,14 @@ struct SuccessionCoreTests {
     func courtesy() {
         var first = Self.follower(2)
         _ = first.ended(Self.leader, now: Self.at(8))
-        _ = first.probed(Self.leader, isRefused: true, now: Self.at(10))
+        _ = first.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
         #expect(first.due(now: Self.at(10)) == [.tell(term: 5), .stand])
         first.stands(3, in: 5, now: Self.at(11))
         #expect(first.due(now: Self.at(14)) == [.stand], "it is under way")
 
         var second = Self.follower(3)
         _ = second.ended(Self.leader, now: Self.at(8))
-        _ = second.probed(Self.leader, isRefused: true, now: Self.at(10))
+        _ = second.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
         second.stands(2, in: 4, now: Self.at(11))
         second.stands(1, in: 5, now: Self.at(11))
         second.stands(9, in: 5, now: Self.at(11))
@@ -177,19 +177,37 @@ struct SuccessionCoreTests {
         var third = Self.follower(3)
         third.stands(2, in: 5, now: Self.at(7))
         _ = third.ended(Self.leader, now: Self.at(8))
-        _ = third.probed(Self.leader, isRefused: true, now: Self.at(10))
+        _ = third.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
         #expect(third.nextWake == Self.at(262))
         third.heard(of: Self.leader, in: 5, now: Self.at(20))
         _ = third.ended(Self.leader, now: Self.at(30))
-        _ = third.probed(Self.leader, isRefused: true, now: Self.at(31))
+        _ = third.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(31))
         #expect(third.nextWake == Self.at(46))
+    }
+
+    @Test("the turn of a survivor whose votes are kept back begins when they could leave")
+    func keptBack() {
+        var core = Self.follower(3)
+        _ = core.ended(Self.leader, now: Self.at(8))
+        _ = core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(100), now: Self.at(10))
+        #expect(core.nextWake == Self.at(115))
+    }
+
+    @Test("a survivor whose node does not answer the leader goes last, and tells the others nothing: they do not wait")
+    func unresponsive() {
+        var core = Self.follower(2)
+        core.isUnresponsive = true
+        _ = core.ended(Self.leader, now: Self.at(8))
+        _ = core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
+        #expect(core.nextWake == Self.at(40))
+        #expect(core.due(now: Self.at(40)) == [.stand])
     }
 
     @Test("a node that stood or voted is told nothing more, and old heartbeats do not bring the old leader back")
     func moved() {
         var core = Self.follower()
         _ = core.ended(Self.leader, now: Self.at(8))
-        _ = core.probed(Self.leader, isRefused: true, now: Self.at(10))
+        _ = core.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
         core.moved(to: 6)
         #expect(core.nextWake == nil && core.due(now: Self.at(20)).isEmpty)
         core.heard(of: Self.leader, in: 5, now: Self.at(21))
@@ -217,7 +235,7 @@ struct SuccessionCoreTests {
         #expect(asked == Self.settings.mostQuestions)
         var deaf = Self.follower()
         _ = deaf.ended(Self.leader, now: Self.at(8))
-        _ = deaf.probed(Self.leader, isRefused: true, now: Self.at(10))
+        _ = deaf.probed(Self.leader, isRefused: true, promisedUntil: Self.at(0), now: Self.at(10))
         #expect(Self.stands(&deaf, until: 100_000).count == Self.settings.mostRepetitions)
     }
 }

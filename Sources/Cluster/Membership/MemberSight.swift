@@ -1,4 +1,5 @@
 import Dqlite
+import Lease
 import Platform
 
 /// What the leader sees of the members besides raft's configuration, and who is told what that says.
@@ -12,9 +13,9 @@ protocol MemberSight: Sendable {
     func isAtHome(_ member: DqliteMember) async -> Bool
 
     /// The members are about to be read; to be told before the local node is asked.
-    func beginReading() -> RelayFacts.Reading
+    func beginReading() -> RelayCore.Reading
     /// They were read, and are as new as the beginning of that reading, or newer.
-    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading)
+    func learnt(_ members: [DqliteMember], by reading: RelayCore.Reading)
 }
 
 /// That of the local node.
@@ -37,11 +38,10 @@ struct NodeSight: MemberSight {
         return await node.answers(member.id, at: place)
     }
 
-    func beginReading() -> RelayFacts.Reading { local.relayFacts.beginReading() }
+    func beginReading() -> RelayCore.Reading { local.relayFacts.beginReading() }
 
-    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading) {
+    func learnt(_ members: [DqliteMember], by reading: RelayCore.Reading) {
         facts.take(members)
-        // Before its first frame in any term this node has no lease that voters could matter for.
-        if reading.term > 0 { local.learnt(members, by: reading) }
+        local.learnt(members, by: reading)
     }
 }

@@ -164,8 +164,8 @@ extension ClusterNode {
         let watch = Task {
             while !Task.isCancelled {
                 // Not what it said the last time.
-                if let declined = local.relayFacts.current.declined, declined.node == successor.id, declined.term == term,
-                    declined.at >= begin
+                if let declined = local.relayFacts.current.declined, declined.node == successor.id,
+                    declined.term == term, declined.at >= begin
                 {
                     continuation.yield(.declined)
                 }

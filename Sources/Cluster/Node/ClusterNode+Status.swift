@@ -120,9 +120,12 @@ extension ClusterNode {
             // The successor is told to stand: the lease is over, and what is held is kept until he has it, for a moment at most.
             // Where he does not take it this node has a lease anew, and nothing else proves anything in this term: the local
             // node says that it leads until it has noticed that it does not.
-            let lease = local.relayFacts.lease(now: now).flatMap { $0.term == configured ? $0 : nil }
-            let end = max(until, lease?.end ?? until)
-            return end > now ? (configured, end) : nil
+            let relay = local.relayFacts.current
+            // Not after a vote for somebody else, and not longer than the lease would have lasted.
+            let kept = relay.lease.term == configured ? relay.lease.kept(now: now).map { min($0, until) } : nil
+            let lease = local.relayFacts.lease(now: now).flatMap { $0.term == configured ? $0.end : nil }
+            guard let end = [kept, lease].compactMap({ $0 }).max(), end > now else { return nil }
+            return (configured, end)
         }
         guard let proof = local.proof(members: facts.members), proof.term == configured else { return nil }
         return proof

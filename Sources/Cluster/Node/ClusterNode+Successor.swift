@@ -44,9 +44,10 @@ extension ClusterNode {
         let now = BootClock.now
         let current = facts.current
         guard let giving = current.giving, giving.successor == successor,
-            current.local?.relayFacts.lease(now: now)?.term == giving.term
+            let lease = current.local?.relayFacts.lease(now: now), lease.term == giving.term
         else { return }
-        let until = now.advanced(by: handOverLimit)
+        // Not longer than the lease would have lasted: after that somebody else may be elected.
+        let until = min(lease.end, now.advanced(by: handOverLimit))
         facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
     }
 

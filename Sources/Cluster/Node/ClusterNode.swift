@@ -309,9 +309,9 @@ public actor ClusterNode: Service {
         let onLeadership = self.onLeadership
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
-            id: id, incarnation: facts.incarnation, address: settings.advertised, directory: data.raftDirectory,
-            timing: settings.timing, promisesOver: promises.over(isFirst: !hasRunLocalNode, now: BootClock.now),
-            group: group, places: { facts.places(of: $0) },
+            id: id, incarnation: facts.incarnation,
+            closedUntil: promises.over(isFirst: !hasRunLocalNode, now: BootClock.now), address: settings.advertised,
+            directory: data.raftDirectory, timing: settings.timing, group: group, places: { facts.places(of: $0) },
             handshake: { member in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(

@@ -1,4 +1,4 @@
-import Lease
+public import Lease
 import Platform
 
 /// Counts since the start of the process.

@@ -43,15 +43,16 @@ final class LocalNode: Sendable {
     /// Starts libdqlite on a directory and begins to watch it.
     ///
     /// - Parameters:
-    ///   - promisesOver: until when no vote leaves, because of what was promised before; nil: nothing was.
+    ///   - closedUntil: when all is over that an earlier process, or an earlier local node, can have promised to leaders; nil when
+    ///     there was none.
     ///   - onLeadership: called at each change of leadership, on a thread that must not be blocked.
     ///   - onReturn: called when a peer that could not be reached is connected again.
     ///   - onTransfer: called when the node is about to tell another voter to stand, its lease being over with that.
     ///   - onLease: called when the proof of leadership has another end, many times a second; it must not block.
     /// - Throws: `DqliteError`, `SystemError`.
     static func start(
-        id: DqliteNodeID, incarnation: UInt64, address: HostPort, directory: String, timing: Timing,
-        promisesOver: BootInstant?,
+        id: DqliteNodeID, incarnation: UInt64, closedUntil: BootInstant?, address: HostPort, directory: String,
+        timing: Timing,
         group: any EventLoopGroup, places: @escaping OutboundLink.Places, handshake: @escaping OutboundLink.Handshake,
         members: @escaping @Sendable () -> [DqliteMember], logger: Logger,
         onLeadership: @escaping @Sendable () -> Void, onLease: @escaping @Sendable () -> Void,
@@ -61,13 +62,12 @@ final class LocalNode: Sendable {
         let observer = RaftObserver()
         let loop = group.next()
         let facts = RelayFacts(own: id, hold: timing.hold)
-        let term = RaftMetadata.term(inDirectory: directory) ?? 0
+        let metadata = RaftMetadata.read(inDirectory: directory)
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, term: term, closedUntil: promisesOver, loop: loop,
-                    settings: .init(timing),
-                    facts: facts,
+                    own: id, metadata: metadata, closedUntil: closedUntil, raftDirectory: directory, loop: loop,
+                    settings: .init(timing), facts: facts,
                     observer: observer, members: members, logger: logger, onLead: onLeadership, onLease: onLease,
                     onTransfer: onTransfer, onReturn: onReturn, onConfiguration: onConfiguration),
                 eventLoop: loop)
@@ -138,7 +138,7 @@ final class LocalNode: Sendable {
     }
 
     /// Tells the relay who votes, as read after this node began to lead `term`; and connects to all members.
-    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading) {
+    func learnt(_ members: [DqliteMember], by reading: RelayCore.Reading) {
         let voters = members.filter { $0.role == .voter }.map(\.id)
         loop.execute { [relay] in relay.value.learnt(voters: voters, by: reading) }
     }

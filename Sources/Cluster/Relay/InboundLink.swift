@@ -22,12 +22,6 @@ final class InboundLink {
     private(set) var name: String?
     private var isReadable = true
 
-    /// The highest term in which AppendEntries came from the peer, and where its log ended by the newest.
-    private(set) var ledTerm: UInt64 = 0
-    private var position: (index: UInt64, term: UInt64)?
-    /// How far the peer has stored the log, as it last said.
-    var storedIndex: UInt64 = 0
-
     init(
         peer: VoteGate.LeaderProcess, address: HostPort, relay: RaftRelay, inside: any Channel
     ) throws {
@@ -49,10 +43,6 @@ final class InboundLink {
         let old = outside
         outside = nil
         old?.close(promise: nil)
-        if process != peer {
-            ledTerm = 0
-            position = nil
-        }
         peer = process
         self.address = address
         outside = channel
@@ -74,20 +64,22 @@ final class InboundLink {
             guard preface != nil, let frame = bytes.raftFrame else {
                 throw RelayMessage.Reader.Failure(description: "not one whole raft frame")
             }
-            let acknowledges = relay.receive(frame, bytes, wantsPromise: wantsPromise, sentAt: sentAt, from: self)
-            inside.writeAndFlush(bytes, promise: nil)
-            if acknowledges { answer(.acknowledged(term: frame.term, sentAt: sentAt), on: channel) }
-        case .released(let sentAt):
-            relay.released(by: peer, upTo: sentAt)
-        case .asked(let term):
-            if relay.hearsNoLeader(in: term, asked: peer) { answer(.silent(term: term), on: channel) }
-        case .stands(let term):
-            relay.stands(peer.voter, in: term)
-        case .acknowledged(let term, let sentAt):
-            relay.acknowledged(by: peer.voter, in: term, sentAt: sentAt)
-        case .silent:
+            switch relay.receive(frame, bytes, wantsPromise: wantsPromise, sentAt: sentAt, from: self) {
+            case .hand(let acknowledges):
+                inside.writeAndFlush(bytes, promise: nil)
+                if acknowledges { answer(.said(.acknowledged(term: frame.term, sentAt: sentAt)), on: channel) }
+            case .drop: break
+            }
+        case .said(.silent):
             throw RelayMessage.Reader.Failure(description: "an answer in the wrong direction")
+        case .said(let message):
+            relay.told(message, by: peer)
         }
+    }
+
+    /// Says something on the connection of the peer.
+    func answer(_ message: RelayMessage) {
+        if let outside { answer(message, on: outside) }
     }
 
     private func answer(_ message: RelayMessage, on channel: any Channel) {
@@ -121,17 +113,10 @@ final class InboundLink {
         if let name, name != address { inside.close(promise: nil) }
     }
 
-    /// Takes note of an AppendEntries or InstallSnapshot.
-    func leads(_ frame: RaftFrame) {
-        guard frame.term >= ledTerm else { return }
-        ledTerm = frame.term
-        if let end = frame.lastPosition { position = end }
-    }
-
-    /// Tells the local node to stand, in the leader's name.
-    func inject() {
-        guard let position, isReadable else { return }
-        let frame = RaftFrame.timeoutNow(term: ledTerm, lastIndex: position.index, lastTerm: position.term)
+    /// Tells the local node to stand, in the leader's name: where its log ended by the newest frame of that term.
+    func inject(term: UInt64, _ position: LogPosition) {
+        guard isReadable else { return }
+        let frame = RaftFrame.timeoutNow(term: term, lastIndex: position.index, lastTerm: position.term)
         inside.writeAndFlush(ByteBuffer(bytes: frame), promise: nil)
     }
 

@@ -1,18 +1,5 @@
+import Lease
 import Platform
-
-/// Why a lease ended.
-public enum LeaseLoss: String, Sendable, Hashable, CaseIterable {
-    /// No majority acknowledged anything in time.
-    case expired
-    /// This node voted for another.
-    case surrendered
-    /// This node asked another to lead.
-    case transferred
-    /// A raft stream cannot be understood any more.
-    case unreadable
-    /// The local node was stopped.
-    case stopped
-}
 
 /// Counts leases and their ends, for the operator. It decides nothing.
 ///

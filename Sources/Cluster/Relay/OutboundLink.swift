@@ -89,7 +89,17 @@ final class OutboundLink {
         write(.preface(bytes))
     }
 
-    fileprivate func take(_ frame: RaftFrame, _ bytes: ByteBuffer) { relay.send(frame, bytes, on: self) }
+    /// - Returns: false when the frame names voters that cannot be understood: then the stream cannot be read any further.
+    fileprivate func take(_ frame: RaftFrame, _ bytes: ByteBuffer) -> Bool {
+        switch bytes.namedConfiguration(in: frame) {
+        case .none: relay.send(frame, bytes, names: nil, on: self)
+        case .configuration(let configuration, let index):
+            relay.names.saw(configuration, now: BootClock.now)
+            relay.send(frame, bytes, names: NamedVoters(voters: configuration.voters, index: index), on: self)
+        case .undecodable: return false
+        }
+        return true
+    }
 
     fileprivate func takeRaw(_ bytes: ByteBuffer) { relay.sendRaw(bytes, on: self) }
 
@@ -258,11 +268,10 @@ final class OutboundLink {
 
     private func take(_ message: RelayMessage) throws {
         switch message {
-        case .acknowledged(let term, let sentAt):
-            relay.acknowledged(by: peer, in: term, sentAt: sentAt)
-        case .silent(let term):
-            relay.confirmed(by: peer, in: term)
-        case .preface, .frame, .raw, .released, .asked, .stands:
+        case .said(.acknowledged), .said(.silent):
+            guard case .said(let said) = message else { return }
+            relay.told(said, by: VoteGate.LeaderProcess(voter: peer, incarnation: incarnation ?? 0))
+        case .preface, .frame, .raw, .said:
             throw RelayMessage.Reader.Failure(description: "what only the node that dialled may say")
         }
     }
@@ -311,13 +320,18 @@ private final class LocalStreamHandler: ChannelInboundHandler {
         var frames: [(RaftFrame, Int)] = []
         bytes.withUnsafeReadableBytes { raw in scanner.consume(raw) { frames.append(($0, before + $0.end)) } }
         var start = 0
+        var isUnderstood = true
         for (frame, end) in frames {
             guard let whole = pending.readSlice(length: end - start) else { break }
             start = end
-            link.take(frame, whole)
+            guard link.take(frame, whole) else {
+                isUnderstood = false
+                pending = ByteBuffer(bytes: Array(whole.readableBytesView) + Array(pending.readableBytesView))
+                break
+            }
         }
         if pending.readableBytes == 0 { pending = ByteBuffer() } else { pending.discardReadBytes() }
-        if scanner.isLost {
+        if scanner.isLost || !isUnderstood {
             isUnreadable = true
             link.isUnreadable()
             link.takeRaw(pending)

@@ -10,8 +10,8 @@ final class RelayFacts: Sendable {
         var lease: LeaseCore
         /// Streams that cannot be read as raft; while there is one, leases prove nothing here.
         var unreadable = 0
-        /// How many configurations were named in frames of this node.
-        var named: UInt64 = 0
+        /// How many times something came that makes a reading of the members an old one.
+        var changes: UInt64 = 0
         fileprivate var readings: UInt64 = 0
         var leases = LeaseBook()
         var elections = ElectionBook()
@@ -27,6 +27,8 @@ final class RelayFacts: Sendable {
         var closedUntil = BootInstant(nanoseconds: 0)
         /// Voters that this node, as the leader, cannot bring up to date, since when: they answer and take nothing.
         var stuck: [VoterID: BootInstant] = [:]
+        /// A term in which two nodes were heard as leaders; nil while raft has kept its word.
+        var twoLeaders: UInt64?
 
         /// Takes note of the end that the lease has now.
         mutating func note(end: BootInstant?, _ now: BootInstant) {
@@ -42,19 +44,11 @@ final class RelayFacts: Sendable {
         var at: BootInstant
     }
 
-    /// A reading of the members, as it began.
-    struct Reading: Sendable {
-        var term: UInt64
-        var named: UInt64
-        /// In the order in which they began.
-        var number: UInt64
-    }
-
     /// To be called before the members are read: what is read afterwards is as new as this, or newer.
-    func beginReading() -> Reading {
+    func beginReading() -> RelayCore.Reading {
         update { values in
             values.readings += 1
-            return Reading(term: values.lease.term, named: values.named, number: values.readings)
+            return RelayCore.Reading(term: values.lease.term, changes: values.changes, number: values.readings)
         }
     }
 

@@ -1,3 +1,4 @@
+import Lease
 import NIOCore
 import Platform
 
@@ -6,27 +7,17 @@ import Platform
 /// Each message has a head of 24 bytes, little endian: length of the body (u32), kind (u8), flags (u8), two zero bytes, and
 /// two words. The body of a frame is raft's own, untouched.
 enum RelayMessage: Equatable {
-    // From the node that dials.
-
     /// The first message: what libdqlite wrote to open the connection (`RaftPreface`).
     case preface(ByteBuffer)
     /// One whole raft frame. `sentAt` is the sender's clock and means something to the sender alone.
     case frame(ByteBuffer, sentAt: BootInstant, wantsPromise: Bool)
     /// Bytes of a stream that cannot be read as frames.
     case raw(ByteBuffer)
-    /// Nothing depends on promises given for what was sent until then.
-    case released(upTo: BootInstant)
-    /// Do you hear the leader of this term? The leader itself says by that, behind `released`, that it hears nobody.
-    case asked(term: UInt64)
-    /// The sender's node is about to stand in place of the leader of this term.
-    case stands(term: UInt64)
+    /// What relays say of leases and elections. An acknowledgement and `silent` come from the node that was dialled; an
+    /// acknowledgement also from the node that dials, with its node's answer.
+    case said(PeerMessage)
 
-    // From the node that was dialled; an acknowledgement also from the node that dials, with its node's answer.
-
-    /// The frame that was sent at `sentAt` was handed to the node, and what `VoteGate` says is promised.
-    case acknowledged(term: UInt64, sentAt: BootInstant)
-    /// The leader of the term is not heard here either.
-    case silent(term: UInt64)
+    init(_ message: PeerMessage) { self = .said(message) }
 
     private enum Kind: UInt8 {
         case preface = 1
@@ -37,6 +28,7 @@ enum RelayMessage: Equatable {
         case asked
         case silent
         case stands
+        case declined
     }
 
     /// Longer than any snapshot of our small database; libraft sends one in one frame.
@@ -49,12 +41,14 @@ enum RelayMessage: Equatable {
         case .frame(let bytes, let sentAt, let wantsPromise):
             Self.write(.frame, flags: wantsPromise ? 1 : 0, sentAt.nanoseconds, body: bytes, to: &buffer)
         case .raw(let bytes): Self.write(.raw, body: bytes, to: &buffer)
-        case .released(let sentAt): Self.write(.released, sentAt.nanoseconds, to: &buffer)
-        case .acknowledged(let term, let sentAt):
+        case .said(.released(let sentAt, let successor)):
+            Self.write(.released, sentAt.nanoseconds, successor ?? 0, to: &buffer)
+        case .said(.acknowledged(let term, let sentAt)):
             Self.write(.acknowledged, sentAt.nanoseconds, term, to: &buffer)
-        case .asked(let term): Self.write(.asked, 0, term, to: &buffer)
-        case .silent(let term): Self.write(.silent, 0, term, to: &buffer)
-        case .stands(let term): Self.write(.stands, 0, term, to: &buffer)
+        case .said(.asked(let term, let sentAt)): Self.write(.asked, sentAt.nanoseconds, term, to: &buffer)
+        case .said(.silent(let term)): Self.write(.silent, 0, term, to: &buffer)
+        case .said(.stands(let term)): Self.write(.stands, 0, term, to: &buffer)
+        case .said(.declined(let term)): Self.write(.declined, 0, term, to: &buffer)
         }
     }
 
@@ -109,11 +103,12 @@ enum RelayMessage: Equatable {
         case .preface: self = .preface(body)
         case .frame: self = .frame(body, sentAt: first, wantsPromise: flags & 1 != 0)
         case .raw: self = .raw(body)
-        case .released: self = .released(upTo: first)
-        case .acknowledged: self = .acknowledged(term: second, sentAt: first)
-        case .asked: self = .asked(term: second)
-        case .silent: self = .silent(term: second)
-        case .stands: self = .stands(term: second)
+        case .released: self = .said(.released(upTo: first, successor: second == 0 ? nil : second))
+        case .acknowledged: self = .said(.acknowledged(term: second, sentAt: first))
+        case .asked: self = .said(.asked(term: second, sentAt: first))
+        case .silent: self = .said(.silent(term: second))
+        case .stands: self = .said(.stands(term: second))
+        case .declined: self = .said(.declined(term: second))
         case nil: throw Reader.Failure(description: "a message of the unknown kind \(number)")
         }
     }

@@ -1,5 +1,6 @@
 import API
 import Cluster
+import Lease
 import Platform
 import VIP
 

@@ -1,5 +1,6 @@
 import Discovery
 import Dqlite
+import Lease
 import Glibc
 import Logging
 import Platform
@@ -15,8 +16,8 @@ private struct Everywhere: MemberSight {
     func responsive(within window: Duration) async -> Set<DqliteNodeID> { voters }
     func elsewhere(_ member: DqliteMember) async -> HostPort? { nil }
     func isAtHome(_ member: DqliteMember) async -> Bool { false }
-    func beginReading() -> RelayFacts.Reading { local.relayFacts.beginReading() }
-    func learnt(_ members: [DqliteMember], by reading: RelayFacts.Reading) {}
+    func beginReading() -> RelayCore.Reading { local.relayFacts.beginReading() }
+    func learnt(_ members: [DqliteMember], by reading: RelayCore.Reading) {}
 }
 
 @Suite("A change of address whose leader is lost halfway, on real nodes", .serialized)

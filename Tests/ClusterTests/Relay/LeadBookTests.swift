@@ -1,3 +1,4 @@
+import Lease
 import Platform
 import Testing
 

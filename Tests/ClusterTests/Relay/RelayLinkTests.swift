@@ -44,8 +44,10 @@ private final class Side: Sendable {
         let relay = try await loop.submit {
             NIOLoopBound(
                 RaftRelay(
-                    own: id, term: 1, closedUntil: BootClock.now.advanced(by: .milliseconds(300)), loop: loop,
-                    settings: .init(hold: Self.hold, electionTimeout: .milliseconds(300), silence: .milliseconds(120)),
+                    own: id, metadata: RaftMetadata(term: 1, votedFor: 0), closedUntil: nil, loop: loop,
+                    settings: .init(
+                        hold: Self.hold, patience: .milliseconds(100), retreat: .milliseconds(300),
+                        succession: .init(silence: .milliseconds(120))),
                     facts: facts, observer: RaftObserver(), members: { members }, logger: logger, onLead: {},
                     onLease: {}, onTransfer: { _ in }, onReturn: {}),
                 eventLoop: loop)
@@ -152,7 +154,7 @@ struct RelayLinkTests {
         }
     }
 
-    private static func learn(_ side: Side, by reading: RelayFacts.Reading) async throws {
+    private static func learn(_ side: Side, by reading: RelayCore.Reading) async throws {
         try await side.group.next().submit { [relay = side.relay] in relay.value.learnt(voters: [1, 2, 3], by: reading)
         }
         .get()
@@ -268,8 +270,6 @@ struct RelayLinkTests {
             defer { withExtendedLifetime(far) {} }
             let back = try await two.open(to: one)
             let arriving = try await one.accept(from: two)
-            // Behind the time after the start in which nothing leaves.
-            try await Task.sleep(for: .milliseconds(320))
             try await Self.lead(one, near)
             let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
             back.write(requestVote(6, 2))
@@ -306,7 +306,6 @@ struct RelayLinkTests {
             defer { withExtendedLifetime(far) {} }
             let back = try await two.open(to: one)
             let arriving = try await one.accept(from: two)
-            try await Task.sleep(for: .milliseconds(320))
             try await Self.lead(one, near)
             let lease = try #require(one.facts.lease(now: BootClock.now.advanced(by: .milliseconds(-100))))
             let strange = words(99, 16, 1, 2)

@@ -1,3 +1,4 @@
+import Lease
 import NIOCore
 import Platform
 import Testing
@@ -11,8 +12,10 @@ struct RelayMessageTests {
         .frame(
             ByteBuffer(bytes: [UInt8](repeating: 7, count: 300)), sentAt: .init(nanoseconds: 12), wantsPromise: true),
         .frame(ByteBuffer(bytes: [1]), sentAt: .init(nanoseconds: .max), wantsPromise: false),
-        .raw(ByteBuffer()), .released(upTo: .init(nanoseconds: -5)), .asked(term: .max), .stands(term: 7),
-        .acknowledged(term: 1 << 40, sentAt: .init(nanoseconds: 99)), .silent(term: 3),
+        .raw(ByteBuffer()), .said(.released(upTo: .init(nanoseconds: -5), successor: nil)),
+        .said(.released(upTo: .init(nanoseconds: 5), successor: .max)),
+        .said(.asked(term: .max, sentAt: .init(nanoseconds: 3))), .said(.stands(term: 7)), .said(.declined(term: 8)),
+        .said(.acknowledged(term: 1 << 40, sentAt: .init(nanoseconds: 99))), .said(.silent(term: 3)),
     ]
 
     private static var stream: [UInt8] {

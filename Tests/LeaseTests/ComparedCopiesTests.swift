@@ -1,0 +1,78 @@
+import Testing
+
+@testable import Lease
+
+@Suite("Answers that say no more than was compared")
+struct ComparedCopiesTests {
+    private static func entries(_ term: UInt64, after previous: UInt64, upTo last: UInt64, of entryTerm: UInt64) -> RelayFrame {
+        RelayFrame(term: term, content: .append(previous: previous, last: LogPosition(index: last, term: entryTerm)))
+    }
+
+    private static func heartbeat(_ term: UInt64, at index: UInt64) -> RelayFrame {
+        entries(term, after: index, upTo: index, of: 1)
+    }
+
+    private static func leaves(
+        _ copies: inout ComparedCopies, _ term: UInt64, _ last: UInt64, to leader: VoterID = 1, isSuccess: Bool = true
+    ) -> Bool {
+        copies.answers(leader, in: term, isSuccess: isSuccess, lastIndex: last)
+    }
+
+    @Test("a heartbeat's answer that names leftover entries does not leave; one that names what was compared does")
+    func leftover() {
+        var copies = ComparedCopies()
+        copies.handed(Self.heartbeat(5, at: 10), of: 1)
+        #expect(!Self.leaves(&copies, 5, 11))
+        copies.handed(Self.heartbeat(5, at: 10), of: 1)
+        #expect(Self.leaves(&copies, 5, 10))
+        #expect(Self.leaves(&copies, 5, 99, isSuccess: false), "a refusal claims nothing")
+        #expect(Self.leaves(&copies, 4, 99), "another term is nothing to the leader")
+        #expect(Self.leaves(&copies, 5, 99, to: 2), "nor is it to who does not lead")
+    }
+
+    @Test("once an entry of the leader's term is stored the log is the leader's, and whatever it says is so")
+    func ownEntry() {
+        var copies = ComparedCopies()
+        copies.handed(Self.heartbeat(5, at: 10), of: 1)
+        #expect(Self.leaves(&copies, 5, 10))
+        copies.handed(Self.entries(5, after: 10, upTo: 11, of: 5), of: 1)
+        #expect(Self.leaves(&copies, 5, 11))
+        copies.handed(Self.entries(5, after: 11, upTo: 20, of: 5), of: 1)
+        #expect(Self.leaves(&copies, 5, 20))
+    }
+
+    @Test("an answer to a heartbeat is not taken for one to the entry that was handed over behind it")
+    func overtaken() {
+        var copies = ComparedCopies()
+        copies.handed(Self.heartbeat(5, at: 10), of: 1)
+        copies.handed(Self.entries(5, after: 10, upTo: 11, of: 5), of: 1)
+        #expect(!Self.leaves(&copies, 5, 11), "the heartbeat's: its 11 is a leftover")
+        #expect(Self.leaves(&copies, 5, 11), "the entry's")
+    }
+
+    @Test("an entry of an earlier leader that the disk has late is reported to the new one, and does not leave")
+    func lateWrite() {
+        var copies = ComparedCopies()
+        copies.handed(Self.entries(4, after: 10, upTo: 11, of: 4), of: 3)
+        copies.handed(Self.heartbeat(5, at: 10), of: 1)
+        #expect(Self.leaves(&copies, 5, 10), "the heartbeat's, before the disk was done")
+        #expect(!Self.leaves(&copies, 5, 11), "the disk's")
+        copies = ComparedCopies()
+        copies.handed(Self.entries(4, after: 20, upTo: 21, of: 4), of: 3)
+        copies.handed(Self.heartbeat(6, at: 20), of: 1)
+        #expect(Self.leaves(&copies, 6, 20))
+        copies.handed(Self.entries(6, after: 20, upTo: 21, of: 6), of: 1)
+        #expect(!Self.leaves(&copies, 6, 21), "it may be that of the earlier leader's entry")
+        #expect(Self.leaves(&copies, 6, 21), "and one more cannot be")
+    }
+
+    @Test("a snapshot and entries of earlier terms count as far as they reach")
+    func catchingUp() {
+        var copies = ComparedCopies()
+        copies.handed(RelayFrame(term: 5, content: .snapshot(last: LogPosition(index: 40, term: 3))), of: 1)
+        #expect(Self.leaves(&copies, 5, 40))
+        copies.handed(Self.entries(5, after: 40, upTo: 45, of: 4), of: 1)
+        #expect(Self.leaves(&copies, 5, 45))
+        #expect(!Self.leaves(&copies, 5, 46))
+    }
+}
