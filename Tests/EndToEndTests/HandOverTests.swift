@@ -13,7 +13,8 @@ extension EndToEnd {
         private static func watch(
             _ lab: LabCluster, _ body: (_ holder: Int) async throws -> Void
         ) async throws -> (view: FailoverView, overlap: Duration, old: Int, new: Int) {
-            let old = try await lab.settled(for: .milliseconds(500))
+            // Not longer than until the client is answered: a node is to be able to take the lead as soon as it has started.
+            let old = try await lab.settled(for: .zero)
             let prober = try lab.startProbe()
             prober.forget()
             try await eventually("answers of node \(old)", within: .seconds(5)) {
@@ -62,7 +63,7 @@ extension EndToEnd {
         )
         func named() async throws {
             try await withCluster { lab, _ in
-                let holder = try await lab.settled(for: .milliseconds(500))
+                let holder = try await lab.settled(for: .zero)
                 let other = holder % 3 + 1
                 let third = other % 3 + 1
                 let result = try await lab[third].command(["failover", "--to", "\(lab[other].address)"])
@@ -97,6 +98,55 @@ extension EndToEnd {
                 }
                 #expect(seen.overlap <= .milliseconds(100))
                 print("SIGTERM: outage", seen.view.outage, "lost", seen.view.lost, "two holders", seen.overlap)
+            }
+        }
+
+        @Test(
+            "as soon as the cluster is formed it can be handed over: to the one that is asked, and by nobody's election"
+        )
+        func atOnce() async throws {
+            for _ in 1...3 {
+                try await withLab(nodes: 3) { lab in
+                    try lab.startAll(.identical(expect: 3))
+                    let before = try await lab.formation(every: .milliseconds(2))
+                    try await lab.setVIP()
+                    let time = BootClock.now
+                    let result = try await lab[before.leader].command(["failover", "--json"])
+                    #expect(result.status == .exited(0), "\(result.text)")
+                    let report = try JSONDecoder().decode(HandOverReport.self, from: Data(result.output.utf8))
+                    let new = try await lab.holder(otherThan: before.leader)
+                    #expect(report.leaderAddress.hasPrefix("\(lab[new].address):"))
+                    let gap = lab.witness.timeline.vacancy(of: lab.vip, from: time, to: BootClock.now)
+                    print(
+                        "hand-over right after formation: took", time.duration(to: BootClock.now), "nobody held for",
+                        gap)
+                    #expect(gap < .milliseconds(100))
+                    try await eventually("line of the take-over", within: .seconds(2)) {
+                        lab[new].logText.contains("takeover.reason=transferred")
+                    }
+                }
+            }
+        }
+
+        @Test(
+            "a voter that was restarted a moment ago takes the lead, after what it had promised, and the others leave it alone"
+        )
+        func restarted() async throws {
+            try await withCluster { lab, before in
+                let other = before.leader % 3 + 1
+                _ = try await lab.settled(for: .zero)
+                try await lab[other].kill9()
+                try lab[other].startAgain()
+                try await eventually("port of node \(other)", within: .seconds(5)) {
+                    (try? await lab[other].status().isFormed) == true
+                }
+                let time = BootClock.now
+                let result = try await lab[before.leader].command(["failover", "--to", "\(lab[other].address)"])
+                #expect(result.status == .exited(0), "\(result.text)")
+                #expect(try await lab.holder(otherThan: before.leader) == other)
+                let gap = lab.witness.timeline.vacancy(of: lab.vip, from: time, to: BootClock.now)
+                print("hand-over to one that was restarted: nobody held for", gap)
+                #expect(gap < .milliseconds(100))
             }
         }
 

@@ -4,7 +4,7 @@ import Dqlite
 extension ConfigurationStore {
     /// Those that were begun and not brought to their end.
     func moves() async throws -> [MovingNode] {
-        try await run { client in try await Self.withAdditions(client) { try await Self.moves($0) } }
+        try await runConfirmed { client in try await Self.withAdditions(client) { try await Self.moves($0) } }
     }
 
     static func moves(_ client: DqliteClient) async throws -> [MovingNode] {

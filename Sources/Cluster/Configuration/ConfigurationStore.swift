@@ -1,6 +1,7 @@
 import Dqlite
 import NIOCore
 import Platform
+import Synchronization
 
 /// Reads and writes the replicated tables through the local node. It works only while that node leads, and leaves a
 /// database alone that a newer version has changed.
@@ -12,6 +13,9 @@ actor ConfigurationStore {
     private let refused: RefusedSchema
     /// One piece of work at a time: a transaction takes several requests on the one connection.
     private let queue = SerialQueue()
+    /// The connection on which an entry of this lead was committed; see `confirm`.
+    private var confirmed: DqliteClient? { didSet { hasConfirmed.withLock { $0 = confirmed != nil } } }
+    private let hasConfirmed = Mutex(false)
 
     /// - Parameter timeout: for each statement.
     init(group: any EventLoopGroup, timeout: Duration = .seconds(5)) {
@@ -28,9 +32,13 @@ actor ConfigurationStore {
     /// Names the local node's socket, or that there is none.
     func use(_ socket: DqliteAddress?) async {
         await connection.use(nil)
+        confirmed = nil
         refused.forget()
         await connection.use(socket)
     }
+
+    /// Whether an entry of this lead is still to be written, as far as is known. From any thread.
+    nonisolated var isUnconfirmed: Bool { hasConfirmed.withLock { !$0 } }
 
     /// That the database was found to be newer than this program; nil until then. From any thread.
     nonisolated var newerSchema: NewerSchema? { refused.schema }
@@ -80,22 +88,31 @@ actor ConfigurationStore {
 
     // MARK: - The configuration
 
+    /// What the local node has applied as the leader: good enough to act on at once. It may be an entry of an earlier term that
+    /// is not safe yet; `committedConfiguration` tells nothing of that kind.
     func configuration() async throws -> ReplicatedConfiguration {
-        try await run { client in
-            let addresses = try await Self.addresses(client)
-            let (nodes, removed, labels, moving) = try await Self.withAdditions(client) { client in
-                (
-                    try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client),
-                    try await Self.moves(client)
-                )
-            }
-            var configuration = ReplicatedConfiguration(
-                addresses: addresses, nodes: nodes, removed: removed, moving: moving)
-            for index in configuration.nodes.indices {
-                configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
-            }
-            return configuration
+        try await run { try await Self.configuration($0) }
+    }
+
+    /// What no later leader can be without, or newer. Whether this node has led all the time is for the caller to see.
+    func committedConfiguration() async throws -> ReplicatedConfiguration {
+        try await runConfirmed { try await Self.configuration($0) }
+    }
+
+    private static func configuration(_ client: DqliteClient) async throws -> ReplicatedConfiguration {
+        let addresses = try await Self.addresses(client)
+        let (nodes, removed, labels, moving) = try await Self.withAdditions(client) { client in
+            (
+                try await Self.nodes(client), try await Self.removals(client), try await Self.labels(client),
+                try await Self.moves(client)
+            )
         }
+        var configuration = ReplicatedConfiguration(
+            addresses: addresses, nodes: nodes, removed: removed, moving: moving)
+        for index in configuration.nodes.indices {
+            configuration.nodes[index].labels = labels[configuration.nodes[index].dqliteID]
+        }
+        return configuration
     }
 
     private static func addresses(_ client: DqliteClient) async throws -> [String] {
@@ -108,20 +125,23 @@ actor ConfigurationStore {
 
     /// Commits a change; when this returns, a majority of the voters has it on disk.
     ///
+    /// - Returns: whether it was written. false: it was found to be so already, or not to be wanted, which is worth as much as
+    ///   a read is.
     /// - Throws: `PortFailure` `.changed` when the addresses are none of those that the change is for.
-    func apply(_ change: ConfigurationChange) async throws {
-        try await run { client in
+    @discardableResult
+    func apply(_ change: ConfigurationChange) async throws -> Bool {
+        try await runConfirmed { client in
             switch change {
             case .setAddresses(let addresses):
                 try await Self.transaction(client) { try await Self.replace(addresses, in: client) }
             case .setAddressesIf(let present, let addresses):
-                try await Self.replace(addresses, ifOneOf: present, in: client)
+                return try await Self.replace(addresses, ifOneOf: present, in: client)
             case .setAddressesIfNone(let addresses):
-                guard !addresses.isEmpty else { return }
+                guard !addresses.isEmpty else { return false }
                 // What an operator has cleared stays cleared.
                 let known = try await client.query(
                     "SELECT 1 FROM vip UNION ALL SELECT 1 FROM meta WHERE key = 'addresses_set' LIMIT 1", [])
-                guard known.rows.isEmpty else { return }
+                guard known.rows.isEmpty else { return false }
                 try await Self.transaction(client) { try await Self.replace(addresses, in: client) }
             case .describeNode(let node):
                 try await Self.withAdditions(client) { try await Self.describe(node, in: $0) }
@@ -143,6 +163,7 @@ actor ConfigurationStore {
             case .forgetMove(let id):
                 try await Self.withAdditions(client) { try await Self.forgetMove(id, in: $0) }
             }
+            return true
         }
     }
 
@@ -158,7 +179,7 @@ actor ConfigurationStore {
 
     private static func replace(
         _ addresses: [String], ifOneOf present: [[String]], in client: DqliteClient
-    ) async throws {
+    ) async throws -> Bool {
         var found: [String] = []
         // Read under the write lock: a change of which nobody knew whether it took effect cannot come between.
         try await transaction(client) {
@@ -174,6 +195,7 @@ actor ConfigurationStore {
                     "the virtual addresses were changed meanwhile, nothing was done: they are now \(list); read them again"
             )
         }
+        return found != addresses
     }
 
     /// All of `body` takes effect at once, or nothing: a reader never sees half of it.
@@ -189,7 +211,64 @@ actor ConfigurationStore {
         }
     }
 
+    // MARK: - The lead
+
+    /// Sees to it that an entry of this lead's own term is committed; to be asked before each change of members.
+    ///
+    /// - Throws: when it cannot be committed, or this node leads no more.
+    func confirmLead() async throws {
+        // What a newer version has changed is left alone; this node gives the lead away.
+        guard refused.schema == nil else { return }
+        do {
+            try await confirmOnce()
+        } catch let error as DqliteError where error.code == .noDatabase || error.code == .connectionClosed {
+            // The connection was that of an earlier lead.
+            try await confirmOnce()
+        } catch is NewerSchema {
+            return
+        }
+    }
+
+    private func confirmOnce() async throws {
+        try await run { client in
+            guard try await !self.confirm(client) else { return }
+            // Whether the connection still is that of this lead only its use can tell.
+            _ = try await client.query("SELECT 1", [])
+        }
+    }
+
+    /// Commits one entry on a connection that is new.
+    ///
+    /// libraft commits entries of earlier terms by counting copies, which is not safe (section 5.4.2 of the Raft paper): a later
+    /// leader may do without them until one of the leader's own term is committed behind them. libdqlite takes the database from all
+    /// connections when the lead goes. So what works on the connection on which it was written is of the same lead.
+    ///
+    /// - Returns: whether it was written now.
+    @discardableResult
+    private func confirm(_ client: DqliteClient) async throws -> Bool {
+        guard confirmed !== client else { return false }
+        do {
+            _ = try await client.execute(
+                "INSERT INTO meta (key, value) VALUES ('leads', '1') "
+                    + "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1", [])
+        } catch let error as DqliteError where error.code == .sql && error.message.contains("no such table") {
+            // The tables of a new cluster are written by what comes next.
+            return false
+        }
+        confirmed = client
+        return true
+    }
+
     // MARK: - Connection
+
+    func runConfirmed<Result: Sendable>(
+        _ body: @escaping @Sendable (DqliteClient) async throws -> Result
+    ) async throws -> Result {
+        try await run { client in
+            try await self.confirm(client)
+            return try await body(client)
+        }
+    }
 
     func run<Result: Sendable>(
         _ body: @escaping @Sendable (DqliteClient) async throws -> Result

@@ -21,12 +21,16 @@ final class RaftObserver: Sendable {
     private let state = Mutex(State())
     private let highest = Atomic<UInt64>(0)
     private let committed = Atomic<UInt64>(0)
+    private let latest = Atomic<UInt64>(0)
 
     /// The highest term in any frame so far; a pre-vote's is one above the real one.
     var highestTerm: UInt64 { highest.load(ordering: .relaxed) }
 
     /// The highest index that a leader has said to be committed.
     var highestCommit: UInt64 { committed.load(ordering: .relaxed) }
+
+    /// Where the log ends by the last message of a leader that passed: the local node has been given it, or has written it.
+    var latestIndex: UInt64 { latest.load(ordering: .relaxed) }
 
     func follow(_ monitor: LeadershipMonitor) {
         state.withLock { $0.monitor = monitor }
@@ -47,6 +51,7 @@ final class RaftObserver: Sendable {
     private func note(_ frame: RaftFrame) {
         highest.max(frame.term, ordering: .relaxed)
         if case .appendEntries(_, _, let commit, _, _) = frame.content { committed.max(commit, ordering: .relaxed) }
+        if let end = frame.lastPosition?.index { latest.store(end, ordering: .relaxed) }
     }
 
     /// The local node writes a frame.

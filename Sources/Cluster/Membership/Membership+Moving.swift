@@ -2,17 +2,6 @@ import Dqlite
 import Logging
 import Platform
 
-/// What the leader sees of the members besides raft's configuration.
-struct MemberSight: Sendable {
-    /// The voters, the leader not among them, that have acknowledged what it sent within so long.
-    var responsive: @Sendable (_ window: Duration) async -> Set<DqliteNodeID>
-    /// Where a member answers that has left the address which the configuration has for it; nil when it is not known to
-    /// answer anywhere else.
-    var elsewhere: @Sendable (DqliteMember) async -> HostPort?
-    /// Whether a node answers with a member's identity at the address that the configuration has for it.
-    var isAtHome: @Sendable (DqliteMember) async -> Bool
-}
-
 /// Members that come back under another address.
 ///
 /// Raft has no way to change an address: the member is removed and added again, with the role that it had. It keeps its
@@ -46,15 +35,12 @@ extension Membership {
                 "node.address": "\(address)",
             ])
         try await write(MovingNode(dqliteID: member.id, address: address, role: member.role))
-        try await run(changing) { try await $0.remove(id: member.id) }
-        try await run(changing) { try await $0.add(id: member.id, address: address) }
-        // Who dials must know whom an address means before raft does.
-        try await members()
+        try await change { try await $0.remove(id: member.id) }
+        try await change { try await $0.add(id: member.id, address: address) }
         if member.role != .spare {
             let role = member.role
-            try await run(changing) { try await $0.assign(id: member.id, role: role, timeout: .seconds(15)) }
+            try await change { try await $0.assign(id: member.id, role: role, timeout: .seconds(15)) }
         }
-        try await members()
         try await store.apply(.forgetMove(member.id))
     }
 
@@ -93,13 +79,10 @@ extension Membership {
             case .forget:
                 try await self.store.apply(.forgetMove(id))
             case .add(let address):
-                try await self.run(self.changing) { try await $0.add(id: id, address: address) }
-                // Who dials must know whom an address means before raft does.
-                try await self.members()
+                try await self.change { try await $0.add(id: id, address: address) }
             case .assign(let role):
                 if let member = members.first(where: { $0.id == id }) { try await confirm(member) }
-                try await self.run(self.changing) { try await $0.assign(id: id, role: role, timeout: .seconds(5)) }
-                try await self.members()
+                try await self.change { try await $0.assign(id: id, role: role, timeout: .seconds(5)) }
             case .wait:
                 break
             }
@@ -150,7 +133,7 @@ extension Membership {
     /// Between removal and addition the others decide alone. If they are too few, nobody could ever lead again.
     private func requireQuorum(without member: DqliteMember) async throws {
         let others = try await members().filter { $0.role == .voter && $0.id != member.id }.map(\.id)
-        let present = await sight?.responsive(Self.freshness) ?? []
+        let present = await sight?.responsive(within: Self.freshness) ?? []
         let there = others.filter { $0 == ownID || present.contains($0) }
         guard there.count > others.count / 2 else {
             throw PortFailure(

@@ -24,8 +24,7 @@ extension Membership {
         guard try await Set(members()) == Set(all), member.id != ownID else { return }
         // Only who gets data has to be there.
         if role.rawValue < member.role.rawValue { try await confirm(member) }
-        try await run(changing) { try await $0.assign(id: member.id, role: role, timeout: .seconds(5)) }
-        try await members()
+        try await change { try await $0.assign(id: member.id, role: role, timeout: .seconds(5)) }
         logger.notice(
             "a member got another role",
             metadata: [
@@ -55,8 +54,7 @@ extension Membership {
             throw PortFailure(reason: .notReady, text: "\(member.address) is the leader itself")
         }
         try await check(members, member)
-        try await run(changing) { try await $0.remove(id: id, timeout: timeout) }
-        try await self.members()
+        try await change { try await $0.remove(id: id, timeout: timeout) }
     }
 
     /// Whether a node is no member, when no change is under way that could bring it in or back.

@@ -28,7 +28,12 @@ struct RoleCore: Sendable, Equatable {
         /// says.
         var absentSince: BootInstant?
 
-        var isReachable: Bool { if case .reachable = presence { true } else { false } }
+        /// It answers and takes nothing from the leader: it is no copy that could be counted on, and no reason to give its place
+        /// away either.
+        var isStuck = false
+
+        /// Whether it counts when others are lost.
+        var isReachable: Bool { if case .reachable = presence { !isStuck } else { false } }
     }
 
     enum Decision: Sendable, Hashable {
@@ -208,6 +213,7 @@ extension RoleCore {
                     member.presence = .reachable(since: BootInstant(nanoseconds: 0))
                     // Another has to lead before it can stop voting.
                     member.isNonVoter = false
+                    member.isStuck = false
                 }
                 return member
             }
@@ -222,7 +228,7 @@ extension RoleCore {
         }
 
         func isSteady(_ member: Member) -> Bool {
-            guard case .reachable(let since) = member.presence else { return false }
+            guard case .reachable(let since) = member.presence, !member.isStuck else { return false }
             return since.advanced(by: core.steadyAfter) <= now
         }
 

@@ -13,6 +13,8 @@ struct Roster: Codable, Sendable, Equatable {
         /// For how long it has not answered, in milliseconds: what the next leader goes on from, whatever its clock shows. Left
         /// out when it does, and by versions that do not tell.
         var silentFor: Int64?
+        /// It answers the leader and takes nothing from it; left out when it takes.
+        var isStuck: Bool?
     }
 
     var clusterID: String

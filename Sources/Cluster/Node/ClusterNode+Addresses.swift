@@ -74,26 +74,6 @@ extension ClusterNode {
         }
     }
 
-    /// What the leader sees of the members.
-    func sight(of local: LocalNode) -> MemberSight {
-        MemberSight(
-            responsive: { await local.responsive(within: $0) },
-            elsewhere: { [weak self] member in
-                guard let self, let place = facts.addressBook[member.id], place.description != member.address,
-                    await answers(member, at: place)
-                else { return nil }
-                return place
-            },
-            isAtHome: { [weak self] member in
-                guard let self, let place = try? HostPort(parsing: member.address) else { return false }
-                return await answers(member, at: place)
-            })
-    }
-
-    private func answers(_ member: DqliteMember, at place: HostPort) async -> Bool {
-        await answers(member.id, at: place)
-    }
-
     /// Whether a node of this cluster answers there under that id.
     func answers(_ id: DqliteNodeID, at place: HostPort) async -> Bool {
         guard

@@ -128,10 +128,43 @@ extension ClusterNode {
 
     private func readAsLeader() async throws -> PortReply {
         try requireLead()
+        let term = try provenTerm()
+        if store.isUnconfirmed, let writesRefused {
+            throw PortFailure(
+                reason: .noSpace,
+                text:
+                    "the leader \(settings.advertised) has to write a line before it answers its first question, and takes no "
+                    + "changes: \(writesRefused)")
+        }
+        let configuration: ReplicatedConfiguration
         do {
-            return .configuration(try await store.configuration())
+            configuration = try await store.committedConfiguration()
         } catch {
             throw Self.failure(of: error)
+        }
+        try requireProof(of: term)
+        return .configuration(configuration)
+    }
+
+    /// The term that this node proves to lead at this moment.
+    ///
+    /// What libdqlite says alone is not enough: cut off from the others it takes itself for the leader for two election timeouts, while
+    /// another one has been elected and acknowledges changes.
+    ///
+    /// - Throws: `PortFailure` `.notLeader`, after which is asked again.
+    private func provenTerm() throws -> UInt64 {
+        let facts = facts.current
+        guard let proof = facts.local?.proof(members: facts.members) else {
+            throw PortFailure(
+                reason: .notLeader, text: "\(settings.advertised) cannot prove at this moment that it leads")
+        }
+        return proof.term
+    }
+
+    /// - Parameter term: that was proven before; nil: none was.
+    private func requireProof(of term: UInt64?) throws {
+        guard try provenTerm() == term else {
+            throw PortFailure(reason: .notLeader, text: "\(settings.advertised) has lost the lead meanwhile")
         }
     }
 
@@ -149,9 +182,12 @@ extension ClusterNode {
             }
         default: break
         }
+        let term = try? provenTerm()
         do {
-            try await store.apply(change)
+            // What was not written is worth as much as a read.
+            if try await !store.apply(change) { try requireProof(of: term) }
         } catch let refused as PortFailure {
+            if refused.reason == .changed { try requireProof(of: term) }
             throw refused
         } catch {
             // It may be committed all the same, now or later.

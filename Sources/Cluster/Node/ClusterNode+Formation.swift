@@ -167,29 +167,29 @@ extension ClusterNode {
         await takeUpLead()
     }
 
-    /// Tells the relay who the members are: without the voters there is no lease.
+    /// Tells the relay who the members are, as each reading does: without the voters there is no lease. And connects to them.
     func tellRelay() async {
-        guard let local = facts.current.local else { return }
-        let reading = local.relayFacts.beginReading()
-        guard let members = try? await membership.members() else { return }
-        local.learnt(members, by: reading)
+        guard let local = facts.current.local, let members = try? await membership.members() else { return }
         local.warm(members)
     }
 
-    /// Reads what the cluster has agreed on, until that succeeds or the lead is lost.
+    /// Reads what the cluster has agreed on, until that succeeds or the lead of this term is lost.
+    ///
+    /// The addresses wait for nothing that is written: a leader whose disk is full keeps them all the same.
     private func takeUpLead() async {
-        while !Task.isCancelled, facts.current.local?.monitor.current.isLeader == true {
+        guard let term = facts.current.local?.monitor.current.term else { return }
+        var isPublished = false
+        while !Task.isCancelled, let lead = facts.current.local?.monitor.current, lead.isLeader, lead.term == term {
             do {
+                if isPublished { return try await writeAtTakeUp() }
                 let found = try await store.facts()
                 // A founder that has not written them yet will say so itself.
                 guard let text = found["cluster_id"], let clusterID = ClusterID(text) else { return }
                 if found["formed"] == "1" {
                     report(.becameFormed(clusterID))
                     try await refreshConfiguration()
-                    try await setInitialAddresses()
-                    try await store.apply(.describeNode(ownEntry))
-                    try await refreshConfiguration()
-                    spread(configuration)
+                    isPublished = true
+                    continue
                 } else if let text = found["agreement"] {
                     let agreement = try JSONDecoder().decode(Agreement.self, from: Data(text.utf8))
                     let members = try await membership.members()
@@ -203,10 +203,25 @@ extension ClusterNode {
                 )
                 return
             } catch {
-                logger.debug("the new leader cannot read its database yet", metadata: ["error": "\(error)"])
-                try? await Task.sleep(for: .milliseconds(5))
+                logger.debug(
+                    isPublished ? "the new leader cannot write yet" : "the new leader cannot read its database yet",
+                    metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: isPublished ? Self.writePause : .milliseconds(5))
             }
         }
+    }
+
+    /// Between two attempts of a new leader to write.
+    private static let writePause: Duration = .milliseconds(50)
+
+    /// What a new leader writes, once what is configured is being acted on.
+    private func writeAtTakeUp() async throws {
+        if let writesRefused { throw PortFailure(reason: .noSpace, text: writesRefused) }
+        try await store.confirmLead()
+        try await setInitialAddresses()
+        try await store.apply(.describeNode(ownEntry))
+        try await refreshConfiguration()
+        spread(configuration)
     }
 
     /// `--vip`, unless addresses are or were configured.

@@ -171,7 +171,7 @@ extension ClusterNode {
             }
         } catch {
             guard (error as? DqliteError)?.mayHaveBeenExecuted == true else {
-                try? await store.apply(.forgetRemoval(member.id))
+                _ = try? await store.apply(.forgetRemoval(member.id))
                 throw error
             }
             guard force else { throw error }
@@ -192,7 +192,7 @@ extension ClusterNode {
                 "node.role": "\(member.role)", "reason": "\(reason.rawValue)",
             ])
         // What follows is done again by whoever leads next, or does no harm when it is not.
-        try? await store.apply(.forgetNode(member.id))
+        _ = try? await store.apply(.forgetNode(member.id))
         try? await refreshConfiguration()
         dismiss(removal)
         return removal
@@ -218,7 +218,8 @@ extension ClusterNode {
         let list = members.map { member in
             RoleCore.Member(
                 id: member.id, role: member.role,
-                presence: answers[member.id] == nil ? .gone(since: now) : .reachable(since: now))
+                presence: answers[member.id] == nil ? .gone(since: now) : .reachable(since: now),
+                isStuck: stuckVoters.reported.contains(member.id))
         }
         if let objection = RoleCore.objection(toRemoving: member.id, list, own: own) {
             throw PortFailure(reason: .notReady, text: "\(member.address) is not removed: \(objection)")

@@ -67,7 +67,7 @@ extension ClusterNode {
                     id: member.id, role: member.role,
                     isNonVoter: member.id == own ? settings.nonVoter : entry?.isNonVoter == true,
                     failureDomain: entry?.failureDomain, presence: watch.presence(of: member.id),
-                    absentSince: watch.absentSince(member.id))
+                    absentSince: watch.absentSince(member.id), isStuck: stuckVoters.reported.contains(member.id))
             }
             let core = RoleCore(policy: settings.rolePolicy, options: settings.membership)
             let isCalm = answers.count == members.count - 1
@@ -139,6 +139,7 @@ extension ClusterNode {
             clusterID: facts.current.clusterID ?? "", term: term, leader: own,
             members: members.map { member in
                 var entry = Roster.Member(id: member.id, address: member.address, role: member.role)
+                if stuckVoters.reported.contains(member.id) { entry.isStuck = true }
                 // One answer that is late, or not asked for yet, is no news.
                 if member.id != own, let since = watch.absentSince(member.id), since.duration(to: now) > Self.patience {
                     let silence = since.duration(to: now).inMilliseconds
@@ -240,7 +241,7 @@ extension ClusterNode {
             let known = roster.members.first { $0.id == member.id }
             return Roster.Member(
                 id: member.id, address: member.address, role: member.role, goneSince: known?.goneSince,
-                silentFor: known?.silentFor)
+                silentFor: known?.silentFor, isStuck: known?.isStuck)
         }
         guard news.leader == own else { return }
         _ = await attendances(facts.current.members, news)

@@ -27,11 +27,15 @@ public struct ClusterStatus: Sendable {
     /// Where members are that are not where raft's configuration says, this node among them, as far as is known.
     public var places: [DqliteNodeID: String] = [:]
 
+    /// Members that answer the leader and take nothing from it.
+    public var stuck: Set<DqliteNodeID> = []
+
     /// How many voters may fail at once, now; nil while that is not known, or there is no majority as it is.
     public var failuresSurvived: Int? {
         guard let goneSince else { return nil }
         let voters = members.filter { $0.role == .voter }
-        return RoleCore.failuresSurvived(voters: voters.count, reachable: voters.count { goneSince[$0.id] == nil })
+        return RoleCore.failuresSurvived(
+            voters: voters.count, reachable: voters.count { goneSince[$0.id] == nil && !stuck.contains($0.id) })
     }
 }
 
@@ -54,13 +58,17 @@ extension ClusterNode {
             nodeID: record.nodeID.description, dqliteID: facts.local?.dqliteID ?? 0, address: settings.advertised,
             clusterID: facts.clusterID, state: state, waitingFor: waitingFor,
             leadership: leadership, members: facts.members,
-            configuration: configuration, warnings: warnings + [clashWarning].compactMap { $0 } + moveWarnings,
+            configuration: configuration,
+            warnings: warnings + [clashWarning].compactMap { $0 } + moveWarnings + stuckWarnings,
             unansweredPolls: facts.local?.monitor.unanswered ?? 0,
             goneSince: facts.roster.flatMap { $0.isFresh(now: BootClock.now) ? $0.roster : nil }.map { roster in
                 Dictionary(
                     roster.members.compactMap { member in member.goneSince.map { (member.id, $0) } },
                     uniquingKeysWith: { first, _ in first })
             })
+        if status.goneSince != nil {
+            status.stuck = Set(facts.roster?.roster.members.filter { $0.isStuck == true }.map(\.id) ?? [])
+        }
         for member in status.members {
             let place = member.id == status.dqliteID ? settings.advertised : self.facts.address(of: member)
             if let place, place.description != member.address { status.places[member.id] = place.description }
@@ -71,6 +79,23 @@ extension ClusterNode {
     private var clashWarning: String? {
         guard let initialClash, configuration.addresses.isEmpty else { return nil }
         return "--vip \(initialClash); it is not set: correct --vip, and set an address with `dqlite-vip vip set`"
+    }
+
+    private var stuckWarnings: [String] {
+        guard leads else { return [] }
+        return stuckVoters.reported.sorted().map { id in
+            "\(name(of: id)) answers this leader and takes nothing from it, so that it cannot replace one that fails: the lead is "
+                + "handed over once a minute, which usually mends it; if this stays, restart dqlite-vip on that node, and if it "
+                + "comes back empty the data directory there: it then joins as a new node"
+        }
+    }
+
+    /// A member as people know it.
+    func name(of id: DqliteNodeID) -> String {
+        let name = configuration.nodes.first { $0.dqliteID == id }?.name ?? ""
+        let member = facts.current.members.first { $0.id == id }
+        let place = member.map { self.facts.address(of: $0)?.description ?? $0.address } ?? "an unknown address"
+        return name.isEmpty ? "node \(id) at \(place)" : "\(name) (node \(id)) at \(place)"
     }
 
     private var moveWarnings: [String] {
@@ -87,15 +112,22 @@ extension ClusterNode {
     /// Callable from any thread, without waiting.
     public nonisolated var leadershipProof: (term: UInt64, end: BootInstant)? {
         let facts = facts.current
-        // The successor is told to stand: the lease is over, and what is held is kept until he has it, for a moment at most.
-        if let giving = facts.giving, let until = giving.until {
-            return facts.isFormed && giving.term == facts.configuredTerm && until > BootClock.now
-                ? (giving.term, until) : nil
+        guard facts.isFormed, !facts.isSuspended, let local = facts.local, let configured = facts.configuredTerm else {
+            return nil
         }
-        guard facts.isFormed, !facts.isSuspended, let local = facts.local,
-            let proof = local.proof(members: facts.members),
-            proof.term == facts.configuredTerm
-        else { return nil }
+        if let giving = facts.giving, let until = giving.until, giving.term == configured {
+            let now = BootClock.now
+            // The successor is told to stand: the lease is over, and what is held is kept until he has it, for a moment at most.
+            // Where he does not take it this node has a lease anew, and nothing else proves anything in this term: the local
+            // node says that it leads until it has noticed that it does not.
+            let relay = local.relayFacts.current
+            // Not after a vote for somebody else, and not longer than the lease would have lasted.
+            let kept = relay.lease.term == configured ? relay.lease.kept(now: now).map { min($0, until) } : nil
+            let lease = local.relayFacts.lease(now: now).flatMap { $0.term == configured ? $0.end : nil }
+            guard let end = [kept, lease].compactMap({ $0 }).max(), end > now else { return nil }
+            return (configured, end)
+        }
+        guard let proof = local.proof(members: facts.members), proof.term == configured else { return nil }
         return proof
     }
 

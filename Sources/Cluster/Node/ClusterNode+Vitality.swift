@@ -1,3 +1,4 @@
+import Logging
 import Platform
 
 /// A local database node that does not live any more: only a new process helps then.
@@ -26,9 +27,38 @@ extension ClusterNode {
                     description: "the local database node has not answered the leader for \(Self.patienceOfPeers): "
                         + "as after a write that failed")
             }
+            if failure == nil, let wrong = await wrongConfiguration(of: local) {
+                await handOver()
+                throw wrong
+            }
             // Twice in a row: a process that was stopped for a while has been silent too, and is well.
             suspicious = failure == nil ? 0 : suspicious + 1
             if let failure, suspicious > 1 { throw failure }
+        }
+    }
+
+    /// Compares the members that the local node believes in with those of its log, for some seconds after its start.
+    private func wrongConfiguration(of local: LocalNode) async -> LocalNodeFailed? {
+        guard var watch = configurationWatch, watch.local === local else { return nil }
+        let verdict = await watch.look(data.raftDirectory, membership)
+        // Another one may run by now.
+        guard configurationWatch?.local === local else { return nil }
+        switch verdict {
+        case .open:
+            configurationWatch = watch
+            return nil
+        case .settled:
+            configurationWatch = nil
+            return nil
+        case .wrong(let what):
+            configurationWatch = nil
+            logger.warning(
+                "the local database node goes by an old list of members, and is started anew",
+                metadata: ["reason": "\(what)"])
+            return LocalNodeFailed(
+                description:
+                    "the local database node goes by an old list of members (\(what)), which libdqlite has kept over "
+                    + "its start although it was never committed; a new start cures it")
         }
     }
 

@@ -28,6 +28,7 @@ public actor ClusterNode: Service {
     /// Why this node should not lead now, in words; nil when it can.
     let unfit: @Sendable () async -> String?
     private let onListening: @Sendable () -> Void
+    let reference = NodeReference()
 
     private var core: BootstrapCore
     private let events: AsyncStream<BootstrapEvent>
@@ -37,6 +38,8 @@ public actor ClusterNode: Service {
     private var pendingAnswers: [PeerReplyToken: CheckedContinuation<PeerReply, Never>] = [:]
     private var nextToken: PeerReplyToken = 0
     private var timer: Task<Void, Never>?
+    /// A local node of this process has run.
+    private var hasRunLocalNode = false
     /// So that what has not changed is not logged again.
     var lastLogged = Leadership()
     var lastDiscoveryError: String?
@@ -53,6 +56,15 @@ public actor ClusterNode: Service {
     private(set) var isStopping = false
     /// A hand-over of the lead is under way: to be told when the successor has the addresses.
     var handingOver: AsyncStream<Void>.Continuation?
+    /// This node has tried to give the lead away before it stops.
+    var isRelieved = false
+    /// libdqlite's own transfer of the lead. What nobody takes ends by itself after an election timeout, and until then there
+    /// can be no other.
+    var transferring: Task<Void, Never>?
+    /// Whether the local node believes the members that its log lists; nil once that is known, or nothing can be wrong.
+    var configurationWatch: ConfigurationWatch?
+    /// Voters that take nothing from this leader.
+    var stuckVoters = StuckVoters()
     /// Why no change is taken while this node leads; nil when changes are.
     var writesRefused: String?
     let refreshes = SerialQueue()
@@ -95,14 +107,12 @@ public actor ClusterNode: Service {
         peers = PeerClient(group: group)
         store = ConfigurationStore(group: group)
         membership = Membership(
-            group: group, store: store, policy: settings.rolePolicy, logger: logger,
-            onMembers: { [facts] members in facts.take(members) })
+            group: group, store: store, policy: settings.rolePolicy, logger: logger)
         (events, input) = AsyncStream.makeStream()
         (leaderships, leadershipInput) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        let box = NodeReference()
         port = ClusterPort(
-            group: group, delegate: PortAnswers(facts: facts, settings: settings, node: box), logger: logger)
-        box.set(self)
+            group: group, delegate: PortAnswers(facts: facts, settings: settings, node: reference), logger: logger)
+        reference.set(self)
     }
 
     // MARK: - Life
@@ -290,17 +300,18 @@ public actor ClusterNode: Service {
             if local.dqliteID == id { return }
             await stopLocalNode()
         }
-        try await outlastPromises()
+        let promises = try await outlastPromises()
         try data.prepareRaft(dqliteID: id)
+        let newestAtStart = await newestEntry()
         let facts = self.facts
         let settings = self.settings
         let leadershipInput = self.leadershipInput
         let onLeadership = self.onLeadership
         let onReturn = self.onReturn
         let local = try await LocalNode.start(
-            id: id, incarnation: facts.incarnation, closedUntil: BootClock.now.advanced(by: settings.timing.hold),
-            address: settings.advertised, directory: data.raftDirectory,
-            timing: settings.timing, group: group, places: { facts.places(of: $0) },
+            id: id, incarnation: facts.incarnation,
+            closedUntil: promises.over(isFirst: !hasRunLocalNode, now: BootClock.now), address: settings.advertised,
+            directory: data.raftDirectory, timing: settings.timing, group: group, places: { facts.places(of: $0) },
             handshake: { member in
                 guard let clusterID = facts.current.clusterID else { return nil }
                 return RaftHandshake(
@@ -315,14 +326,13 @@ public actor ClusterNode: Service {
                 leadershipInput.yield()
             }, onLease: onLeadership,
             onTransfer: { successor in
-                let until = BootClock.now.advanced(by: Self.handOverLimit)
-                facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
+                Self.tellsToStand(successor, facts)
             }, onReturn: onReturn, onConfiguration: { [weak self] in Task { await self?.configurationPassed() } })
-        // No vote has left yet: the relay lets none out for an election timeout after the start.
+        hasRunLocalNode = true
         try await BlockingThread.run(named: "raft") { [data] in try data.checkNothingWasPutAside() }
+        configurationWatch = newestAtStart.map { ConfigurationWatch(local: local, newestAtStart: $0) }
         await store.use(local.socket)
-        await membership.use(local.socket, id: id)
-        await membership.use(sight(of: local))
+        await membership.use(local.socket, id: id, sight: NodeSight(local: local, facts: facts, node: reference))
         // Before peers are let in: under which name libdqlite hears of one depends on who is where.
         await refreshMembers()
         facts.update { $0.local = local }
@@ -332,19 +342,32 @@ public actor ClusterNode: Service {
         logger.info("the database node runs", metadata: ["node.dqlite_id": "\(id)"])
     }
 
-    /// Waits until nothing binds any more that a run with a longer lease has promised: the gate of this one is closed at its
-    /// start for its own time only.
-    private func outlastPromises() async throws {
+    /// Notes how long this run's promises bind, once nothing binds any more that a run with a longer lease has promised.
+    private func outlastPromises() async throws -> EarlierPromises {
         let (data, hold) = (data, settings.timing.hold)
         let earlier = try await BlockingThread.run(named: "lease") { try data.loadHold() }
-        guard earlier != hold else { return }
-        if let earlier, earlier > hold {
+        let promises = EarlierPromises(hold: hold, earlier: earlier, openedAt: data.openedAt, isNew: data.isNew)
+        guard earlier != hold else { return promises }
+        if let end = promises.longer, end > BootClock.now {
             logger.notice(
                 "the lease is shorter than before: waiting until earlier promises are over",
-                metadata: ["lease.ms": "\(hold.inMilliseconds)", "lease.before.ms": "\(earlier.inMilliseconds)"])
-            try await BootClock().sleep(until: BootClock.now.advanced(by: earlier))
+                metadata: [
+                    "lease.ms": "\(hold.inMilliseconds)", "lease.before.ms": "\(earlier?.inMilliseconds ?? 0)",
+                ])
+            try await BootClock().sleep(until: end)
         }
         try await BlockingThread.run(named: "lease") { try data.save(hold: hold) }
+        return promises
+    }
+
+    /// The index of the last entry in the log on disk; nil when there is none, or it cannot be told.
+    private func newestEntry() async -> UInt64? {
+        let directory = data.raftDirectory
+        let last = try? await BlockingThread.run(named: "raft") { () -> UInt64 in
+            var tail = RaftLogTail()
+            return try tail.lastIndex(inDirectory: directory)
+        }
+        return last == 0 ? nil : last
     }
 
     private func stopLocalNode() async {
@@ -358,6 +381,7 @@ public actor ClusterNode: Service {
         guard let local else { return }
         // Nothing is proven any more.
         onLeadership()
+        configurationWatch = nil
         await store.use(nil)
         await membership.use(nil)
         do {

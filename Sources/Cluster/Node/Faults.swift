@@ -15,6 +15,7 @@ extension ClusterNode {
                     if local.monitor.current.isLeader { await leaveLead(to: newer) }
                 }
                 let relay = local.relayFacts.current
+                await lookForStuckVoters(relay)
                 // They could not be read when this node began to lead, or they changed and no frame said so: a sole voter sends
                 // none.
                 if local.monitor.current.isLeader, relay.lease.term > 0,
@@ -33,6 +34,31 @@ extension ClusterNode {
         }
     }
 
+    /// Names voters that take nothing from this leader, and has another lead, with whom they may.
+    private func lookForStuckVoters(_ relay: RelayFacts.Values) async {
+        let verdict = stuckVoters.look(leads ? relay.stuck : [:], now: BootClock.now)
+        for id in verdict.new {
+            logger.warning(
+                "a voter answers and takes nothing from this leader: it is no copy that counts when another is lost",
+                metadata: ["node.dqlite_id": "\(id)", "node": "\(name(of: id))"])
+        }
+        for id in verdict.freed {
+            logger.notice(
+                leads
+                    ? "a voter takes again what this leader sends"
+                    : "another leads: whether a voter is stuck is its to say",
+                metadata: ["node.dqlite_id": "\(id)", "node": "\(name(of: id))"])
+        }
+        guard verdict.handsOver else { return }
+        do {
+            _ = try await handOver(to: nil)
+        } catch {
+            logger.warning(
+                "the lead cannot be handed over, although a voter takes nothing from this leader",
+                metadata: ["error": "\(error)"])
+        }
+    }
+
     /// Gives the lead to a voter that knows the database. While there is none nobody holds the address, since the one that
     /// leads has no configuration to act on.
     private func leaveLead(to newer: NewerSchema) async {
@@ -46,7 +72,7 @@ extension ClusterNode {
             else { continue }
             let metadata: Logger.Metadata = ["raft.leader_address": "\(member.address)"]
             do {
-                try await membership.transfer(to: member.id, timeout: .seconds(1))
+                _ = try await handOver(to: String(member.id))
                 logger.notice("the lead was given to a node that knows the database", metadata: metadata)
                 return
             } catch {

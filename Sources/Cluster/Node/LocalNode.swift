@@ -125,7 +125,7 @@ final class LocalNode: Sendable {
             // A sole voter's never ends; the guard is told a time that is near.
             return (lease.term, min(lease.end, BootClock.now.advanced(by: .seconds(1))))
         }
-        guard let proof = monitor.proof else { return nil }
+        guard let proof = monitor.proof, proof.end > BootClock.now else { return nil }
         let relay = relayFacts.current
         let voters = members.filter { $0.role == .voter }
         let isSole = voters.map(\.id) == [dqliteID] && relay.lease.term < proof.term

@@ -15,8 +15,8 @@ final class NodeFacts: Sendable {
         var configuredTerm: UInt64?
         /// The lead is being given to another voter.
         var giving: Giving?
-        /// Another gives this node the lead.
-        var expected: Expected?
+        /// Another is about to give this node the lead.
+        var expected: ExpectedLead?
         /// Raft's configuration as this node last saw it.
         var members: [DqliteMember] = []
         /// What the leader said last of the members, or what this node says as the leader.
@@ -51,15 +51,9 @@ final class NodeFacts: Sendable {
     struct Giving: Sendable {
         var term: UInt64
         var successor: DqliteNodeID
-        /// Set when the successor is told to stand: until then at the latest this node keeps the addresses.
+        /// Set when the successor is told to stand: until then at the latest this node keeps the addresses. nil also when it
+        /// had no lease at that moment, and so nothing to keep.
         var until: BootInstant?
-    }
-
-    struct Expected: Sendable {
-        /// Of the leader that gives it.
-        var term: UInt64
-        var from: String
-        var until: BootInstant
     }
 
     /// This process, told from earlier ones of the same node.

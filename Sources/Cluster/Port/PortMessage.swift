@@ -37,6 +37,8 @@ enum PortReply: Codable, Sendable {
     case raftAccepted(RaftAcceptance)
     case written
     case configuration(ReplicatedConfiguration)
+    /// To a hand-over that is offered.
+    case ready(HandOverReadiness)
     case handedOver(HandOver)
     case present(Attendance)
     /// It is out, and why.
@@ -49,10 +51,28 @@ struct HandOverOffer: Codable, Sendable, Equatable {
     var clusterID: String
     /// Of the leader that asks.
     var term: UInt64
-    /// The leader's cluster port.
+    /// The leader that asks.
+    var leader: DqliteNodeID
+    /// Its cluster port.
     var address: String
     /// The voter is chosen.
     var isMade = false
+}
+
+/// What a voter says of itself when the lead is about to change hands. Also who does not want it says when he can vote.
+struct HandOverReadiness: Codable, Sendable, Equatable {
+    /// For how long its votes are kept back still, in milliseconds, because of what it may have promised before its start; 0:
+    /// they leave.
+    var votesKeptBackFor: Int64
+    /// Why it cannot lead now, in words; nil when it can.
+    var objection: String?
+
+    /// - Parameter closedUntil: until when its votes are kept back.
+    init(closedUntil: BootInstant, now: BootInstant, objection: String?) {
+        let rest = max(0, now.duration(to: closedUntil).inNanoseconds)
+        votesKeptBackFor = (rest + 999_999) / 1_000_000
+        self.objection = objection
+    }
 }
 
 /// Why a request was refused, for the asker to act on and for a person to read.

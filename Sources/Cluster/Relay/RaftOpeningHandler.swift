@@ -27,7 +27,7 @@ final class RaftOpeningHandler: ChannelInboundHandler, RemovableChannelHandler {
                 accepted.succeed(acceptance)
             case .failed(let failure):
                 accepted.fail(failure)
-            case .peer, .written, .configuration, .handedOver, .present, .removed:
+            case .peer, .written, .configuration, .ready, .handedOver, .present, .removed:
                 accepted.fail(PortFailure(reason: .malformed, text: "the peer answered something else"))
             }
         } catch {

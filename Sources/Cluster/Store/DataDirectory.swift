@@ -18,6 +18,11 @@ public final class DataDirectory: Sendable {
     public let path: String
     /// The locked descriptor, close-on-exec. A parent passes it on by dup2 or posix_spawn_file_actions_adddup2.
     public let lockDescriptor: Int32
+    /// From then on no earlier process speaks for this directory: it has ended, or it would hold the lock; and whoever passes
+    /// the lock on to a process of his own, as the guard does, has waited for the end of the one before.
+    public let openedAt: BootInstant
+    /// No node has ever lived here, so that nothing was ever promised under an id of this directory.
+    public let isNew: Bool
 
     public var raftDirectory: String { path + "/raft" }
     public var recordFile: String { path + "/node.json" }
@@ -59,6 +64,12 @@ public final class DataDirectory: Sendable {
         self.path = String(trimmed)
         try Self.makeDirectory(self.path)
         lockDescriptor = try Self.lock(self.path + "/lock", data: self.path, inherited: inheritedLock)
+        openedAt = BootClock.now
+        // What cannot be looked at may be there.
+        isNew = ["node.json", "lease", "recovery", "stored"].allSatisfy { [path = self.path] name in
+            var status = stat()
+            return stat("\(path)/\(name)", &status) != 0 && errno == ENOENT
+        }
         try finishRecovery()
         try Self.makeDirectory(raftDirectory)
     }

@@ -8,7 +8,8 @@ public struct LeadHint: Sendable, Hashable {
     /// the LAN is not asked. To be true only while that hand-over goes on.
     public var isHandedOver: Bool
     /// This node hands its addresses over in a planned way: the successor announces them while they are still here, and that
-    /// is neither reported nor answered. To be true only while that hand-over goes on.
+    /// is neither reported nor answered. What this node has it keeps meanwhile, as that is what the successor counts on, and it
+    /// claims nothing. To be true only while that hand-over goes on.
     public var handsOver: Bool
     /// The last holder's process has ended, or those of several; nil when none is known to have.
     public var predecessor: Predecessor?

@@ -45,6 +45,8 @@ extension OwnershipCore {
     /// Sets anew what should bring the connected route of its subnet and does not, or the other way round. An IPv6 address
     /// need only be refreshed for that; of an IPv4 address the kernel leaves it as it was.
     mutating func reseats(now: BootInstant, into directives: inout [OwnershipDirective]) {
+        // It would be off the interface for a moment, and could not be set again.
+        if hint.handsOver { return }
         for index in entries.indices where isKept(entries[index]) {
             let entry = entries[index]
             guard let time = reseatTime(entry), time <= now, let place = entry.placed else { continue }
@@ -76,7 +78,8 @@ extension OwnershipCore {
     }
 
     mutating func claims(now: BootInstant, into directives: inout [OwnershipDirective]) {
-        guard let link, hasSurveyed else { return }
+        // What proves the hand-over is that it has the addresses, and not that it may have more.
+        guard let link, hasSurveyed, !hint.handsOver else { return }
         for index in entries.indices {
             let entry = entries[index]
             guard entry.isDesired, entry.placed == nil, isDue(entry.retryAt, now), isFree(entry, now: now) else {

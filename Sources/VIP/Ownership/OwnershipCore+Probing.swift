@@ -79,8 +79,8 @@ extension OwnershipCore {
 
     /// To be claimed as soon as the LAN lets us.
     private func isSought(_ entry: OwnedAddress, _ valid: Lease?, _ now: BootInstant) -> Bool {
-        guard valid != nil || hint.leads && !isStopped, hasSurveyed, entry.isDesired, entry.placed == nil,
-            isDue(entry.retryAt, now)
+        guard valid != nil || hint.leads && !isStopped, !hint.handsOver, hasSurveyed, entry.isDesired,
+            entry.placed == nil, isDue(entry.retryAt, now)
         else { return false }
         if case .foreign = entry.carried { return false }
         return mustAsk(entry)

@@ -108,7 +108,7 @@ public struct OwnershipCore: Sendable {
             else { return false }
             if case .foreign = entry.carried { return false }
             if case .new = setting, entry.placed != nil { return false }
-            if setting != .refreshed && !isFree(entry, now: now) { return false }
+            if setting != .refreshed && (hint.handsOver || !isFree(entry, now: now)) { return false }
             return entry.guarded == interface && !entry.isHoldStale
         case .probe(let address, _):
             return entry(address)?.probe.isActive == true
@@ -146,7 +146,7 @@ public struct OwnershipCore: Sendable {
                 if valid == nil && !entry.isUncertain { next = min(next, entry.deleteRetryAt ?? now) }
                 guard valid != nil, isKept(entry) else { continue }
                 next = min(next, entry.refreshAt)
-                if let reseat = reseatTime(entry) { next = min(next, reseat) }
+                if !hint.handsOver, let reseat = reseatTime(entry) { next = min(next, reseat) }
                 if let announce = entry.schedule.next, link?.canSend == true { next = min(next, announce) }
             } else {
                 if valid != nil, entry.isDesired, let again = later(entry.retryAt, now) { next = min(next, again) }

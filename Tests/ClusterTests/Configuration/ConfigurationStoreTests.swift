@@ -150,6 +150,59 @@ struct ConfigurationStoreTests {
         }
     }
 
+    private static let leads = "SELECT value FROM meta WHERE key = 'leads'"
+
+    @Test("before a lead answers, or changes anything, it has written a line; once, as long as the connection lasts")
+    func ownEntry() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            // There is no table to write to, and soon will be.
+            _ = try await store.facts()
+            try await store.confirmLead()
+            #expect(store.isUnconfirmed)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            // What is acted on at once does not wait for it.
+            _ = try await store.configuration()
+            #expect(store.isUnconfirmed)
+            #expect(try await text(Self.leads, socket, group) == nil)
+            for _ in 1...3 { _ = try await store.committedConfiguration() }
+            try await store.confirmLead()
+            try await store.apply(.setAddresses(Self.addresses))
+            #expect(!store.isUnconfirmed)
+            #expect(try await text(Self.leads, socket, group) == "1")
+            // Each of them is the first to be asked on a connection of its own, as after a change of the lead.
+            let first: [(ConfigurationStore) async throws -> Void] = [
+                { try await $0.confirmLead() }, { _ = try await $0.committedConfiguration() },
+                { _ = try await $0.moves() }, { try await $0.apply(.setAddressesIfNone([])) },
+                { try await $0.apply(.setAddressesIf(present: [Self.addresses], Self.addresses)) },
+            ]
+            for (number, ask) in first.enumerated() {
+                await store.use(socket)
+                #expect(store.isUnconfirmed)
+                try await ask(store)
+                #expect(try await text(Self.leads, socket, group) == "\(number + 2)")
+            }
+            await store.use(nil)
+        }
+    }
+
+    @Test("what was found to be so already, or not to be wanted, is told from what was written")
+    func written() async throws {
+        try await withLeader { socket, group in
+            let store = ConfigurationStore(group: group)
+            await store.use(socket)
+            try await store.create(clusterID: "c", clusterName: "n", agreement: "{}")
+            let (none, one) = ([String](), ["10.0.0.1/24"])
+            #expect(try await store.apply(.setAddressesIf(present: [none], one)))
+            #expect(try await !store.apply(.setAddressesIf(present: [one], one)))
+            #expect(try await !store.apply(.setAddressesIf(present: [none], one)))
+            #expect(try await !store.apply(.setAddressesIfNone(Self.addresses)))
+            #expect(try await store.apply(.setAddresses(one)))
+            await store.use(nil)
+        }
+    }
+
     @Test("the database of a new cluster comes into being with one write: nobody ever sees a part of it")
     func atomic() async throws {
         try await withLeader { socket, group in
@@ -223,7 +276,7 @@ struct ConfigurationStoreTests {
             #expect(
                 try await store.facts() == [
                     "schema_version": "1", "cluster_id": "c1", "cluster_name": "n", "agreement": #"{"text":"it's"}"#,
-                    "formed": "1", "addresses_set": "1",
+                    "formed": "1", "addresses_set": "1", "leads": "1",
                 ])
             #expect(try await store.configuration().addresses == Self.addresses)
             await store.use(nil)

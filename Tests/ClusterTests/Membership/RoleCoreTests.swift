@@ -6,7 +6,8 @@ import Testing
 
 /// A cluster in one line: `A` voter, `a` stand-by, `.` spare; the letter of a failure domain is not part of it.
 /// Each member is ROLE ID PRESENCE, like `V1 V2- s3 .4`: V voter, s stand-by, . spare; `-` gone for long, `~` gone just now,
-/// `<` and for 100 s by the word of the leader before, `+` back just now, `!` non-voter, `@x` in the failure domain x. Node 1 leads.
+/// `<` and for 100 s by the word of the leader before, `+` back just now, `!` non-voter, `*` stuck, `@x` in the failure domain x. Node 1
+/// leads.
 struct RoleLine {
     static let now = BootInstant(nanoseconds: 1_000_000_000_000)
     var members: [RoleCore.Member]
@@ -28,6 +29,7 @@ struct RoleLine {
                 case "<": member.absentSince = Self.now.advanced(by: .seconds(-100))
                 case "+": member.presence = .reachable(since: Self.now.advanced(by: .milliseconds(-400)))
                 case "!": member.isNonVoter = true
+                case "*": member.isStuck = true
                 case "@": member.failureDomain = rest.popFirst().map(String.init)
                 default: Issue.record("\(word)")
                 }
@@ -164,6 +166,23 @@ struct RoleCoreTests {
         #expect(try decide("V1 V2 V3 .4-<", hours) == "wait 3500.0")
         let moment = Self.core(reap: .init(spare: .seconds(5)))
         #expect(try decide("V1 V2 V3 .4~<", moment) == "wait 2.0", "never later than without")
+    }
+
+    @Test("who takes nothing counts neither for a majority nor as lost: it keeps its place, and is no replacement")
+    func stuck() throws {
+        #expect(try decide("V1 V2 V3* s4") == "nothing")
+        #expect(try decide("V1 V2 V3- s4*") == "nothing")
+        #expect(try decide("V1 V2* V3- s4") == "nothing", "nothing can be committed")
+        // One of four is too many, and it may turn out to be the one that is stuck.
+        #expect(try decide("V1 V2 V3 V4*") == "nothing")
+        #expect(try decide("V1* V2 V3- s4") == "V4", "the leader itself is not stuck")
+        let all = Self.core(reap: .init(voter: .seconds(15), standBy: .seconds(15), spare: .seconds(15)))
+        #expect(try decide("V1 V2 V3 V4 V5*", all) == "nothing")
+        func objects(_ line: String, _ id: UInt64) throws -> Bool {
+            RoleCore.objection(toRemoving: id, try RoleLine(line).members, own: 1) != nil
+        }
+        #expect(try objects("V1 V2 V3*", 2))
+        #expect(try !objects("V1 V2 V3*", 3))
     }
 
     @Test("no stand-bys wanted: all others are spares, and replace a voter all the same")

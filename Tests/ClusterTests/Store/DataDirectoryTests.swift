@@ -55,6 +55,23 @@ final class DataDirectoryTests {
         }
     }
 
+    @Test("a directory is new until a node has lived in it, and nobody speaks for it before it is opened")
+    func new() throws {
+        let before = BootClock.now
+        let first = try DataDirectory(data)
+        #expect(first.isNew && first.openedAt >= before && first.openedAt <= BootClock.now)
+        // The daemon under its guard, which has made the directory.
+        let passed = dup(first.lockDescriptor)
+        let child = try DataDirectory(data, inheritedLock: passed)
+        #expect(child.isNew && child.openedAt >= first.openedAt)
+        for name in ["node.json", "lease", "stored"] {
+            try write("x", name)
+            #expect(try !DataDirectory(data, inheritedLock: dup(first.lockDescriptor)).isNew, "\(name)")
+            unlink(data + "/" + name)
+        }
+        #expect(try DataDirectory(data, inheritedLock: dup(first.lockDescriptor)).isNew)
+    }
+
     @Test("it is made with mode 0700, whatever the umask")
     func made() throws {
         let directory = try DataDirectory(data + "/")

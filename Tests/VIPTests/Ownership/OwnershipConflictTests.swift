@@ -1,5 +1,6 @@
 import CLinux
 import Platform
+import Synchronization
 import Testing
 
 @testable import VIP
@@ -117,11 +118,16 @@ struct OwnershipConflictTests {
 
     @Test("a planned hand-over is no conflict")
     func handOver() async throws {
+        let handsOver = Mutex(false)
         try await withTwoHosts(
-            "192.0.2.10/24", "2001:db8::10/64", hint: LeadHint(leads: true, handsOver: true), schedule: quiet
+            "192.0.2.10/24", "2001:db8::10/64",
+            hint: LeadHint(leads: true, handsOver: handsOver.withLock { $0 }), schedule: quiet
         ) { scene async throws in
             scene.lead()
             try await wait("both addresses") { await scene.ownership.snapshot().counters.announcements == 2 }
+            handsOver.withLock { $0 = true }
+            scene.ownership.kick()
+            _ = await scene.ownership.snapshot()
             for _ in 0..<5 { try await scene.otherAnnounces() }
             try await Task.sleep(for: .milliseconds(600))
             let snapshot = await scene.ownership.snapshot()

@@ -95,6 +95,41 @@ struct OwnershipCoreProbingTests {
         #expect(bench.probes == [])
     }
 
+    @Test("while this node hands over it claims nothing and asks for nothing; what it has it keeps")
+    func handsOver() throws {
+        var bench = try bench()
+        bench.core.hint = LeadHint(leads: true, handsOver: true)
+        bench.pass(.milliseconds(90), lease: renewed)
+        #expect(bench.probes == [] && bench.core.isProbing == false)
+        #expect(try !bench.isSet("192.0.2.10/24"))
+        // The successor did not take it, and the lease is this node's again.
+        bench.core.hint.handsOver = false
+        try timeToSet(&bench, within: 100)
+
+        bench.core.hint.handsOver = true
+        let asked = bench.probes.count
+        bench.pass(.milliseconds(600), lease: renewed)
+        #expect(try bench.isSet("192.0.2.10/24"))
+        // Removed by somebody else it stays away, which is the successor's business now.
+        try bench.removeByHand("192.0.2.10/24")
+        bench.pass(.milliseconds(90), lease: renewed)
+        #expect(try !bench.isSet("192.0.2.10/24"))
+        #expect(bench.probes.count == asked && bench.violations == [])
+    }
+
+    @Test("a claim that was decided before the hand-over began is not carried out in it")
+    func decidedBefore() throws {
+        var bench = try bench()
+        bench.core.hint.leads = true
+        bench.run(.kicked(at: bench.now))
+        bench.pass(.milliseconds(20))
+        bench.lease = renewed(bench.now)
+        let directives = bench.core.step(.wake, lease: bench.lease, now: bench.now)
+        let set = try #require(directives.first { if case .set = $0 { true } else { false } })
+        bench.core.hint.handsOver = true
+        #expect(!bench.core.permits(set, lease: bench.lease, now: bench.now))
+    }
+
     @Test(
         "an interface that cannot ask: no carrier, no ARP, loopback, no Ethernet, no MAC",
         arguments: [

@@ -79,7 +79,8 @@ struct TwoHosts: Sendable {
 
 /// Runs `body` with two hosts, which are 192.0.2.1/24 and 192.0.2.2/24, and a running ownership.
 func withTwoHosts(
-    _ texts: String..., hint: LeadHint = LeadHint(), schedule: AnnounceSchedule = AnnounceSchedule(),
+    _ texts: String..., hint: @escaping @autoclosure @Sendable () -> LeadHint = LeadHint(),
+    schedule: AnnounceSchedule = AnnounceSchedule(),
     neighbours: NeighbourSchedule? = nil, body: (TwoHosts) async throws -> Void
 ) async throws {
     let addresses = try texts.map { try VirtualAddress(parsing: $0) }
@@ -99,7 +100,7 @@ func withTwoHosts(
                 try Ownership(
                     interface: "v0", cell: surroundings.cell, lease: { surroundings.lease },
                     guardChannel: surroundings, addressesFile: nil, schedule: schedule,
-                    neighbours: neighbours, hint: { hint },
+                    neighbours: neighbours, hint: hint,
                     logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
             }
             let running = Task { try await ownership.run() }

@@ -1,0 +1,78 @@
+import Dqlite
+import Lease
+import Logging
+import Platform
+
+/// The planned hand-over of the lead, as the one sees it that takes it; and what the two have to know of each other.
+extension ClusterNode {
+    func answer(_ offer: HandOverOffer) async -> PortReply {
+        guard let local = facts.current.local else {
+            return .failed(PortFailure(reason: .notReady, text: "it has not joined yet"))
+        }
+        var objection = await unfit()
+        if !facts.current.isFormed { objection = "it has not joined yet" }
+        if isStopping { objection = "it is stopping" }
+        let relay = local.relayFacts.current
+        if relay.term > offer.term { objection = "it knows of a later leader" }
+        let now = BootClock.now
+        let readiness = HandOverReadiness(closedUntil: relay.closedUntil, now: now, objection: objection)
+        if offer.isMade, objection == nil, relay.closedUntil <= now {
+            facts.update { $0.expected = .init(term: offer.term, leader: offer.leader, address: offer.address) }
+        }
+        return .ready(readiness)
+    }
+
+    /// Whether the leader before gives this node the lead, and waits for it to set the addresses.
+    public nonisolated var isHandedOver: Bool {
+        let facts = facts.current
+        guard let expected = facts.expected, let relay = facts.local?.relayFacts.current else { return false }
+        let now = BootClock.now
+        // Those that ended longer ago have left nothing that a kernel would still have.
+        let hasPredecessors = relay.predecessors.map { $0.endedAt.duration(to: now) < Predecessors.memory } ?? false
+        return expected.isGiven(
+            asked: relay.askedToStand, ownTerm: relay.term, hasPredecessors: hasPredecessors, now: now)
+    }
+
+    /// Whether this node is giving the lead away: what it has it keeps for the successor, and nothing is added to that.
+    public nonisolated var handsOver: Bool {
+        facts.current.giving?.until.map { $0 > BootClock.now } ?? false
+    }
+
+    /// The node is about to tell another to stand, which ends its lease. What it holds under that lease it keeps for the
+    /// successor, who knows of it; without one there is nothing to keep.
+    nonisolated static func tellsToStand(_ successor: DqliteNodeID?, _ facts: NodeFacts) {
+        let now = BootClock.now
+        let current = facts.current
+        guard let giving = current.giving, giving.successor == successor,
+            let lease = current.local?.relayFacts.lease(now: now), lease.term == giving.term
+        else { return }
+        // Not longer than the lease would have lasted: after that somebody else may be elected.
+        let until = min(lease.end, now.advanced(by: handOverLimit))
+        facts.update { if $0.giving?.successor == successor { $0.giving?.until = until } }
+    }
+
+    /// Tells the leader before that this node has set and announced the addresses.
+    public func confirmTakeOver() async {
+        guard leads, isHandedOver, let expected = facts.current.expected, let clusterID = facts.current.clusterID else {
+            return
+        }
+        do {
+            let address = try HostPort(parsing: expected.address)
+            _ = try await peers.ask(
+                .tookOver(term: expected.term, clusterID: clusterID), of: address, timeout: Self.handOverLimit)
+        } catch {
+            // It lets go by itself.
+            logger.info(
+                "the leader before was not told of the hand-over",
+                metadata: ["peer.address": "\(expected.address)", "error": "\(error)"])
+        }
+    }
+
+    func answer(tookOver term: UInt64) -> PortReply {
+        guard facts.current.giving?.term == term else { return .written }
+        facts.update { $0.giving?.until = BootClock.now }
+        onLeadership()
+        handingOver?.yield()
+        return .written
+    }
+}

@@ -1,0 +1,31 @@
+import Dqlite
+import Platform
+
+/// A lead that another node is about to give to this one. A value type without clock.
+///
+/// The two then have the addresses at the same time for a moment, and both know it. That this node may set them without
+/// asking the LAN is true only of a lead that really came about in that way, and as long as the other lets go by itself: an
+/// offer alone says nothing, as the leader may die after it.
+struct ExpectedLead: Sendable, Equatable {
+    /// Of the leader that gives it.
+    var term: UInt64
+    var leader: DqliteNodeID
+    /// Its cluster port.
+    var address: String
+
+    /// Whether this node may take the addresses from a leader that knows of it.
+    ///
+    /// - Parameters:
+    ///   - asked: who asked this node to stand, as the relay has noted it.
+    ///   - ownTerm: the highest term in which this node has voted or followed.
+    ///   - hasPredecessors: there are leaders whose process was seen to end: their kernel may have the address still.
+    func isGiven(
+        asked: RelayFacts.Request?, ownTerm: UInt64, hasPredecessors: Bool, now: BootInstant
+    ) -> Bool {
+        guard let asked, asked.node == leader, asked.term == term, ownTerm == term + 1, !hasPredecessors else {
+            return false
+        }
+        // The leader's time began a little earlier, when it asked.
+        return asked.at <= now && now < asked.at.advanced(by: ClusterNode.handOverLimit)
+    }
+}

@@ -1,0 +1,45 @@
+import Platform
+import Testing
+
+@testable import Cluster
+
+private func at(_ milliseconds: Int64) -> BootInstant { BootInstant(nanoseconds: milliseconds * 1_000_000) }
+
+@Suite("A lead that is given, and one that is won")
+struct ExpectedLeadTests {
+    private static let expected = ExpectedLead(term: 7, leader: 2, address: "n2")
+
+    private static func isGiven(
+        by node: UInt64 = 2, in term: UInt64 = 7, ownTerm: UInt64 = 8, hasPredecessors: Bool = false, now: Int64 = 1050
+    ) -> Bool {
+        expected.isGiven(
+            asked: .init(node: node, term: term, at: at(1000)), ownTerm: ownTerm, hasPredecessors: hasPredecessors,
+            now: at(now))
+    }
+
+    @Test("given is what the leader of that term has asked for on its own connection, for as long as it waits")
+    func given() {
+        #expect(Self.isGiven())
+        #expect(Self.isGiven(now: 1099))
+        #expect(!Self.isGiven(now: 1100) && !Self.isGiven(now: 999))
+    }
+
+    @Test("an offer alone is nothing: its leader may have died since, and this node was elected for that")
+    func onlyOffered() {
+        #expect(!Self.expected.isGiven(asked: nil, ownTerm: 8, hasPredecessors: false, now: at(1050)))
+        // Asked by another leader, or by the same one in an earlier term.
+        #expect(!Self.isGiven(by: 3))
+        #expect(!Self.isGiven(in: 6))
+    }
+
+    @Test("another term than the next one is another election")
+    func otherTerm() {
+        #expect(!Self.isGiven(ownTerm: 7))
+        #expect(!Self.isGiven(ownTerm: 9))
+    }
+
+    @Test("while a leader's kernel may still have the addresses the LAN is asked")
+    func predecessors() {
+        #expect(!Self.isGiven(hasPredecessors: true))
+    }
+}
