@@ -69,6 +69,10 @@ public struct DqliteError: Error, Sendable, CustomStringConvertible {
         self.mayHaveBeenExecuted = mayHaveBeenExecuted
     }
 
+    /// The leader's disk did not take the entry: SQLITE_IOERR_WRITE for a full one, SQLITE_IOERR for any other fault (`apply_cb`
+    /// in leader.c). libraft goes on all the same, and is not to be trusted after that.
+    public var isFailedWrite: Bool { rawCode == 778 || rawCode == 10 }
+
     public var description: String {
         var text = "\(code): \(message)"
         if let rawCode { text += " (code \(rawCode))" }
@@ -98,7 +102,8 @@ extension DqliteError {
                 mayHaveBeenExecuted: true)
         case 5: return error(.busy, "repeat it a little later")
         case 12: return error(.noDatabase, "open the database again")
-        case 778: return error(.noSpace, "free space in the data directory of the leader")
+        case 778:
+            return error(.noSpace, "free space in the data directory of the leader", mayHaveBeenExecuted: true)
         case 1001, 1005: return error(.parse)
         default:
             // The low byte of an extended SQLite code is its primary code: 19 constraint, 5 busy.

@@ -161,7 +161,12 @@ public struct RelayCore: Sendable {
     /// - Returns: whether they count.
     @discardableResult
     public mutating func learnt(voters ids: [VoterID], by reading: Reading, now: BootInstant) -> Bool {
-        guard changes == reading.changes, lease.term == reading.term, reading.number > lastReading else { return false }
+        guard lease.term == reading.term, reading.number > lastReading else { return false }
+        guard changes == reading.changes else {
+            // Something came in between: it is to be read once more.
+            say(.readMembers)
+            return false
+        }
         lastReading = reading.number
         know(ids)
         configure(ids, now)

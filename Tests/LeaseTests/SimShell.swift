@@ -189,9 +189,7 @@ extension LeaseSimulation {
 
     mutating func learnt(_ id: Int, _ voters: SimVoters, _ reading: RelayCore.Reading) throws {
         let node = nodes[id]
-        let counts = node.core.learnt(voters: voters.ids.map { VoterID($0) }, by: reading, now: node.local(now))
-        // Once more later: what stands in the way is newer than what was read.
-        if !counts { readMembers(node, within: 300 * Self.ms, reading.term) }
+        node.core.learnt(voters: voters.ids.map { VoterID($0) }, by: reading, now: node.local(now))
         try perform(node)
     }
 

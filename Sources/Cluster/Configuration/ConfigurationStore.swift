@@ -17,6 +17,10 @@ actor ConfigurationStore {
     private var confirmed: DqliteClient? { didSet { hasConfirmed.withLock { $0 = confirmed != nil } } }
     private let hasConfirmed = Mutex(false)
 
+    /// A statement failed because the disk could not take it. libraft goes on as if nothing was, and uses its place in the log again,
+    /// while other members may have it (DOC/LIBRAFT.md, L4): so nothing more is written.
+    private let failedDisk = Mutex(false)
+
     /// - Parameter timeout: for each statement.
     init(group: any EventLoopGroup, timeout: Duration = .seconds(5)) {
         let refused = RefusedSchema()
@@ -39,6 +43,10 @@ actor ConfigurationStore {
 
     /// Whether an entry of this lead is still to be written, as far as is known. From any thread.
     nonisolated var isUnconfirmed: Bool { hasConfirmed.withLock { !$0 } }
+
+    /// From any thread.
+    nonisolated var hasFailedDisk: Bool { failedDisk.withLock { $0 } }
+    nonisolated func forgetFailedDisk() { failedDisk.withLock { $0 = false } }
 
     /// That the database was found to be newer than this program; nil until then. From any thread.
     nonisolated var newerSchema: NewerSchema? { refused.schema }
@@ -280,10 +288,14 @@ actor ConfigurationStore {
         _ body: @Sendable (DqliteClient) async throws -> Result
     ) async throws -> Result {
         try refused.check()
+        guard !hasFailedDisk else {
+            throw PortFailure(reason: .unavailable, text: "a write to the disk has failed: the daemon starts anew")
+        }
         let client = try await connection.connected()
         do {
             return try await body(client)
         } catch {
+            if (error as? DqliteError)?.isFailedWrite == true { failedDisk.withLock { $0 = true } }
             // After anything but a refused statement the connection is in doubt: the node closes the database of every
             // connection when it loses leadership, and an open transaction ends with its connection.
             let code = (error as? DqliteError)?.code

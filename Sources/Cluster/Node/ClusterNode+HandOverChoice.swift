@@ -82,6 +82,7 @@ extension ClusterNode {
                     throw HandOverRefused(kind: .unavailable, description: "\(id) is no voter any more: ask again")
                 }
                 offer.isMade = true
+                offer.isHolder = await holdsAddresses()
                 let answer = await answer(of: member, offer)
                 core.answers(id, answer)
                 if case .votes(let from, nil) = answer, from <= BootClock.now { return member }

@@ -17,7 +17,10 @@ extension ClusterNode {
         let now = BootClock.now
         let readiness = HandOverReadiness(closedUntil: relay.closedUntil, now: now, objection: objection)
         if offer.isMade, objection == nil, relay.closedUntil <= now {
-            facts.update { $0.expected = .init(term: offer.term, leader: offer.leader, address: offer.address) }
+            facts.update {
+                $0.expected = .init(
+                    term: offer.term, leader: offer.leader, address: offer.address, isHolder: offer.isHolder)
+            }
         }
         return .ready(readiness)
     }
@@ -29,8 +32,11 @@ extension ClusterNode {
         let now = BootClock.now
         // Those that ended longer ago have left nothing that a kernel would still have.
         let hasPredecessors = relay.predecessors.map { $0.endedAt.duration(to: now) < Predecessors.memory } ?? false
+        let isHeard =
+            relay.lease.term == expected.term + 1
+            && relay.lease.acknowledged(since: BootInstant(nanoseconds: .min)).contains(expected.leader)
         return expected.isGiven(
-            asked: relay.askedToStand, ownTerm: relay.term, hasPredecessors: hasPredecessors, now: now)
+            asked: relay.askedToStand, ownTerm: relay.term, isHeard: isHeard, hasPredecessors: hasPredecessors, now: now)
     }
 
     /// Whether this node is giving the lead away: what it has it keeps for the successor, and nothing is added to that.
@@ -71,6 +77,7 @@ extension ClusterNode {
     func answer(tookOver term: UInt64) -> PortReply {
         guard facts.current.giving?.term == term else { return .written }
         facts.update { $0.giving?.until = BootClock.now }
+        facts.current.local?.letsGo()
         onLeadership()
         handingOver?.yield()
         return .written

@@ -27,6 +27,10 @@ extension ClusterNode {
                     description: "the local database node has not answered the leader for \(Self.patienceOfPeers): "
                         + "as after a write that failed")
             }
+            if hasFailedDisk(local) {
+                throw LocalNodeFailed(
+                    description: "a write to the disk failed, after which the database node does not store what it says")
+            }
             if failure == nil, let wrong = await wrongConfiguration(of: local) {
                 await handOver()
                 throw wrong
@@ -35,6 +39,18 @@ extension ClusterNode {
             suspicious = failure == nil ? 0 : suspicious + 1
             if let failure, suspicious > 1 { throw failure }
         }
+    }
+
+    /// Whether a write of the local node has failed. A node that is alone goes on: nobody has another copy that could differ.
+    private func hasFailedDisk(_ local: LocalNode) -> Bool {
+        if local.relayFacts.current.hasFailedDisk { return true }
+        guard store.hasFailedDisk else { return false }
+        guard facts.current.members.count > 1 else {
+            store.forgetFailedDisk()
+            return false
+        }
+        local.diskFailed()
+        return true
     }
 
     /// Compares the members that the local node believes in with those of its log, for some seconds after its start.

@@ -27,6 +27,8 @@ public actor ClusterNode: Service {
     private let onReturn: @Sendable () -> Void
     /// Why this node should not lead now, in words; nil when it can.
     let unfit: @Sendable () async -> String?
+    /// Whether all addresses are set here now.
+    let holdsAddresses: @Sendable () async -> Bool
     private let onListening: @Sendable () -> Void
     let reference = NodeReference()
 
@@ -81,6 +83,7 @@ public actor ClusterNode: Service {
     /// - Parameters:
     ///   - data: the locked data directory.
     ///   - onListening: called when the cluster port is open.
+    ///   - holdsAddresses: whether all addresses are set here now: then a successor may set them before they are taken off.
     ///   - unfit: says why this node should not be given the lead now, in words; nil when it can lead.
     ///   - onReturn: called when another node that could not be reached is connected again.
     ///   - onLeadership: called, on a thread of the node's own, whenever `leadershipProof` may be another than before,
@@ -88,7 +91,8 @@ public actor ClusterNode: Service {
     /// - Throws: `DataDirectory.Failure` and `BootstrapCore.StartError`: the directory is not that of a sound node.
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
-        onListening: @escaping @Sendable () -> Void = {}, unfit: @escaping @Sendable () async -> String? = { nil },
+        onListening: @escaping @Sendable () -> Void = {},
+        holdsAddresses: @escaping @Sendable () async -> Bool = { true }, unfit: @escaping @Sendable () async -> String? = { nil },
         onReturn: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings
@@ -99,6 +103,7 @@ public actor ClusterNode: Service {
         self.onReturn = onReturn
         self.onListening = onListening
         self.unfit = unfit
+        self.holdsAddresses = holdsAddresses
         core = try BootstrapCore(
             options: settings.bootstrapOptions, record: try data.loadRecord(), raftIsEmpty: data.raftIsEmpty)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -302,6 +307,7 @@ public actor ClusterNode: Service {
         }
         let promises = try await outlastPromises()
         try data.prepareRaft(dqliteID: id)
+        try await beginTermOfOnlyVoter(id)
         let newestAtStart = await newestEntry()
         let facts = self.facts
         let settings = self.settings
@@ -358,6 +364,16 @@ public actor ClusterNode: Service {
         }
         try await BlockingThread.run(named: "lease") { try data.save(hold: hold) }
         return promises
+    }
+
+    /// libraft would let an only voter lead its old term again.
+    private func beginTermOfOnlyVoter(_ id: DqliteNodeID) async throws {
+        let directory = data.raftDirectory
+        let term = try await BlockingThread.run(named: "raft") {
+            try RaftMetadata.beginTerm(ofOnlyVoter: id, inDirectory: directory)
+        }
+        guard let term else { return }
+        logger.debug("the only voter begins a new term", metadata: ["raft.term": "\(term)"])
     }
 
     /// The index of the last entry in the log on disk; nil when there is none, or it cannot be told.

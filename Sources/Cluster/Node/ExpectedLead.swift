@@ -12,19 +12,22 @@ struct ExpectedLead: Sendable, Equatable {
     var leader: DqliteNodeID
     /// Its cluster port.
     var address: String
+    /// It has the addresses itself. One that has not may be waiting for a former holder's kernel to let go.
+    var isHolder: Bool
 
     /// Whether this node may take the addresses from a leader that knows of it.
     ///
     /// - Parameters:
     ///   - asked: who asked this node to stand, as the relay has noted it.
     ///   - ownTerm: the highest term in which this node has voted or followed.
+    ///   - isHeard: the leader before has acknowledged something that this node sent as the leader: its process lives.
     ///   - hasPredecessors: there are leaders whose process was seen to end: their kernel may have the address still.
     func isGiven(
-        asked: RelayFacts.Request?, ownTerm: UInt64, hasPredecessors: Bool, now: BootInstant
+        asked: RelayFacts.Request?, ownTerm: UInt64, isHeard: Bool, hasPredecessors: Bool, now: BootInstant
     ) -> Bool {
-        guard let asked, asked.node == leader, asked.term == term, ownTerm == term + 1, !hasPredecessors else {
-            return false
-        }
+        guard isHolder, let asked, asked.node == leader, asked.term == term, ownTerm == term + 1, isHeard,
+            !hasPredecessors
+        else { return false }
         // The leader's time began a little earlier, when it asked.
         return asked.at <= now && now < asked.at.advanced(by: ClusterNode.handOverLimit)
     }

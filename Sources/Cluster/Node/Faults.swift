@@ -23,6 +23,12 @@ extension ClusterNode {
                 {
                     await tellRelay()
                 }
+                if let term = relay.twoLeaders {
+                    note(
+                        warning:
+                            "two nodes led term \(term), which raft forbids: look for a node that runs on a copied data directory, and compare the data of the nodes (DOC/SAFETY.md, rule 17)"
+                    )
+                }
                 if relay.unreadable > 0 {
                     note(
                         warning:

@@ -148,6 +148,12 @@ final class LocalNode: Sendable {
         loop.execute { [relay] in relay.value.inquire(onAnswer) }
     }
 
+    /// The successor has the addresses: they are kept no longer.
+    func letsGo() { loop.execute { [relay] in relay.value.letsGo() } }
+
+    /// A client of libdqlite was told that the disk has failed: nothing more is stored through it.
+    func diskFailed() { loop.execute { [relay] in relay.value.diskFailed() } }
+
     func warm(_ members: [DqliteMember]) {
         dialer.warm(members.filter { $0.id != dqliteID })
     }

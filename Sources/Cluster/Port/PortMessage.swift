@@ -57,6 +57,8 @@ struct HandOverOffer: Codable, Sendable, Equatable {
     var address: String
     /// The voter is chosen.
     var isMade = false
+    /// The leader has all addresses itself.
+    var isHolder = false
 }
 
 /// What a voter says of itself when the lead is about to change hands. Also who does not want it says when he can vote.

@@ -31,8 +31,8 @@ final class RaftRelay {
     private var ports: [VoteGate.LeaderProcess: HostPort] = [:]
     private let inquiry: HostInquiry
     private var alarms: Set<RelayAlarm> = []
-    /// How many changes of the voters other threads know of.
-    private var published: UInt64 = 0
+    /// How many changes of the voters, and up to which term, other threads know of.
+    private var published: (changes: UInt64, term: UInt64) = (0, 0)
     private var lookedForStuck = BootInstant(nanoseconds: 0)
     /// Called when this node begins to lead a term.
     private let onLead: @Sendable () -> Void
@@ -131,7 +131,7 @@ final class RaftRelay {
 
     private func perform(_ now: BootInstant) {
         for directive in core.take() { perform(directive, now) }
-        if core.changes != published { publish(now) }
+        if core.changes != published.changes || term != published.term { publish(now) }
         arm()
     }
 
@@ -187,15 +187,18 @@ final class RaftRelay {
         }
     }
 
+    /// The highest term in which this node has voted or followed.
+    private var term: UInt64 { max(core.gate.term, core.succession.term) }
+
     /// Tells other threads what there is now.
     private func publish(_ now: BootInstant) {
         let looks = lookedForStuck.duration(to: now) > .milliseconds(250)
         if looks { lookedForStuck = now }
-        published = core.changes
+        published = (core.changes, term)
         facts.update { values in
             values.lease = core.lease
             values.changes = core.changes
-            values.term = core.gate.term
+            values.term = term
             values.closedUntil = core.gate.closedUntil
             values.unreadable = core.unreadable
             if looks { values.stuck = core.stuck(now: now) }
@@ -261,6 +264,12 @@ final class RaftRelay {
         let now = BootClock.now
         core.learnt(voters: ids, by: reading, now: now)
         perform(now)
+    }
+
+    /// The successor has the addresses: they are kept no longer.
+    func letsGo() {
+        core.letsGo()
+        perform(BootClock.now)
     }
 
     /// A client of the local node was told that the disk has failed.

@@ -70,6 +70,12 @@ final class LeadHub: Sendable {
         return snapshot.isLinkUp ? nil : "its interface \(snapshot.interface) is down or without carrier"
     }
 
+    /// Whether all addresses are set here now.
+    func holdsAddresses() async -> Bool {
+        guard let ownership = parts.withLock({ $0.ownership }) else { return false }
+        return await ownership.snapshot().addresses.allSatisfy { $0.state == .held }
+    }
+
     /// What this node may act on right now; the cell is told of it. It is written here only, one thread at a time.
     var lease: Lease? {
         parts.withLock { parts in
