@@ -84,7 +84,7 @@ struct NemesisCommand: AsyncParsableCommand {
         say("\(trouble.rawValue): \(trouble.summary)")
         for number in 0..<rounds {
             let seed = seed &+ UInt64(number)
-            let withWrites = writes || (!noWrites && number % 2 == 1) || trouble == .fullDisk
+            let withWrites = writes || (!noWrites && number % 2 == 1) || trouble.needsWrites
             let runner = NemesisRunner(try await present.lab(for: trouble.setup(isIPv6 ? .v6 : .v4)))
             let round = try await runner.run(
                 trouble, seed: seed,
@@ -119,6 +119,7 @@ struct NemesisCommand: AsyncParsableCommand {
                 + (round.connectionsLost.map { ", connections lost \($0)" } ?? "")
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
                 + (round.unheardOverlap > .zero ? words("unheard", round.unheardOverlap) : "")
+                + (round.severedOverlap > .zero ? words("severed", round.severedOverlap) : "")
                 + words("well again after", round.recovery)
                 + (round.writes.map { ", \(round.acknowledged) writes to a \($0), \(round.unknown) unknown" } ?? "")
                 + (round.isDisturbed ? ", disturbed: the probe stood still for \(round.stall.inWords)" : ""))
