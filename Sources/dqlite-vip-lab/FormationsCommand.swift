@@ -1,6 +1,7 @@
 import ArgumentParser
 import Lab
 import Platform
+import Synchronization
 
 /// Forms clusters from nothing, and hands the lead of each over within its first second.
 struct FormationsCommand: AsyncParsableCommand {
@@ -39,21 +40,27 @@ struct FormationsCommand: AsyncParsableCommand {
         let programs = try binaries.isEmpty ? [Product.locate()] : binaries.map { try Product.program($0) }
         let laboratory = try FormationLab(family: isIPv6 ? .v6 : .v4)
         defer { laboratory.close() }
-        try Interruption.endsProcess { laboratory.close() }
+        let result = Mutex(programs.map { FormationTally(binary: $0) })
+        let (began, beside) = (BootClock.now, "seed \(seed), \(load) busy loops beside")
+        @Sendable func tell() {
+            say("\(beside), \(began.duration(to: BootClock.now).inMilliseconds / 1000) s")
+            for tally in result.withLock({ $0 }) { say(tally.text) }
+        }
+        // What is counted is told, also when somebody has not the time for all of it.
+        try Interruption.endsProcess {
+            tell()
+            laboratory.close()
+        }
         try laboratory.load(load)
-        var tallies = programs.map { FormationTally(binary: $0) }
-        let began = BootClock.now
         for number in 1...count {
             for (index, program) in programs.enumerated() {
                 let trial = try await laboratory.trial(number, seed: seed, binary: program)
-                tallies[index].add(trial)
+                result.withLock { $0[index].add(trial) }
                 describe(trial, of: index)
             }
         }
-        let took = began.duration(to: BootClock.now).inMilliseconds / 1000
-        say("seed \(seed), \(load) busy loops beside, \(took) s")
-        for tally in tallies { say(tally.text) }
-        if tallies.contains(where: \.isBad) { throw ExitCode.failure }
+        tell()
+        if result.withLock({ $0.contains(where: \.isBad) }) { throw ExitCode.failure }
     }
 
     private func describe(_ trial: FormationTrial, of index: Int) {

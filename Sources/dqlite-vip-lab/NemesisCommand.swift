@@ -126,7 +126,7 @@ struct NemesisCommand: AsyncParsableCommand {
         for line in round.remarks { remark("    \(line)") }
         for finding in round.findings { remark("    ✗ \(finding)") }
         if !round.findings.isEmpty {
-            remark("    " + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
+            remark("    \(round.story)")
         }
     }
 }

@@ -85,9 +85,13 @@ public struct FormationTally: Sendable {
     /// A text with N in the place of every number, address and id.
     static func general(_ text: String) -> String {
         var general = ""
-        for character in text {
-            let isPart = character.isNumber || (general.hasSuffix("N") && (character == "." || character == ":"))
-            if !isPart { general.append(character) } else if !general.hasSuffix("N") { general.append("N") }
+        for (character, next) in zip(text, text.dropFirst().map { $0 } + [" "]) {
+            let isInside = general.hasSuffix("N") && ".:".contains(character) && next.isNumber
+            if !character.isNumber && !isInside {
+                general.append(character)
+            } else if !general.hasSuffix("N") {
+                general.append("N")
+            }
         }
         return general
     }

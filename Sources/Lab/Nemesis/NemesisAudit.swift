@@ -13,6 +13,12 @@ extension NemesisRunner {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
                 let meaning = deeds.meaning(of: overlap)
                 round.note(overlap.length, meaning)
+                if let death = deeds.death(in: overlap) {
+                    round.remarks.append(
+                        "of nodes \(overlap.nodes.sorted()) one was killed, and the other had the address "
+                            + "\(death.duration(to: overlap.start).inWords) ms after that, for \(overlap.length.inWords) ms"
+                    )
+                }
                 let bound =
                     switch meaning {
                     case .forbidden: bounds.overlap

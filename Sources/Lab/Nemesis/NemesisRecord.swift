@@ -42,8 +42,8 @@ extension NemesisLab.Record {
     }
 
     /// A hand-over may still be carried out so long after the one that gave the lead has died: the successor was told, and
-    /// hears of the death only when the kernel closes the connections.
-    static let severance: Duration = .milliseconds(20)
+    /// hears of the death only when the kernel closes the connections. An election because of the death takes longer.
+    static let severance: Duration = .milliseconds(10)
     /// A hand-over that was asked for takes so long at most.
     static let plannedTime: Duration = .seconds(5)
 
@@ -53,18 +53,23 @@ extension NemesisLab.Record {
                 && deed.end.map { overlap.start < $0 } ?? true
         }
         if isUnheard { return .unheard }
-        func isRecent(_ deed: BootInstant, at time: BootInstant) -> Bool {
-            deed <= time && deed.duration(to: time) < Self.plannedTime
+        if let death = death(in: overlap) {
+            return death.duration(to: overlap.start) < Self.severance ? .severed : .forbidden
         }
-        let plans = planned.filter { overlap.nodes.contains($0.node) }
+        let isPlanned = planned.contains { overlap.nodes.contains($0.node) && isRecent($0.time, at: overlap.start) }
+        return isPlanned ? .planned : .forbidden
+    }
+
+    /// When one of two holders was killed whole that had been asked to hand over before; nil when neither was.
+    func death(in overlap: Timeline.Overlap) -> BootInstant? {
         let end = overlap.start.advanced(by: overlap.length)
-        let deaths = lifeless.filter { death in
+        return lifeless.last { death in
             death.isKilled && overlap.nodes.contains(death.node) && death.time < end
-                && plans.contains { $0.node == death.node && isRecent($0.time, at: death.time) }
-        }
-        if let death = deaths.last {
-            return death.time.duration(to: overlap.start) < Self.severance ? .severed : .forbidden
-        }
-        return plans.contains { isRecent($0.time, at: overlap.start) } ? .planned : .forbidden
+                && planned.contains { $0.node == death.node && isRecent($0.time, at: death.time) }
+        }?.time
+    }
+
+    private func isRecent(_ plan: BootInstant, at time: BootInstant) -> Bool {
+        plan <= time && plan.duration(to: time) < Self.plannedTime
     }
 }

@@ -94,7 +94,7 @@ public struct NemesisReport: Sendable {
             lines.append(
                 "- `\(round.trouble.rawValue)`, seed \(round.seed)\(round.writes.map { ", with writes to a \($0)" } ?? ""), the holder "
                     + "was node \(round.holder): "
-                    + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
+                    + round.story)
             for finding in round.findings { lines.append("  - \(finding)") }
             let command =
                 "nemesis --case \(round.trouble.rawValue) --seed \(round.seed) --rounds 1\(family == .v6 ? " --ipv6" : "")"

@@ -7,6 +7,8 @@ public struct NemesisRound: Sendable {
     /// What clients wrote throughout; then the VIP was not measured, because the writes moved it.
     public var writes: Writes?
     public var steps: [NemesisPlan.Step] = []
+    /// What was done before.
+    public var preparation: [NemesisAction] = []
     /// The node that had the VIP at first, and the one that had it at the end.
     public var holder = 0
     public var newHolder: Int?
@@ -40,6 +42,12 @@ public struct NemesisRound: Sendable {
     public var remarks: [String] = []
     /// What must not be, in words. Empty for a round that went well.
     public var findings: [String] = []
+
+    /// What was done, for a person.
+    public var story: String {
+        (preparation.map { "before: \($0)" } + steps.map { "\($0.at.inMilliseconds) ms \($0.action)" })
+            .joined(separator: "; ")
+    }
 
     public var isDisturbed: Bool { stall > .milliseconds(50) }
 
@@ -115,7 +123,7 @@ public struct NemesisRunner: Sendable {
         let connection = try nemesis.startHolding()
         let before = trouble.formsAnew ? nil : try await formed()
         let plan = trouble.plan(holder: before?.holder ?? 1, seed: seed)
-        round.steps = plan.steps
+        (round.preparation, round.steps) = (plan.preparation, plan.steps)
         do {
             round.holder = try await prepare(plan, before?.holder)
         } catch {
