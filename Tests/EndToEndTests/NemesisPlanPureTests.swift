@@ -130,6 +130,21 @@ struct NemesisPlanPureTests {
         #expect(record.meaning(of: overlap([2, 3], 1200, 500)) == .forbidden)
     }
 
+    @Test("who has any virtual address is known, whichever it is, and a node's own address is none")
+    func anyHolder() {
+        func event(_ node: Int, _ address: IPAddress, _ isPresent: Bool) -> Timeline.Event {
+            let change = AddressChange(
+                address: address, prefixLength: 24, interface: 2, isPresent: isPresent, validLifetime: 1)
+            return Timeline.Event(time: at(1), node: node, change: change)
+        }
+        let (own, other) = (Network.address(ofNode: 1), Network.vip6)
+        var events = [event(1, own, true), event(2, Network.vip, true), event(3, other, true)]
+        #expect(Timeline(events: events).holders(ofAnyBut: [own]) == [2, 3])
+        events += [event(2, Network.vip, false), event(1, other, true)]
+        #expect(Timeline(events: events).holders(ofAnyBut: [own]) == [1, 3])
+        #expect(Timeline(events: []).holders(ofAnyBut: []).isEmpty)
+    }
+
     @Test("what was planned may cost so much, and what the client did not ask does not count")
     func outage() {
         var record = ProbeRecord()

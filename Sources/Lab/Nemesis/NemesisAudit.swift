@@ -8,8 +8,7 @@ extension NemesisRunner {
     ) {
         let (lab, deeds) = (nemesis.lab, nemesis.deeds)
         let timeline = lab.witness.timeline
-        let own = Set(lab.nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
-        for address in timeline.addresses.subtracting(own) {
+        for address in timeline.addresses.subtracting(lab.ownAddresses) {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
                 let meaning = deeds.meaning(of: overlap)
                 round.note(overlap.length, meaning)

@@ -45,7 +45,8 @@ extension NemesisLab {
 
     /// Asks for a hand-over and goes on; see `handOverAnswers`.
     func failOver(to successor: NemesisAction.Successor, at node: Int) {
-        let holders = lab.witness.holders(of: lab.vip)
+        // Whatever the virtual address is now: in rounds with writes it changes.
+        let holders = lab.witness.timeline.holders(ofAnyBut: lab.ownAddresses)
         let time = BootClock.now
         record.withLock { record in record.planned += holders.map { ($0, time) } }
         let wanted: Int? =
@@ -127,6 +128,11 @@ extension LabNode {
 }
 
 extension LabCluster {
+    /// What the nodes have without the product.
+    var ownAddresses: Set<IPAddress> {
+        Set(nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
+    }
+
     /// Ends all nodes and empties their disks; no kernel has the VIP then, and the client does not know where it was.
     public func endForGood() async throws {
         for node in nodes { node.signalAll(SIGKILL) }
