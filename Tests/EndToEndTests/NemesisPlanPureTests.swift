@@ -118,10 +118,10 @@ struct NemesisPlanPureTests {
         // The hand-over was over before.
         #expect(record.meaning(of: overlap([1, 2], 1005, 5)) == .planned)
         // Claimed from a dead host, and too late to be what it had told.
-        #expect(record.meaning(of: overlap([1, 2], 1024, 900)) == .severed)
-        #expect(record.meaning(of: overlap([1, 2], 1026, 900)) == .forbidden)
+        #expect(record.meaning(of: overlap([1, 2], 1034, 900)) == .severed)
+        #expect(record.meaning(of: overlap([1, 2], 1036, 900)) == .forbidden)
         record.lifeless = [(1, at(1015), false)]
-        #expect(record.meaning(of: overlap([1, 2], 1026, 50)) == .planned)
+        #expect(record.meaning(of: overlap([1, 2], 1036, 50)) == .planned)
 
         record.planned = []
         record.lifeless = [(1, at(1000), true)]
@@ -157,6 +157,17 @@ struct NemesisPlanPureTests {
         #expect(!view.exceeds(.milliseconds(20)))
         // From the time before the fault only as much is looked at as was asked for.
         #expect(FailoverView(record, fault: at(100), end: at(101), lead: .milliseconds(10)).outage == .milliseconds(11))
+    }
+
+    @Test("why a node took over is the last word of its log on that")
+    func reason() {
+        let log = """
+            a info dqlite-vip: took over the virtual IP raft.term=4 takeover.reason=dead takeover.total.ms=13.1
+            b info dqlite-vip: took over the virtual IP raft.term=5 takeover.reason=transferred
+            c info dqlite-vip: stopping
+            """
+        #expect(LogMarks.reasonOfLastTakeover(log) == "transferred")
+        #expect(LogMarks.reasonOfLastTakeover("c info dqlite-vip: stopping") == nil)
     }
 
     @Test("a daemon that a signal of its own doing ended is a crash, and one that was killed is none")

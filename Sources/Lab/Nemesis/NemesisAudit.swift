@@ -10,14 +10,18 @@ extension NemesisRunner {
         let timeline = lab.witness.timeline
         for address in timeline.addresses.subtracting(lab.ownAddresses) {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
-                let meaning = deeds.meaning(of: overlap)
-                round.note(overlap.length, meaning)
+                var meaning = deeds.meaning(of: overlap)
                 if let death = deeds.death(in: overlap) {
+                    let reasons = overlap.nodes.subtracting([death.node]).sorted()
+                        .map { LogMarks.reasonOfLastTakeover(nemesis.lab[$0].logText) ?? "unknown" }
+                    // Elected because of the death, and not told by the one that died.
+                    if meaning == .severed && reasons.contains(where: { $0 != "transferred" }) { meaning = .forbidden }
                     round.remarks.append(
-                        "of nodes \(overlap.nodes.sorted()) one was killed, and the other had the address "
-                            + "\(death.duration(to: overlap.start).inWords) ms after that, for \(overlap.length.inWords) ms"
-                    )
+                        "node \(death.node) was killed, and the other had the address "
+                            + "\(death.time.duration(to: overlap.start).inWords) ms after that, for \(overlap.length.inWords) ms; "
+                            + "why, by its own word: \(reasons.joined(separator: ", "))")
                 }
+                round.note(overlap.length, meaning)
                 let bound =
                     switch meaning {
                     case .forbidden: bounds.overlap
@@ -118,6 +122,15 @@ struct LogMarks {
     static func isBad(_ line: Substring) -> Bool {
         let level = line.split(separator: " ", maxSplits: 2).dropFirst().first
         return level == "error" || level == "critical" || crashes.contains { line.contains($0) } || tellsOfCrash(line)
+    }
+
+    /// Why a node took the address over the last time, by its log: "transferred", "dead", "silent", ...
+    static func reasonOfLastTakeover(_ log: String) -> String? {
+        let key = " takeover.reason="
+        guard let line = log.split(separator: "\n").last(where: { $0.contains(key) }),
+            let found = line.firstRange(of: key)
+        else { return nil }
+        return String(line[found.upperBound...].prefix { $0 != " " })
     }
 
     /// What the guard says of a daemon that the kernel ended.

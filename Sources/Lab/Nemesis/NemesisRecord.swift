@@ -42,8 +42,8 @@ extension NemesisLab.Record {
     }
 
     /// A hand-over may still be carried out so long after the one that gave the lead has died: the successor was told, and
-    /// hears of the death only when the kernel closes the connections. An election because of the death takes longer.
-    static let severance: Duration = .milliseconds(10)
+    /// hears of the death only when the kernel closes the connections. That may be sooner: so the successor's own word counts, too, see `judge`.
+    static let severance: Duration = .milliseconds(20)
     /// A hand-over that was asked for takes so long at most.
     static let plannedTime: Duration = .seconds(5)
 
@@ -54,19 +54,19 @@ extension NemesisLab.Record {
         }
         if isUnheard { return .unheard }
         if let death = death(in: overlap) {
-            return death.duration(to: overlap.start) < Self.severance ? .severed : .forbidden
+            return death.time.duration(to: overlap.start) < Self.severance ? .severed : .forbidden
         }
         let isPlanned = planned.contains { overlap.nodes.contains($0.node) && isRecent($0.time, at: overlap.start) }
         return isPlanned ? .planned : .forbidden
     }
 
     /// When one of two holders was killed whole that had been asked to hand over before; nil when neither was.
-    func death(in overlap: Timeline.Overlap) -> BootInstant? {
+    func death(in overlap: Timeline.Overlap) -> (node: Int, time: BootInstant)? {
         let end = overlap.start.advanced(by: overlap.length)
         return lifeless.last { death in
             death.isKilled && overlap.nodes.contains(death.node) && death.time < end
                 && planned.contains { $0.node == death.node && isRecent($0.time, at: death.time) }
-        }?.time
+        }.map { ($0.node, $0.time) }
     }
 
     private func isRecent(_ plan: BootInstant, at time: BootInstant) -> Bool {
