@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 UNITS := PlatformTests LeaseTests RaftRigTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
-.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e demo bench nemesis soak sim format clean clean-lab deps test-deps
+.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e test-slow-disk demo bench nemesis formations soak sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -61,6 +61,13 @@ e2e:
 	@.build/debug/dqlite-vip-lab clean --spare-kept
 	@$(TESTS) --no-parallel --filter EndToEndTests
 
+# The end-to-end suites that wait for times, on disks that take FSYNC longer for each write; after a build.
+TIMED := Failover|FailoverNumbers|HandOver|Restart|WipedDisk|Timing|Guard|Nemesis|Write|Removal|Bootstrap
+test-slow-disk:
+	@scripts/require-root.sh "the end-to-end tests make network namespaces"
+	@.build/debug/dqlite-vip-lab clean --spare-kept
+	@DQLITE_VIP_LAB_FSYNC=$(or $(FSYNC),20ms) $(TESTS) --no-parallel --filter 'EndToEndTests\.EndToEnd/($(TIMED))Tests'
+
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests Package.swift
 
@@ -94,6 +101,16 @@ nemesis:
 	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
 	@.build/release/dqlite-vip-lab nemesis --rounds $(or $(ROUNDS),10) --seed $(or $(SEED),1) \
 	    --report $(NEMESIS_REPORT) $(if $(CASE),--case $(CASE)) $(if $(IPV6),--ipv6)
+
+# Forms COUNT clusters of three from nothing, and hands each over to a named voter within its first second; LOAD busy loops
+# beside, SEED for other moments, BINARIES to try several programs in turn. Ends with an error when one went elsewhere; 20 minutes.
+formations:
+	@scripts/require-root.sh "the formations make network namespaces"
+	@scripts/install-dependencies.sh build lab
+	$(SWIFT) build $(RELEASE) --product dqlite-vip
+	$(SWIFT) build $(RELEASE) --product dqlite-vip-lab
+	@.build/release/dqlite-vip-lab formations --count $(or $(COUNT),500) --load $(or $(LOAD),0) --seed $(or $(SEED),1) \
+	    $(addprefix --binary ,$(BINARIES))
 
 # A random walk through the life of a cluster, audited after each step: nodes that come, go, move, die, are wiped and cut off.
 # NODES (3 to 7), STEPS, SEED for another walk. Ends with an error at the first finding.

@@ -29,10 +29,11 @@ public final class LabCluster: Sendable {
         vip = family == .v4 ? Network.vip : Network.vip6
         do {
             self.network = network
+            let disk = try SlowDisk.asked(directory: network.directory)
             nodes = try network.servers.enumerated().map { index, namespace in
                 try LabNode(
                     number: index + 1, namespace: namespace, directory: "\(network.directory)/node\(index + 1)",
-                    binary: binary)
+                    binary: binary, environment: disk?.environment ?? [:])
             }
             witness = try Witness(network.servers)
             arp = try ARPCapture(network.client, interface: Network.interface)

@@ -12,6 +12,8 @@ public final class LabNode: Sendable {
     /// The working directory of the node's processes; the data directory is "data" in it.
     public let directory: String
     public let binary: String
+    /// What each start has besides its own environment: the disk of `SlowDisk`.
+    private let given: [String: String]
 
     private struct State {
         var process: ChildProcess?
@@ -20,12 +22,15 @@ public final class LabNode: Sendable {
     }
     private let state = Mutex(State())
 
-    init(number: Int, namespace: Namespace, directory: String, binary: String) throws(SystemError) {
+    init(
+        number: Int, namespace: Namespace, directory: String, binary: String, environment: [String: String] = [:]
+    ) throws(SystemError) {
         self.number = number
         self.namespace = namespace
         self.address = Network.address(ofNode: number)
         self.directory = directory
         self.binary = binary
+        given = environment
         if mkdir(directory, 0o755) != 0 { throw SystemError.last("make the directory", directory) }
     }
 
@@ -64,7 +69,8 @@ public final class LabNode: Sendable {
     private func launch(_ arguments: [String], environment: [String: String]) throws -> ChildProcess {
         if let running = process, running.isRunning { throw LabError("node \(number) runs already") }
         let process = try ChildProcess(
-            arguments, in: namespace, directory: directory, environment: environment, log: log)
+            arguments, in: namespace, directory: directory,
+            environment: PreloadLibrary.merge(given, environment), log: log)
         state.withLock { $0 = State(process: process, arguments: arguments, environment: environment) }
         return process
     }

@@ -61,9 +61,11 @@ public struct FailoverView: Equatable, Sendable {
     /// The longest time in which the probe itself did not run.
     public var stall: Duration
 
-    /// Looks at the window from 100 ms before the fault to `end`.
-    public init(_ record: ProbeRecord, fault: BootInstant, end: BootInstant) {
-        let start = fault.advanced(by: .milliseconds(-100))
+    /// Looks at the window from `lead` before the fault to `end`.
+    public init(
+        _ record: ProbeRecord, fault: BootInstant, end: BootInstant, lead: Duration = .milliseconds(100)
+    ) {
+        let start = fault.advanced(by: .zero - lead)
         let replies = record.replies.filter { $0.receivedAt >= start && $0.receivedAt <= end }
         before = record.replies.last { $0.receivedAt < fault }?.node
         after = replies.last?.node
@@ -77,4 +79,6 @@ public struct FailoverView: Equatable, Sendable {
         changes = zip(replies, replies.dropFirst()).count { $0.node != $1.node }
         stall = record.stalls.filter { $0.end >= start && $0.end <= end }.map(\.length).max() ?? .zero
     }
+    /// Whether a client missed the address for longer; what it did not ask for lack of time does not count.
+    public func exceeds(_ limit: Duration) -> Bool { outage - stall > limit }
 }

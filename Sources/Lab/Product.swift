@@ -12,10 +12,7 @@ public enum Product {
     /// - Throws: `LabError` that says where it was looked for and how to build it.
     public static func locate() throws(LabError) -> String {
         if let path = ProcessInfo.processInfo.environment[environmentKey], !path.isEmpty {
-            guard access(path, X_OK) == 0 else {
-                throw LabError("\(environmentKey)=\(path) is no program that can be run")
-            }
-            return path.hasPrefix("/") ? path : "\(currentDirectory())/\(path)"
+            do { return try program(path) } catch { throw LabError("\(environmentKey): \(error)") }
         }
         // Tests run in a helper of the toolchain; the bundle that it was given as an argument lies in .build.
         let candidates = (CommandLine.arguments + [executable()]).map { argument in
@@ -34,6 +31,12 @@ public enum Product {
             if isFile(path) { return path }
         }
         throw LabError("no dqlite-vip beside \(executable()): run `swift build`, or name one with \(environmentKey)")
+    }
+
+    /// The absolute path of a program that can be run.
+    public static func program(_ path: String) throws(LabError) -> String {
+        guard isFile(path) else { throw LabError("\(path) is no program that can be run") }
+        return path.hasPrefix("/") ? path : "\(currentDirectory())/\(path)"
     }
 
     private static func isFile(_ path: String) -> Bool {

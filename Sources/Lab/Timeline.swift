@@ -32,6 +32,19 @@ public struct Timeline: Sendable {
         intervals(of: address).filter { $0.end == nil }.map(\.node).sorted()
     }
 
+    /// Which nodes have any of the addresses after the last event, smallest first; `own` are left out.
+    public func holders(ofAnyBut own: Set<IPAddress>) -> [Int] {
+        var present: [Int: Set<IPAddress>] = [:]
+        for event in events where !own.contains(event.change.address) {
+            if event.change.isPresent {
+                present[event.node, default: []].insert(event.change.address)
+            } else {
+                present[event.node]?.remove(event.change.address)
+            }
+        }
+        return present.filter { !$0.value.isEmpty }.keys.sorted()
+    }
+
     /// When each node had the address, in the order of beginnings.
     public func intervals(of address: IPAddress) -> [Interval] {
         var intervals: [Interval] = []

@@ -7,7 +7,10 @@ struct LabCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dqlite-vip-lab",
         abstract: "Clusters of dqlite-vip in network namespaces of this host: shown, measured, broken.",
-        subcommands: [DemoCommand.self, BenchCommand.self, NemesisCommand.self, SoakCommand.self, CleanCommand.self])
+        subcommands: [
+            DemoCommand.self, BenchCommand.self, NemesisCommand.self, FormationsCommand.self, SoakCommand.self,
+            CleanCommand.self,
+        ])
 }
 
 struct CleanCommand: ParsableCommand {

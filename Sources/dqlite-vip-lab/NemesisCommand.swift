@@ -84,7 +84,7 @@ struct NemesisCommand: AsyncParsableCommand {
         say("\(trouble.rawValue): \(trouble.summary)")
         for number in 0..<rounds {
             let seed = seed &+ UInt64(number)
-            let withWrites = writes || (!noWrites && number % 2 == 1) || trouble == .fullDisk
+            let withWrites = writes || (!noWrites && number % 2 == 1) || trouble.needsWrites
             let runner = NemesisRunner(try await present.lab(for: trouble.setup(isIPv6 ? .v6 : .v4)))
             let round = try await runner.run(
                 trouble, seed: seed,
@@ -119,13 +119,14 @@ struct NemesisCommand: AsyncParsableCommand {
                 + (round.connectionsLost.map { ", connections lost \($0)" } ?? "")
                 + (round.plannedOverlap > .zero ? words("planned", round.plannedOverlap) : "")
                 + (round.unheardOverlap > .zero ? words("unheard", round.unheardOverlap) : "")
+                + (round.severedOverlap > .zero ? words("severed", round.severedOverlap) : "")
                 + words("well again after", round.recovery)
                 + (round.writes.map { ", \(round.acknowledged) writes to a \($0), \(round.unknown) unknown" } ?? "")
                 + (round.isDisturbed ? ", disturbed: the probe stood still for \(round.stall.inWords)" : ""))
         for line in round.remarks { remark("    \(line)") }
         for finding in round.findings { remark("    ✗ \(finding)") }
         if !round.findings.isEmpty {
-            remark("    " + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
+            remark("    \(round.story)")
         }
     }
 }

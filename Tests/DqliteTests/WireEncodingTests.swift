@@ -224,7 +224,7 @@ struct WireEncodingTests {
     func failureCodes() {
         let expected: [(UInt64, DqliteError.Code, Bool)] = [
             (7, .notLeader, false), (10250, .notLeader, false), (10506, .leadershipLost, true), (5, .busy, false),
-            (517, .busy, false), (778, .noSpace, false), (12, .noDatabase, false), (1, .sql, false),
+            (517, .busy, false), (778, .noSpace, true), (12, .noDatabase, false), (1, .sql, false),
             (19, .constraint, false), (1555, .constraint, false), (2067, .constraint, false), (1005, .parse, false),
             (1001, .parse, false), (UInt64.max, .sql, false),
         ]

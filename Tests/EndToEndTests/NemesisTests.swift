@@ -11,12 +11,14 @@ extension EndToEnd {
             /// The first seed is taken whose plan is so long, in milliseconds.
             var length = 0...2000
             var writes: NemesisRound.Writes?
+            /// And of which this is true.
+            var isWanted: @Sendable (NemesisPlan) -> Bool = { _ in true }
 
             var seed: UInt64? {
                 (1...10_000).first { seed in
-                    let length = kind.plan(holder: 1, seed: seed).length
-                    return length >= .milliseconds(self.length.lowerBound)
-                        && length <= .milliseconds(self.length.upperBound)
+                    let plan = kind.plan(holder: 1, seed: seed)
+                    return plan.length >= .milliseconds(length.lowerBound)
+                        && plan.length <= .milliseconds(length.upperBound) && isWanted(plan)
                 }
             }
         }
@@ -31,8 +33,9 @@ extension EndToEnd {
             for trouble in troubles {
                 let seed = try #require(trouble.seed, "no plan of \(trouble.kind) is so short")
                 let round = try await runner.run(trouble.kind, seed: seed, writes: trouble.writes)
+                print("\(trouble.kind.rawValue): outage", round.outage?.inWords ?? "–", round.remarks)
                 for finding in round.findings {
-                    Issue.record("\(trouble.kind.rawValue), seed \(seed): \(finding); \(round.steps.map(\.action))")
+                    Issue.record("\(trouble.kind.rawValue), seed \(seed): \(finding); \(round.story)")
                 }
                 // The laboratory is whole only after a round without findings.
                 if !round.findings.isEmpty {
@@ -99,6 +102,71 @@ extension EndToEnd {
                 Trouble(kind: .clockForward, length: 3000...3500),
                 Trouble(kind: .clockBack, length: 3000...3500, writes: .register),
             ])
+        }
+
+        @Test("a hand-over soon after a start: no client notices, and two that were elected are never there")
+        func earlyHandOvers() async throws {
+            let soon = 2000...2120
+            try await expectNothing(of: [
+                Trouble(kind: .earlyHandOver, length: soon) { $0.steps.contains { $0.action.isNamedFailOver } },
+                Trouble(kind: .earlyHandOver, length: soon) { !$0.steps.contains { $0.action.isNamedFailOver } },
+                Trouble(kind: .handOverAfterRestartOfOne, length: soon),
+                Trouble(kind: .handOverAfterWipe, length: soon) { $0.steps.contains { $0.action.isNamedFailOver } },
+            ])
+        }
+
+        @Test("the lead comes back within 0.3 s, and no client notices")
+        func backAtOnce() async throws {
+            try await expectNothing(of: [
+                Trouble(kind: .failOverTwice, length: 2150...2300) {
+                    $0.steps.last.map { $0.action.isNamedFailOver } ?? false
+                }
+            ])
+        }
+
+        @Test("killed whole while it stops: nobody takes the address before the dead kernel has let go")
+        func severed() async throws {
+            try await expectNothing(of: [
+                Trouble(kind: .terminateThenKill, length: 800...1500) { $0.steps[1].at <= .milliseconds(5) },
+                Trouble(kind: .terminateThenKill, length: 800...1500) {
+                    $0.steps[1].at > .milliseconds(5) && $0.steps[1].at < .milliseconds(12)
+                },
+            ])
+        }
+
+        @Test("two nodes become one and one becomes two, and no client notices")
+        func pairs() async throws {
+            try await expectNothing(of: [
+                Trouble(kind: .twoBecomeOne, length: 3000...3300) {
+                    $0.steps[0].action == .remove(node: 2, through: 1)
+                },
+                Trouble(kind: .oneBecomesTwo, length: 2500...3000) { $0.preparation.contains(.leave(node: 2)) },
+                Trouble(kind: .twoBecomeOne, length: 3000...3300) { $0.steps[0].action == .leave(node: 2) },
+            ])
+        }
+
+        @Test("a leader that stood still goes on when the third is away: what was acknowledged is there, whoever dies")
+        func stoodStill() async throws {
+            try await expectNothing(of: [
+                Trouble(kind: .stoppedFollower, writes: .register) { $0.steps.count == 6 }
+            ])
+        }
+
+        @Test("clocks that run 8.3 % wrong: the holder lets go before another one has the address")
+        func slewedClocks() async throws {
+            try await expectNothing(of: [
+                Trouble(kind: .slewedClocks, length: 1800...2500) { $0.preparation[0] == .slew(node: 1, rate: -83_000) }
+            ])
+        }
+    }
+}
+
+extension NemesisAction {
+    fileprivate var isNamedFailOver: Bool {
+        switch self {
+        case .failOver(.anybody, _): false
+        case .failOver: true
+        default: false
         }
     }
 }

@@ -162,12 +162,12 @@ extension ClusterNode {
             reason: reason, at: .now)
         removing.insert(member.id)
         defer { removing.remove(member.id) }
-        if !force { try await object(toRemoving: member, await currentMembers()) }
+        if !force { try await object(toRemoving: member, await currentMembers(), isThere: reason == .left) }
         // Before the removal itself: should this node die in between, the other stays out all the same.
         try await store.apply(.noteRemoval(removal))
         do {
             try await membership.removeMember(member.id, timeout: .seconds(3)) { members, member in
-                if !force { try await self.object(toRemoving: member, members) }
+                if !force { try await self.object(toRemoving: member, members, isThere: reason == .left) }
             }
         } catch {
             guard (error as? DqliteError)?.mayHaveBeenExecuted == true else {
@@ -204,7 +204,11 @@ extension ClusterNode {
     }
 
     /// - Throws: what speaks against it, by who answers right now.
-    private func object(toRemoving member: DqliteMember, _ members: [DqliteMember]) async throws {
+    ///
+    /// - Parameter isThere: it asks for that itself just now. It is on its way out, and answers no roll call any more.
+    private func object(
+        toRemoving member: DqliteMember, _ members: [DqliteMember], isThere: Bool
+    ) async throws {
         guard let own = facts.current.local?.dqliteID, let term = leadershipProof?.term,
             let clusterID = facts.current.clusterID
         else {
@@ -215,10 +219,11 @@ extension ClusterNode {
             facts.current.roster?.roster ?? Roster(clusterID: clusterID, term: term, leader: own, members: [])
         let answers = await attendances(members.filter { $0.role == .voter }, roster)
         let now = BootClock.now
+        let present = Set(answers.keys).union(isThere ? [member.id] : [])
         let list = members.map { member in
             RoleCore.Member(
                 id: member.id, role: member.role,
-                presence: answers[member.id] == nil ? .gone(since: now) : .reachable(since: now),
+                presence: present.contains(member.id) ? .reachable(since: now) : .gone(since: now),
                 isStuck: stuckVoters.reported.contains(member.id))
         }
         if let objection = RoleCore.objection(toRemoving: member.id, list, own: own) {

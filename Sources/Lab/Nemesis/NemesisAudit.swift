@@ -1,3 +1,4 @@
+import Glibc
 import Platform
 
 extension NemesisRunner {
@@ -7,31 +8,32 @@ extension NemesisRunner {
     ) {
         let (lab, deeds) = (nemesis.lab, nemesis.deeds)
         let timeline = lab.witness.timeline
-        let own = Set(lab.nodes.flatMap { [$0.address, Network.address6(ofNode: $0.number)] })
-        for address in timeline.addresses.subtracting(own) {
+        for address in timeline.addresses.subtracting(lab.ownAddresses) {
             for overlap in timeline.overlaps(of: address, from: start, to: end, absent: deeds.powerless) {
-                let isPlanned = deeds.planned.contains { deed in
-                    overlap.nodes.contains(deed.node) && deed.time <= overlap.start
-                        && deed.time.duration(to: overlap.start) < .seconds(5)
+                var meaning = deeds.meaning(of: overlap)
+                if let death = deeds.death(in: overlap) {
+                    let reasons = overlap.nodes.subtracting([death.node]).sorted()
+                        .map { LogMarks.reasonOfLastTakeover(nemesis.lab[$0].logText) ?? "unknown" }
+                    // Elected because of the death, and not told by the one that died.
+                    if meaning == .severed && reasons.contains(where: { $0 != "transferred" }) { meaning = .forbidden }
+                    round.remarks.append(
+                        "node \(death.node) was killed, and the other had the address "
+                            + "\(death.time.duration(to: overlap.start).inWords) ms after that, for \(overlap.length.inWords) ms; "
+                            + "why, by its own word: \(reasons.joined(separator: ", "))")
                 }
-                let isUnheard = deeds.unheard.contains { deed in
-                    overlap.nodes.contains(deed.node) && deed.start <= overlap.start
-                        && deed.end.map { overlap.start < $0 } ?? true
-                }
+                round.note(overlap.length, meaning)
                 let bound =
-                    isUnheard ? bounds.unheardOverlap : isPlanned ? bounds.plannedOverlap : bounds.overlap
-                if isUnheard {
-                    round.unheardOverlap = max(round.unheardOverlap, overlap.length)
-                } else if isPlanned {
-                    round.plannedOverlap = max(round.plannedOverlap, overlap.length)
-                } else {
-                    round.overlap = max(round.overlap, overlap.length)
-                }
+                    switch meaning {
+                    case .forbidden: bounds.overlap
+                    case .planned: bounds.plannedOverlap
+                    case .severed: bounds.severedOverlap
+                    case .unheard: bounds.unheardOverlap
+                    }
                 if overlap.length > bound {
                     round.findings.append(
                         "two holders: \(address) was on nodes \(overlap.nodes.sorted()) for "
                             + "\(overlap.length.inWords) ms, from \(start.duration(to: overlap.start).inWords) ms on"
-                            + (isPlanned ? " in a planned hand-over" : ""))
+                            + (meaning == .planned ? " in a planned hand-over" : ""))
                 }
             }
         }
@@ -47,8 +49,19 @@ extension NemesisRunner {
         _ round: inout NemesisRound, _ timeline: Timeline, _ deeds: NemesisLab.Record, start: BootInstant,
         healed: BootInstant, end: BootInstant, _ record: ProbeRecord
     ) {
-        let view = FailoverView(record, fault: start, end: end)
+        // What was before a round with a preparation is not judged.
+        let lead = round.trouble.outageLimit == nil ? Duration.milliseconds(100) : .zero
+        let view = FailoverView(record, fault: start, end: end, lead: lead)
         (round.takeover, round.outage, round.stall) = (view.takeover, view.outage, view.stall)
+        if let limit = round.trouble.outageLimit {
+            let planned = FailoverView(record, fault: start, end: healed, lead: lead)
+            round.outage = planned.outage
+            if planned.exceeds(limit) {
+                round.findings.append(
+                    "a client had no answer for \(planned.outage.inWords) ms, and what was planned may cost \(limit.inWords)"
+                )
+            }
+        }
         let answers = record.replies.map(\.receivedAt).filter { $0 >= healed && $0 <= end }
         round.outageOnHealing = zip([healed] + answers, answers + [end]).map { $0.duration(to: $1) }.max()
         let vacancy = timeline.vacancy(of: nemesis.lab.vip, from: start, to: end, absent: deeds.powerless)
@@ -108,6 +121,34 @@ struct LogMarks {
 
     static func isBad(_ line: Substring) -> Bool {
         let level = line.split(separator: " ", maxSplits: 2).dropFirst().first
-        return level == "error" || level == "critical" || crashes.contains { line.contains($0) }
+        return level == "error" || level == "critical" || crashes.contains { line.contains($0) } || tellsOfCrash(line)
+    }
+
+    /// Why a node took the address over the last time, by its log: "transferred", "dead", "silent", ...
+    static func reasonOfLastTakeover(_ log: String) -> String? {
+        let key = " takeover.reason="
+        guard let line = log.split(separator: "\n").last(where: { $0.contains(key) }),
+            let found = line.firstRange(of: key)
+        else { return nil }
+        return String(line[found.upperBound...].prefix { $0 != " " })
+    }
+
+    /// What the guard says of a daemon that the kernel ended.
+    private static func tellsOfCrash(_ line: Substring) -> Bool {
+        guard let words = line.firstRange(of: "was ended by signal ") else { return false }
+        let number = Int32(line[words.upperBound...].prefix { $0.isNumber })
+        return [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS].contains { $0 == number }
+    }
+}
+
+extension NemesisRound {
+    /// Keeps the longest of its kind.
+    mutating func note(_ overlap: Duration, _ meaning: NemesisLab.Record.Meaning) {
+        switch meaning {
+        case .forbidden: self.overlap = max(self.overlap, overlap)
+        case .planned: plannedOverlap = max(plannedOverlap, overlap)
+        case .severed: severedOverlap = max(severedOverlap, overlap)
+        case .unheard: unheardOverlap = max(unheardOverlap, overlap)
+        }
     }
 }

@@ -111,6 +111,24 @@ extension NemesisCase {
             return NemesisPlan(steps: [.init(.zero, .starveDisk(writers: 3, time))], length: time + .milliseconds(500))
         case .twoFaults:
             return Self.two(holder, others, &random)
+        case .earlyHandOver, .handOverAfterRestartOfAll, .handOverAfterRestartOfOne, .handOverAfterWipe, .failOverTwice:
+            return handOver(holder, all, &random)
+        case .terminateThenKill:
+            let kill = random.milliseconds(0...30)
+            let back = random.milliseconds(500...3000)
+            return NemesisPlan(
+                steps: [
+                    .init(.zero, .terminate(node: holder)), .init(kill, .kill(.both, node: holder)),
+                    .init(back, .revive(node: holder)),
+                ],
+                length: back + .milliseconds(500))
+        case .twoBecomeOne, .oneBecomesTwo:
+            return pair(holder, others, &random)
+        case .stoppedFollower:
+            return Bool.random(using: &random)
+                ? Self.late(holder, others, &random) : Self.deposed(holder, others, &random)
+        case .slewedClocks:
+            return Self.slewed(holder, others, &random)
         }
     }
 

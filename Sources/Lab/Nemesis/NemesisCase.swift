@@ -33,6 +33,16 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     case starvedProcessors = "starved-processors"
     case starvedDisk = "starved-disk"
     case twoFaults = "two-faults"
+    case earlyHandOver = "early-hand-over"
+    case handOverAfterRestartOfAll = "hand-over-after-restart-of-all"
+    case handOverAfterRestartOfOne = "hand-over-after-restart-of-one"
+    case handOverAfterWipe = "hand-over-after-restart-of-a-wiped-node"
+    case failOverTwice = "fail-over-twice"
+    case terminateThenKill = "terminate-then-kill"
+    case twoBecomeOne = "two-become-one"
+    case oneBecomesTwo = "one-becomes-two"
+    case stoppedFollower = "stopped-follower-with-buffers"
+    case slewedClocks = "slewed-clocks"
 
     public var summary: String {
         switch self {
@@ -64,6 +74,16 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         case .starvedProcessors: "24 busy loops at nice -15"
         case .starvedDisk: "3 writers that fsync without end"
         case .twoFaults: "two faults within 100 ms, on one node or on two"
+        case .earlyHandOver: "failover 0 to 600 ms after a cluster has formed on empty disks"
+        case .handOverAfterRestartOfAll: "all start anew at once, and 0 to 600 ms after the address is there a failover"
+        case .handOverAfterRestartOfOne: "failover 0 to 600 ms after one node is back, to it or to anybody"
+        case .handOverAfterWipe: "failover 0 to 600 ms after a node is back with an empty disk, to it or to anybody"
+        case .failOverTwice: "failover twice within 300 ms, in half of the rounds back to where the lead was"
+        case .terminateThenKill: "SIGTERM to the holder, and 0 to 30 ms later SIGKILL of its daemon and guard"
+        case .twoBecomeOne: "one of two nodes is removed, or leaves when it is stopped"
+        case .oneBecomesTwo: "a second node joins a single one"
+        case .stoppedFollower: "a node stands still while others write, and goes on when the third is out of reach"
+        case .slewedClocks: "clocks that run 8.3 % too fast and too slow, and then the holder's cable is pulled"
         }
     }
 
@@ -71,6 +91,7 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     public var nodes: Int {
         switch self {
         case .minority, .ringOfMajorities: 5
+        case .twoBecomeOne, .oneBecomesTwo: 2
         default: 3
         }
     }
@@ -86,7 +107,34 @@ public enum NemesisCase: String, CaseIterable, Sendable {
         switch self {
         case .fullDisk: NemesisSetup(nodes: nodes, hasSmallDisks: true)
         case .clockForward, .clockBack: NemesisSetup(nodes: nodes, hasWallClocks: true)
+        case .slewedClocks: NemesisSetup(nodes: nodes, hasSlewedClocks: true)
+        // Whoever is out comes back with its next start.
+        case .twoBecomeOne, .oneBecomesTwo: NemesisSetup(nodes: nodes, further: ["--leave-on-shutdown", "--rejoin"])
         default: NemesisSetup(nodes: nodes)
+        }
+    }
+
+    /// Whether it says nothing without writes.
+    public var needsWrites: Bool { self == .fullDisk || self == .stoppedFollower }
+
+    /// Whether the round begins with a new cluster on empty disks.
+    var formsAnew: Bool { self == .earlyHandOver }
+
+    /// Whether all members are at the end what they were before, by id and role.
+    var keepsMembers: Bool {
+        switch self {
+        case .earlyHandOver, .handOverAfterWipe, .twoBecomeOne, .oneBecomesTwo: false
+        default: true
+        }
+    }
+
+    /// How long a client may be without an answer until everything is put right: what is planned interrupts nobody.
+    public var outageLimit: Duration? {
+        switch self {
+        case .earlyHandOver, .handOverAfterRestartOfAll, .handOverAfterRestartOfOne, .handOverAfterWipe, .failOverTwice,
+            .twoBecomeOne, .oneBecomesTwo:
+            .milliseconds(20)
+        default: nil
         }
     }
 
@@ -99,7 +147,9 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     /// Whether a majority that can act stays connected throughout, so that somebody must serve soon.
     var keepsMajority: Bool {
         switch self {
-        case .loss5, .loss30, .starvedProcessors, .starvedDisk, .twoFaults, .fullDisk, .ringOfMajorities: false
+        case .loss5, .loss30, .starvedProcessors, .starvedDisk, .twoFaults, .fullDisk, .ringOfMajorities,
+            .stoppedFollower:
+            false
         default: true
         }
     }
@@ -107,7 +157,8 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     /// Parts of lines at level error or critical that belong to the trouble.
     var expectedLines: [String] {
         switch self {
-        case .killGuard, .killBoth, .powerOff, .twoFaults:
+        case .killGuard, .killBoth, .powerOff, .twoFaults, .earlyHandOver, .handOverAfterRestartOfAll,
+            .handOverAfterRestartOfOne, .handOverAfterWipe, .terminateThenKill, .stoppedFollower:
             ["the guard process is gone", "cannot tell the guard: Broken pipe"]
         // libraft dies by SIGSEGV when no segment can be made for what it has to write; the guard is there for that.
         case .fullDisk:
@@ -122,50 +173,8 @@ public enum NemesisCase: String, CaseIterable, Sendable {
     /// Whether the address must not move at all.
     public var mustStay: Bool {
         switch self {
-        case .followerCut, .deletedAddress, .clockForward, .clockBack: true
+        case .followerCut, .deletedAddress, .clockForward, .clockBack, .oneBecomesTwo: true
         default: false
         }
-    }
-}
-
-/// How a laboratory must be made for a case.
-public struct NemesisSetup: Hashable, Sendable {
-    public var nodes: Int
-    /// Each data directory is a small file system of its own.
-    public var hasSmallDisks = false
-    /// Each node's wall clock can be moved.
-    public var hasWallClocks = false
-    /// Of the VIP.
-    public var family = IPAddress.Family.v4
-
-    public init(nodes: Int, hasSmallDisks: Bool = false, hasWallClocks: Bool = false) {
-        self.nodes = nodes
-        self.hasSmallDisks = hasSmallDisks
-        self.hasWallClocks = hasWallClocks
-    }
-}
-
-/// What is done in one round, and when.
-public struct NemesisPlan: Equatable, Sendable {
-    public struct Step: Equatable, Sendable {
-        /// Since the begin of the round; a step that takes longer delays what comes after it.
-        public var at: Duration
-        public var action: NemesisAction
-
-        public init(_ at: Duration, _ action: NemesisAction) {
-            self.at = at
-            self.action = action
-        }
-    }
-
-    /// In the order of time.
-    public var steps: [Step]
-    /// After so long everything is put right that is not yet.
-    public var length: Duration
-
-    /// Which step is the first of those at the end that put things right; nil when the last one does not.
-    public var firstRelief: Int? {
-        let trouble = steps.lastIndex { !$0.action.isRelief } ?? -1
-        return trouble + 1 < steps.count ? trouble + 1 : nil
     }
 }

@@ -8,38 +8,16 @@ public final class NemesisLab: Sendable {
     public let setup: NemesisSetup
     let disks: [SmallDisk]
     private let clocks: [WallClockShift]
+    private let slewed: [SlewedClock]
     private let echo: TCPResponders
     private let holder = Mutex<TCPProber?>(nil)
     private let loads = Mutex<[ChildProcess]>([])
     private let debuggers = Mutex<[Int: Debugger]>([:])
     private let filled = Mutex<[Int: pid_t?]>([:])
 
-    /// What audits need to know of a round.
-    struct Record: Sendable {
-        /// Asked to end, or with reason to hand over by itself.
-        var planned: [(node: Int, time: BootInstant)] = []
-        /// Without power: what its namespace's kernel still has is on no wire.
-        var powerless: [Timeline.Interval] = []
-        /// The cable was out.
-        var cut: [Timeline.Interval] = []
-        /// Daemon and guard were stopped or killed in one instant.
-        var lifeless: [(node: Int, time: BootInstant, isKilled: Bool)] = []
-
-        /// When a kernel may have had the address that nobody could take from it, and that nobody else could hear: see
-        /// DOC/SAFETY.md, what is not covered. A death that was seen before the cable went is covered.
-        var unheard: [Timeline.Interval] {
-            lifeless.flatMap { deed in
-                cut.compactMap { cut in
-                    guard cut.node == deed.node else { return nil }
-                    let ahead = deed.time.duration(to: cut.start)
-                    guard ahead < (deed.isKilled ? .milliseconds(20) : .seconds(2)) else { return nil }
-                    let start = max(deed.time, cut.start)
-                    return Timeline.Interval(node: deed.node, start: start, end: start.advanced(by: .seconds(2)))
-                }
-            }
-        }
-    }
-    private let record = Mutex(Record())
+    let record = Mutex(Record())
+    /// Hand-overs that were asked for in this round, and have perhaps not been answered yet.
+    let handOvers = Mutex<[Task<String, Never>]>([])
 
     /// Builds network, disks and clocks; nothing of the product is started.
     public init(_ setup: NemesisSetup, binary: String? = nil) throws {
@@ -49,6 +27,7 @@ public final class NemesisLab: Sendable {
             disks = setup.hasSmallDisks ? try lab.nodes.map { try SmallDisk(directory: $0.dataDirectory) } : []
             echo = try TCPResponders(lab.network.servers, family: setup.family)
             clocks = setup.hasWallClocks ? try lab.nodes.map { try WallClockShift(directory: $0.directory) } : []
+            slewed = setup.hasSlewedClocks ? try lab.nodes.map { try SlewedClock(directory: $0.directory) } : []
         } catch {
             lab.close()
             throw error
@@ -82,10 +61,11 @@ public final class NemesisLab: Sendable {
     @discardableResult
     public func start(further: [String] = []) async throws -> LabCluster.Formation {
         var options = StartOptions.identical(expect: setup.nodes)
-        options.further = ["--vip", lab.vipText] + further
+        options.further = ["--vip", lab.vipText] + setup.further + further
         for node in lab.nodes {
-            let environment = clocks.isEmpty ? [:] : clocks[node.number - 1].environment
-            try node.start(options, environment: environment)
+            let wall = clocks.isEmpty ? [:] : clocks[node.number - 1].environment
+            let steady = slewed.isEmpty ? [:] : slewed[node.number - 1].environment
+            try node.start(options, environment: PreloadLibrary.merge(wall, steady))
         }
         let formation = try await lab.formation(within: .seconds(30))
         _ = try await lab.holder()
@@ -105,10 +85,26 @@ public final class NemesisLab: Sendable {
             debuggers.withLock { $0[node] = debugger }
         case .detach(let node): debuggers.withLock { $0.removeValue(forKey: node) }?.detach()
         case .resume(let node): lab[node].signalAll(SIGCONT)
-        case .restart(let node):
+        case .terminate(let node):
             record.withLock { $0.planned.append((node, BootClock.now)) }
-            try await lab[node].terminate(within: .seconds(10))
-            try await restart(lab[node])
+            lab[node].process?.signal(SIGTERM)
+        case .restart(let node):
+            try await end(lab[node], orderly: true)
+            try lab[node].startAgain()
+        case .restartAll(let orderly):
+            try await endAll(orderly: orderly)
+            for node in lab.nodes { try node.startAgain() }
+        case .wipe(let node, let orderly):
+            try await end(lab[node], orderly: orderly)
+            lab[node].wipe()
+            try lab[node].startAgain()
+        case .formAnew: try await formAnew()
+        case .failOver(let successor, let node): failOver(to: successor, at: node)
+        case .leave(let node): try await end(lab[node], orderly: true)
+        case .remove(let node, let other): try await remove(node, through: other)
+        case .join(let node, let wiped):
+            if wiped { lab[node].wipe() }
+            try lab[node].startAgain()
         case .revive(let node): try await revive(node)
         case .link(let node, let up):
             try lab.network.setLink(ofNode: node, up: up)
@@ -138,7 +134,8 @@ public final class NemesisLab: Sendable {
             try disk(node).fill()
         case .awaitFullDisk(let node): try await awaitFullDisk(node) { false }
         case .freeDisk(let node): try disk(node).free()
-        case .wallClock(let node, let seconds): try clock(node).set(seconds: seconds)
+        case .wallClock(let node, let seconds): try Self.own(clocks, of: node).set(seconds: seconds)
+        case .slew(let node, let rate): try Self.own(slewed, of: node).set(rate: rate)
         case .starveProcessors(let loops, let time):
             for _ in 0..<loops { try load(["nice", "-n", "-15"], "while :; do :; done", time) }
         case .starveDisk(let writers, let time):
@@ -148,6 +145,9 @@ public final class NemesisLab: Sendable {
                     time)
             }
         case .awaitFormation: _ = try await lab.formation(within: .seconds(30))
+        case .awaitMember(let node): try await awaitMember(node)
+        case .awaitHolder: try await awaitHolder()
+        case .awaitRest: try await awaitRest()
         }
     }
 
@@ -168,7 +168,7 @@ public final class NemesisLab: Sendable {
         return disks[node - 1]
     }
 
-    private func clock(_ node: Int) throws -> WallClockShift {
+    private static func own<Clock>(_ clocks: [Clock], of node: Int) throws -> Clock {
         guard clocks.count >= node else { throw LabError("node \(node) has no clock of its own") }
         return clocks[node - 1]
     }
@@ -211,11 +211,6 @@ public final class NemesisLab: Sendable {
         try host.startAgain()
     }
 
-    private func restart(_ node: LabNode) async throws {
-        try await node.kill9()
-        try node.startAgain()
-    }
-
     // MARK: Undoing
 
     /// Forgets what was done in earlier rounds.
@@ -234,6 +229,7 @@ public final class NemesisLab: Sendable {
         try lab.network.apply(TrafficRules())
         for disk in disks { try disk.free() }
         for clock in clocks { try clock.set(seconds: 0) }
+        for clock in slewed { try clock.set(rate: 0) }
         let debuggers = debuggers.withLock { debuggers in
             defer { debuggers = [:] }
             return debuggers

@@ -33,10 +33,12 @@ public struct NemesisReport: Sendable {
         Nodes are network namespaces of one host on one bridge; the observer is none of them. All times are milliseconds,
         min/median/p99/max over the rounds; p99 of fewer than 100 rounds is the maximum. *Takeover*: from the fault to the
         client's first answer of another node (– where the address did not move). *Outage*: the client's longest time
-        without an answer, asked every millisecond, until everything was well again; *on healing*: the same from the moment
+        without an answer, asked every millisecond, until everything was well again, and where it has a limit until
+        everything was put right; *on healing*: the same from the moment
         at which all was put right. *Nobody*: the longest time in which no kernel had the address. *Two holders*: the
         longest time in which two had, in brackets for planned hand-overs; *unheard* where the one is the kernel of a host that
-        was cut off and had lost daemon and guard before anybody could hear that (DOC/SAFETY.md). *Connections*: how often a client lost the TCP
+        was cut off and had lost daemon and guard before anybody could hear that, *severed* where daemon and guard were killed
+        in the middle of a planned hand-over (DOC/SAFETY.md). *Connections*: how often a client lost the TCP
         connection to the VIP on which it asks every 20 ms, at most in a round; a move of the address costs one. Rounds with writes are not measured but audited:
         two clients write every 20 ms throughout, in half of them to a register (`PUT /vip`), in half to a set (`PUT /v1/vip`
         with `If-Match`), and what was acknowledged must be there.
@@ -61,15 +63,18 @@ public struct NemesisReport: Sendable {
         let overlap = mine.map(\.overlap).max() ?? .zero
         let planned = mine.map(\.plannedOverlap).max() ?? .zero
         let unheard = mine.map(\.unheardOverlap).max() ?? .zero
+        let severed = mine.map(\.severedOverlap).max() ?? .zero
+        let limit = trouble.outageLimit.map { ", limit \($0.inWords)" } ?? ""
         let holders =
             overlap.inWords + (planned > .zero ? " (\(planned.inWords))" : "")
             + (unheard > .zero ? ", unheard \(unheard.inWords)" : "")
+            + (severed > .zero ? ", severed \(severed.inWords)" : "")
         let failed = mine.count { !$0.findings.isEmpty }
         let disturbed = mine.count(where: \.isDisturbed)
         let cells = [
             "`\(trouble.rawValue)`: \(trouble.summary)",
             "\(mine.count)" + (disturbed > 0 ? ", \(disturbed) disturbed" : ""), failed == 0 ? "0" : "**\(failed)**",
-            column(\.takeover), column(\.outage), column(\.outageOnHealing), column(\.vacancy), holders,
+            column(\.takeover), column(\.outage) + limit, column(\.outageOnHealing), column(\.vacancy), holders,
             mine.compactMap(\.connectionsLost).max().map { "\($0)" } ?? "–",
             column(\.recovery),
         ]
@@ -89,7 +94,7 @@ public struct NemesisReport: Sendable {
             lines.append(
                 "- `\(round.trouble.rawValue)`, seed \(round.seed)\(round.writes.map { ", with writes to a \($0)" } ?? ""), the holder "
                     + "was node \(round.holder): "
-                    + round.steps.map { "\($0.at.inMilliseconds) ms \($0.action)" }.joined(separator: "; "))
+                    + round.story)
             for finding in round.findings { lines.append("  - \(finding)") }
             let command =
                 "nemesis --case \(round.trouble.rawValue) --seed \(round.seed) --rounds 1\(family == .v6 ? " --ipv6" : "")"

@@ -7,12 +7,15 @@ public struct NemesisRound: Sendable {
     /// What clients wrote throughout; then the VIP was not measured, because the writes moved it.
     public var writes: Writes?
     public var steps: [NemesisPlan.Step] = []
+    /// What was done before.
+    public var preparation: [NemesisAction] = []
     /// The node that had the VIP at first, and the one that had it at the end.
     public var holder = 0
     public var newHolder: Int?
     /// From the first fault to the first answer of another node; nil when there was none, or with writes.
     public var takeover: Duration?
-    /// The longest time in which the client had no answer, from the first fault to the end.
+    /// The longest time in which the client had no answer, from the first fault to the end; where there is a limit for it, until
+    /// everything was put right.
     public var outage: Duration?
     /// The same, from the moment at which everything was put right.
     public var outageOnHealing: Duration?
@@ -24,6 +27,8 @@ public struct NemesisRound: Sendable {
     public var plannedOverlap = Duration.zero
     /// The same of a kernel whose host was cut off and had neither daemon nor guard left, before anybody could hear that.
     public var unheardOverlap = Duration.zero
+    /// The same of a kernel whose daemon and guard were killed in the middle of a planned hand-over.
+    public var severedOverlap = Duration.zero
     /// From the moment at which everything was put right until all was well.
     public var recovery: Duration?
     /// How often a client lost the connection that it held to the VIP; nil with writes.
@@ -37,6 +42,12 @@ public struct NemesisRound: Sendable {
     public var remarks: [String] = []
     /// What must not be, in words. Empty for a round that went well.
     public var findings: [String] = []
+
+    /// What was done, for a person.
+    public var story: String {
+        (preparation.map { "before: \($0)" } + steps.map { "\($0.at.inMilliseconds) ms \($0.action)" })
+            .joined(separator: "; ")
+    }
 
     public var isDisturbed: Bool { stall > .milliseconds(50) }
 
@@ -73,6 +84,8 @@ public struct NemesisBounds: Sendable {
     public var plannedOverlap = Duration.milliseconds(100)
     /// The same with a kernel that cannot be heard and that nobody can take the address from: its lifetime.
     public var unheardOverlap = Duration.seconds(2)
+    /// The same with a kernel whose daemon and guard were killed in the middle of a planned hand-over: its lifetime.
+    public var severedOverlap = Duration.seconds(2)
     /// Nobody has the address although a majority is there.
     public var vacancy = Duration.seconds(5)
     /// From the moment at which everything was put right until all is well.
@@ -104,26 +117,27 @@ public struct NemesisRunner: Sendable {
             throw LabError("\(trouble.rawValue) needs \(setup), and this laboratory is \(nemesis.setup)")
         }
         var round = NemesisRound(trouble, seed: seed, writes: writes)
-        round.holder = try await lab.settled(for: .milliseconds(500))
-        let before = try await lab.formation(within: .seconds(10))
         let logs = LogMarks(lab)
-        nemesis.beginRecord()
         let prober = try lab.startProbe()
         prober.forget()
-        // A stretch of answers from before: what comes after is judged against it.
-        try await eventually("answers of node \(round.holder)", within: .seconds(5)) {
-            prober.record.replies.count { $0.node == round.holder } >= 100
-        }
         let connection = try nemesis.startHolding()
-        try await eventually("connection to the VIP", within: .seconds(5)) {
-            connection.record.made.count > connection.record.lost.count
+        let before = trouble.formsAnew ? nil : try await formed()
+        let plan = trouble.plan(holder: before?.holder ?? 1, seed: seed)
+        (round.preparation, round.steps) = (plan.preparation, plan.steps)
+        do {
+            round.holder = try await prepare(plan, before?.holder)
+        } catch {
+            round.findings.append("the round could not begin: \(error)")
+            round.findings += logs.findings(lab, expected: trouble.expectedLines)
+            return round
         }
-        let plan = trouble.plan(holder: round.holder, seed: seed)
-        round.steps = plan.steps
+        nemesis.beginRecord()
 
         let workload = writes?.workload
         let start = BootClock.now
         async let writing: Void = write(trouble, workload)
+        // Comes before the wait for the writers, whatever the way out.
+        defer { workload?.stop() }
         var relieved: BootInstant?
         do {
             relieved = try await carryOut(plan, from: start, &round, workload)
@@ -150,7 +164,7 @@ public struct NemesisRunner: Sendable {
             } catch { round.findings.append("\(error)") }
         }
         do {
-            try await recovered(before, &round)
+            try await recovered(before?.formation, &round)
             round.recovery = healed.duration(to: BootClock.now)
             // A bad word of the past few moments would come after this.
             try await Task.sleep(for: .milliseconds(500))
@@ -163,9 +177,27 @@ public struct NemesisRunner: Sendable {
                 round.findings.append("a client lost its connection \(losses) times, and the address did not move")
             }
         }
+        round.remarks += await nemesis.handOverAnswers()
         round.findings += logs.findings(lab, expected: trouble.expectedLines)
         round.findings += leftovers(round.newHolder)
         return round
+    }
+
+    /// The cluster as it is before the round, at rest.
+    private func formed() async throws -> (holder: Int, formation: LabCluster.Formation) {
+        try await nemesis.awaitRest()
+        return (try await lab.settled(for: .zero), try await lab.formation(within: .seconds(10)))
+    }
+
+    /// Does what the plan has before its begin, and gives the holder then.
+    ///
+    /// `holder`: nil when there is no cluster yet.
+    private func prepare(_ plan: NemesisPlan, _ holder: Int?) async throws -> Int {
+        for action in plan.preparation {
+            do { try await nemesis.perform(action) } catch { throw LabError("\(action): \(error)") }
+        }
+        if plan.preparation.isEmpty, let holder { return holder }
+        return try await lab.holder()
     }
 
     /// Some clients side by side, until the workload is told to stop.
@@ -208,18 +240,22 @@ public struct NemesisRunner: Sendable {
     }
 
     /// Waits until all nodes are the cluster that they were, and one has the VIP and answers.
-    private func recovered(_ before: LabCluster.Formation, _ round: inout NemesisRound) async throws {
+    ///
+    /// `before`: nil for one that has been formed since.
+    private func recovered(_ before: LabCluster.Formation?, _ round: inout NemesisRound) async throws {
         for node in lab.nodes {
             try await eventually("guard and daemon of node \(node.number)", within: bounds.recovery) {
                 node.daemonPID != nil
             }
         }
         let after = try await lab.formation(within: bounds.recovery, every: .milliseconds(50))
-        if after.clusterID != before.clusterID {
-            round.findings.append("the cluster was \(before.clusterID) and is \(after.clusterID)")
-        }
-        if after.members != before.members {
-            round.findings.append("the members were \(before.members) and are \(after.members)")
+        if let before {
+            if after.clusterID != before.clusterID {
+                round.findings.append("the cluster was \(before.clusterID) and is \(after.clusterID)")
+            }
+            let isSame =
+                round.trouble.keepsMembers ? after.members == before.members : after.addresses == before.addresses
+            if !isSame { round.findings.append("the members were \(before.members) and are \(after.members)") }
         }
         if round.writes != nil {
             try await eventually("VIP back", within: .seconds(10)) {

@@ -7,14 +7,15 @@ private func at(_ milliseconds: Int64) -> BootInstant { BootInstant(nanoseconds:
 
 @Suite("A lead that is given, and one that is won")
 struct ExpectedLeadTests {
-    private static let expected = ExpectedLead(term: 7, leader: 2, address: "n2")
+    private static let expected = ExpectedLead(term: 7, leader: 2, address: "n2", isHolder: true)
 
     private static func isGiven(
-        by node: UInt64 = 2, in term: UInt64 = 7, ownTerm: UInt64 = 8, hasPredecessors: Bool = false, now: Int64 = 1050
+        by node: UInt64 = 2, in term: UInt64 = 7, ownTerm: UInt64 = 8, isHeard: Bool = true,
+        hasPredecessors: Bool = false, now: Int64 = 1050
     ) -> Bool {
         expected.isGiven(
-            asked: .init(node: node, term: term, at: at(1000)), ownTerm: ownTerm, hasPredecessors: hasPredecessors,
-            now: at(now))
+            asked: .init(node: node, term: term, at: at(1000)), ownTerm: ownTerm, isHeard: isHeard,
+            hasPredecessors: hasPredecessors, now: at(now))
     }
 
     @Test("given is what the leader of that term has asked for on its own connection, for as long as it waits")
@@ -26,10 +27,22 @@ struct ExpectedLeadTests {
 
     @Test("an offer alone is nothing: its leader may have died since, and this node was elected for that")
     func onlyOffered() {
-        #expect(!Self.expected.isGiven(asked: nil, ownTerm: 8, hasPredecessors: false, now: at(1050)))
+        #expect(!Self.expected.isGiven(
+                asked: nil, ownTerm: 8, isHeard: true, hasPredecessors: false, now: at(1050)))
         // Asked by another leader, or by the same one in an earlier term.
         #expect(!Self.isGiven(by: 3))
         #expect(!Self.isGiven(in: 6))
+    }
+
+    @Test("a giver that has not acknowledged anything of this node's lead may be dead, and one without the addresses wait for another")
+    func doubtfulGiver() {
+        #expect(!Self.isGiven(isHeard: false))
+        var waiting = Self.expected
+        waiting.isHolder = false
+        #expect(
+            !waiting.isGiven(
+                asked: .init(node: 2, term: 7, at: at(1000)), ownTerm: 8, isHeard: true, hasPredecessors: false,
+                now: at(1050)))
     }
 
     @Test("another term than the next one is another election")

@@ -3,25 +3,21 @@ import Platform
 /// Moves the wall clock of one node's processes, and of nobody else: the machine has one CLOCK_REALTIME for all, and a time
 /// namespace shifts only the clocks that never step.
 ///
-/// A library of a few lines, compiled when it is first needed and preloaded (ld.so(8)), adds a number of seconds from a
-/// shared file to what clock_gettime(2), gettimeofday(2) and time(2) say. All other clocks stay what they are. Sleeps until a
-/// point in wall time are not moved with it.
+/// A preloaded library adds a number of seconds from a shared file to what clock_gettime(2), gettimeofday(2) and time(2) say.
+/// All other clocks stay what they are. Sleeps until a point in wall time are not moved with it.
 struct WallClockShift: Sendable {
-    let library: String
-    let file: String
+    private let library: PreloadLibrary
+    private let file: String
 
     /// Compiles the library into `directory`; the time is right at first.
     init(directory: String) throws {
-        library = "\(directory)/libwallclock.so"
+        library = try PreloadLibrary("wallclock", source: Self.source, directory: directory)
         file = "\(directory)/wallclock"
-        let source = "\(directory)/wallclock.c"
-        try writeFile(Self.source, to: source)
-        try ToolCommand.check(["clang", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"])
         try set(seconds: 0)
     }
 
     /// What the product must be started with.
-    var environment: [String: String] { ["LD_PRELOAD": library, "DVLAB_WALLCLOCK": file] }
+    var environment: [String: String] { PreloadLibrary.merge(library.environment, ["DVLAB_WALLCLOCK": file]) }
 
     /// At once, also for processes that run.
     func set(seconds: Int64) throws {
