@@ -29,7 +29,8 @@ struct ComparedCopiesTests {
         #expect(Self.leaves(&copies, 5, 10))
         #expect(Self.leaves(&copies, 5, 99, isSuccess: false), "a refusal claims nothing")
         #expect(Self.leaves(&copies, 4, 99), "another term is nothing to the leader")
-        #expect(Self.leaves(&copies, 5, 99, to: 2), "nor is it to who does not lead")
+        #expect(!Self.leaves(&copies, 5, 99, to: 2), "nothing was compared with the log of another")
+        #expect(!Self.leaves(&copies, 6, 99), "nor in a later term of the same one")
     }
 
     @Test("once an entry of the leader's term is stored the log is the leader's, and whatever it says is so")

@@ -36,7 +36,8 @@ extension ClusterNode {
             relay.lease.term == expected.term + 1
             && relay.lease.acknowledged(since: BootInstant(nanoseconds: .min)).contains(expected.leader)
         return expected.isGiven(
-            asked: relay.askedToStand, ownTerm: relay.term, isHeard: isHeard, hasPredecessors: hasPredecessors, now: now)
+            asked: relay.askedToStand, ownTerm: relay.term, isHeard: isHeard, hasPredecessors: hasPredecessors, now: now
+        )
     }
 
     /// Whether this node is giving the lead away: what it has it keeps for the successor, and nothing is added to that.

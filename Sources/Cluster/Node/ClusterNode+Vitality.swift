@@ -29,7 +29,8 @@ extension ClusterNode {
             }
             if hasFailedDisk(local) {
                 throw LocalNodeFailed(
-                    description: "a write to the disk failed, after which the database node does not store what it says")
+                    description: "a write to the disk failed, after which the database node does not store what it says"
+                )
             }
             if failure == nil, let wrong = await wrongConfiguration(of: local) {
                 await handOver()

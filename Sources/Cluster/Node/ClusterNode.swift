@@ -92,7 +92,8 @@ public actor ClusterNode: Service {
     public init(
         settings: ClusterSettings, discovery: any Discovery, data: DataDirectory, logger: Logger,
         onListening: @escaping @Sendable () -> Void = {},
-        holdsAddresses: @escaping @Sendable () async -> Bool = { true }, unfit: @escaping @Sendable () async -> String? = { nil },
+        holdsAddresses: @escaping @Sendable () async -> Bool = { true },
+        unfit: @escaping @Sendable () async -> String? = { nil },
         onReturn: @escaping @Sendable () -> Void = {}, onLeadership: @escaping @Sendable () -> Void
     ) throws {
         self.settings = settings

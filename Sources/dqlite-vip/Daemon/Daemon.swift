@@ -151,7 +151,8 @@ enum Daemon {
         do {
             return try ClusterNode(
                 settings: clusterSettings, discovery: discovery, data: data, logger: logger,
-                onListening: { ready.count() }, holdsAddresses: { await hub.holdsAddresses() }, unfit: { await hub.unfit() },
+                onListening: { ready.count() }, holdsAddresses: { await hub.holdsAddresses() },
+                unfit: { await hub.unfit() },
                 onReturn: { hub.nodeReturned() },
                 onLeadership: { hub.leadershipChanged() })
         } catch let failure as DataDirectory.Failure {
