@@ -211,7 +211,7 @@ extension EndToEnd {
                 ] {
                     let handshake = """
                         {"raft":{"_0":{"clusterName":"dqlite-vip","clusterID":"\(status.clusterID ?? "")","dqliteID":77,\
-                        "address":"10.42.0.77:8800","incarnation":1,"relay":3,\
+                        "address":"10.42.0.77:8800","incarnation":1,"relay":4,\
                         "timing":{"address":"10.42.0.77:8800","latency":30,"lease":180,"silence":150}}}}
                         """
                     let frame = Array(handshake.utf8)
