@@ -103,7 +103,10 @@ extension LeaseSimulation {
     private mutating func perform(_ node: SimVoter, _ directive: RelayDirective) throws {
         switch directive {
         case .leaseMoved:
-            node.leaseEnd = node.core.lease.end(now: node.local(now))
+            // What was held under a lease that has ended meanwhile the guard has taken off.
+            let local = node.local(now)
+            if !node.gives(now), node.leaseEnd.map({ $0 <= local }) ?? true { node.placed = nil }
+            node.leaseEnd = node.core.lease.end(now: local)
             try check(node)
         case .leads(let term): readMembers(node, within: calm ? 2 * Self.ms : 30 * Self.ms, term)
         case .declined(let peer, let term):
