@@ -92,12 +92,19 @@ struct ComparedCopies: Sendable {
         // In a term of which no frame has been handed over, nothing was compared: what the disk has finished late for the same
         // leader in an earlier term. One of a lower term is nothing to a leader.
         guard leader == self.leader, term == self.term else { return !isSuccess || term < self.term }
+        guard isSuccess else {
+            // What was handed over was not taken: only a later frame shows anew how far the logs agree.
+            bound = 0
+            hasOwnEntry = false
+            doubtful = 0
+            return true
+        }
         guard hasOwnEntry, doubtful == 0 else {
             doubtful = hasOwnEntry ? doubtful - 1 : 0
-            return !isSuccess || lastIndex <= bound
+            return lastIndex <= bound
         }
         // All that was handed over is on the disk: what has not been answered will not be, or is answered at once.
-        if isSuccess, lastIndex >= reached { unanswered = 0 }
+        if lastIndex >= reached { unanswered = 0 }
         return true
     }
 }

@@ -112,7 +112,7 @@ extension RelayCore {
         // Promises are over, and with them what they would be acknowledged for.
         for id in peers.keys { peers[id]?.owed = nil }
         if lease.term < term { say(.leaseLost(.surrendered)) }
-        if rules.surrenders { lease.surrender(upTo: term - 1, to: candidate) }
+        if rules.surrenders { lease.surrender(upTo: term == 0 ? 0 : term - 1, to: candidate) }
         stirs()
         succession.moved(to: term)
         say(.leaseMoved)

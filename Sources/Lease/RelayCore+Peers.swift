@@ -76,12 +76,7 @@ extension RelayCore {
     }
 
     private mutating func note(delayOf peer: VoterID, _ sentAt: BootInstant, _ now: BootInstant) {
-        let difference = now.nanoseconds &- sentAt.nanoseconds
-        guard let known = peers[peer]?.delay else {
-            peers[peer]?.delay = difference
-            return
-        }
-        if difference < known { peers[peer]?.delay = difference }
+        peers[peer]?.delay.sees(now.nanoseconds &- sentAt.nanoseconds, now: now)
     }
 
     /// A process of a peer is connected.
@@ -147,7 +142,7 @@ extension RelayCore {
             if succession.isSilent(in: term, now: now) { say(.answer(process.voter, .silent(term: term))) }
             return
         }
-        let taken = now.nanoseconds &- sentAt.nanoseconds &- (peers[process.voter]?.delay ?? 0)
+        let taken = now.nanoseconds &- sentAt.nanoseconds &- (peers[process.voter]?.delay.least ?? 0)
         guard taken <= settings.hold.inNanoseconds else { return }
         succession.gaveUp(process, in: term, promisedUntil: gate.closedNow, now: now)
         report()

@@ -63,8 +63,8 @@ public struct RelayCore: Sendable {
         var ledTerm: UInt64 = 0
         var position: LogPosition?
         var storedIndex: UInt64 = 0
-        /// The smallest difference between this host's clock and its: what a frame takes at least.
-        var delay: Int64?
+        /// What a frame takes at least, as a difference between this host's clock and its.
+        var delay = LeastDelay()
         /// The acknowledgement that goes with the local node's answer to the same heartbeat.
         var owed: (term: UInt64, sentAt: BootInstant)?
         var progress = FollowerProgress()
@@ -204,10 +204,13 @@ public struct RelayCore: Sendable {
         isSole = false
     }
 
-    /// The successor has set the address: nothing is kept for it any more.
-    public mutating func letsGo() {
+    /// The successor has set the address: nothing is kept for it any more, and nothing depends on what was promised for it.
+    public mutating func letsGo(now: BootInstant) {
+        guard lease.handingOver != nil else { return }
         lease.letsGo()
         say(.leaseMoved)
+        // Only while there is no lease of the same term again.
+        if lease.isSurrendered { say(.tellAll(.released(upTo: now, successor: nil))) }
     }
 
     // MARK: - A disk that has failed
@@ -254,9 +257,12 @@ public struct RelayCore: Sendable {
     /// Voters that this node, as the leader, does not bring up to date although they acknowledge what it sends: since when.
     public func stuck(now: BootInstant) -> [VoterID: BootInstant] {
         var found: [VoterID: BootInstant] = [:]
-        let recent = lease.acknowledged(since: now.advanced(by: .zero - settings.hold * 4))
-        for id in recent where lease.voters.contains(id) {
-            if let since = peers[id]?.progress.standsSince { found[id] = since }
+        for id in lease.voters {
+            // Who is lost acknowledges nothing either: it has to have gone on with that, not only not to have stopped long ago.
+            guard let since = peers[id]?.progress.standsSince,
+                lease.acknowledged(since: since.advanced(by: .seconds(1))).contains(id)
+            else { continue }
+            found[id] = since
         }
         return found
     }

@@ -169,6 +169,15 @@ public struct VoteGate: Sendable {
         return until
     }
 
+    /// The leaders whose promises keep that candidate from being elected, and until when.
+    public func bound(but candidate: VoterID) -> [VoterID: BootInstant] {
+        var bound: [VoterID: BootInstant] = [:]
+        for promise in promises where promise.leader.voter != candidate && promise.successor != candidate {
+            bound[promise.leader.voter] = max(bound[promise.leader.voter] ?? promise.until, promise.until)
+        }
+        return bound
+    }
+
     /// The leader has said that the promises which were given for what it sent until then do not bind against the node to which it
     /// hands the lead over, or not at all.
     public mutating func released(by leader: LeaderProcess, upTo sentAt: BootInstant, successor: VoterID? = nil) {

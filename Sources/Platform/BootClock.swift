@@ -14,11 +14,14 @@ public struct BootInstant: InstantProtocol, Hashable, Codable, CustomStringConve
     }
 
     public func advanced(by duration: Duration) -> BootInstant {
-        BootInstant(nanoseconds: nanoseconds + duration.inNanoseconds)
+        // Durations may come from other hosts: an instant beyond all time is the end of it.
+        let (sum, overflows) = nanoseconds.addingReportingOverflow(duration.inNanoseconds)
+        return BootInstant(nanoseconds: overflows ? (duration < .zero ? .min : .max) : sum)
     }
 
     public func duration(to other: BootInstant) -> Duration {
-        .nanoseconds(other.nanoseconds - nanoseconds)
+        let (difference, overflows) = other.nanoseconds.subtractingReportingOverflow(nanoseconds)
+        return .nanoseconds(overflows ? (other.nanoseconds < 0 ? .min : .max) : difference)
     }
 
     public static func < (lhs: BootInstant, rhs: BootInstant) -> Bool {

@@ -69,6 +69,19 @@ struct ComparedCopiesTests {
         #expect(Self.leaves(&copies, 6, 21), "and one more cannot be")
     }
 
+    @Test("after a refusal nothing counts as compared until a later frame reaches the log: what the disk has late is an earlier leader's")
+    func refused() {
+        var copies = ComparedCopies()
+        copies.handed(Self.entries(2, after: 14, upTo: 16, of: 2), of: 3)
+        copies.handed(Self.heartbeat(4, at: 15), of: 1)
+        #expect(Self.leaves(&copies, 4, 14, isSuccess: false))
+        copies.handed(Self.entries(4, after: 15, upTo: 16, of: 4), of: 1)
+        #expect(Self.leaves(&copies, 4, 14, isSuccess: false))
+        #expect(!Self.leaves(&copies, 4, 16), "the disk's")
+        copies.handed(Self.entries(4, after: 12, upTo: 16, of: 4), of: 1)
+        #expect(copies.isDoubtful || Self.leaves(&copies, 4, 16))
+    }
+
     @Test("a snapshot and entries of earlier terms count as far as they reach")
     func catchingUp() {
         var copies = ComparedCopies()

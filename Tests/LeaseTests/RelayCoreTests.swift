@@ -194,8 +194,11 @@ struct RelayCoreTests {
         #expect(voter.lease.kept(now: Self.at(11)) == nil)
         _ = core.sends(Self.vote, to: 2, now: Self.at(11))
         #expect(core.lease.kept(now: Self.at(11)) == Self.at(110), "a vote for the successor is what it waits for")
-        core.letsGo()
+        _ = core.take()
+        core.letsGo(now: Self.at(12))
         #expect(core.lease.kept(now: Self.at(12)) == nil)
+        let released = core.take()
+        #expect(released == [.leaseMoved, .tellAll(.released(upTo: Self.at(12), successor: nil))])
 
         var late = Self.leader()
         _ = late.sends(frame, to: 2, now: Self.at(100))

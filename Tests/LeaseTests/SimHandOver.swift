@@ -57,7 +57,7 @@ extension LeaseSimulation {
         case .tookOver(let term):
             guard node.giving?.term == term else { return }
             node.giving = nil
-            node.core.letsGo()
+            node.core.letsGo(now: node.local(now))
             try perform(node)
         case .frame, .said: break
         }

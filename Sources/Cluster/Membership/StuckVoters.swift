@@ -5,12 +5,13 @@ import Platform
 /// libraft can bring about and does not mend within a term. A value type without clock.
 ///
 /// Such a voter counts for elections and leases, but not as a copy: were one more lost, no change could be committed. A
-/// new leader begins its bookkeeping anew, so the remedy is to hand over; not again and again, as it may not help.
+/// new leader begins its bookkeeping anew, so the remedy is to hand over; once, as it may not help: a node whose disk is full or slow
+/// takes no more from another leader.
 struct StuckVoters: Sendable, Equatable {
     /// Less is a busy disk, or a node that catches up.
     static let patience: Duration = .seconds(1)
-    /// Between two hand-overs because of it.
-    static let interval: Duration = .seconds(60)
+    /// Between two hand-overs because of it. A disk that is full stays so for long, and each node that leads would move the lead.
+    static let interval: Duration = .seconds(600)
 
     struct Verdict: Sendable, Equatable {
         /// Not stuck at the last look; to be told to the operator.

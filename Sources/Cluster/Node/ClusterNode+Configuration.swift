@@ -208,6 +208,15 @@ extension ClusterNode {
         guard facts.current.local?.monitor.current.isLeader == true else {
             throw PortFailure(reason: .notLeader, text: "\(settings.advertised) does not lead")
         }
+        guard hasTakenUp else {
+            throw PortFailure(reason: .notLeader, text: "\(settings.advertised) has only begun to lead")
+        }
+    }
+
+    /// Whether this node has read, in the term that it leads, what is configured.
+    var hasTakenUp: Bool {
+        guard let lead = facts.current.local?.monitor.current, lead.isLeader else { return false }
+        return takenUpTerm == lead.term
     }
 
     private static func failure(of error: any Error) -> PortFailure {

@@ -94,6 +94,7 @@ extension ClusterNode {
                     "\(join.address) cannot be the address of a node: \(clash.virtual) is a virtual address of cluster "
                         + "\(clusterID): correct --bind-cluster, or set another virtual address"))
         }
+        guard hasTakenUp else { return .redirect(leader: leaderAddress) }
         let candidate = Candidate(
             nodeID: join.nodeID.description, dqliteID: join.dqliteID, address: join.address.description,
             name: join.name, isReturning: join.isReturning == true)
@@ -188,6 +189,7 @@ extension ClusterNode {
                 if found["formed"] == "1" {
                     report(.becameFormed(clusterID))
                     try await refreshConfiguration()
+                    takenUpTerm = term
                     isPublished = true
                     continue
                 } else if let text = found["agreement"] {

@@ -81,9 +81,12 @@ extension ClusterNode {
     ///
     /// The second attempt is a short one: what is left of the time is for the stop itself.
     public func handOver() async {
-        guard leads, facts.current.members.contains(where: { $0.role == .voter && $0.id != ownID }) else { return }
         let limit: Duration = isRelieved ? .milliseconds(500) : Self.stopPatience
         isRelieved = true
+        // One that is under way may succeed; the addresses must not be let go beside it.
+        let deadline = BootClock.now.advanced(by: limit)
+        while handingOver != nil, BootClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
+        guard leads, facts.current.members.contains(where: { $0.role == .voter && $0.id != ownID }) else { return }
         do {
             _ = try await handOver(to: nil, within: limit)
         } catch {

@@ -129,7 +129,7 @@ extension ClusterNode {
                     .handOver(offer), of: address, timeout: HandOverCore.patience)
             else { return .silent("it answered something else: does it run the same version?") }
             return .votes(
-                from: BootClock.now.advanced(by: .milliseconds(readiness.votesKeptBackFor)),
+                from: BootClock.now.advanced(by: .milliseconds(min(max(0, readiness.votesKeptBackFor), 3_600_000))),
                 objection: readiness.objection)
         } catch {
             return .silent("\(error)")

@@ -101,7 +101,11 @@ extension ClusterNode {
                     text: "\"\(order.target)\" is no member of the cluster: give id, name or address of one of "
                         + facts.current.members.map(\.address).sorted().joined(separator: ", "))
             }
-            if member.id == facts.current.local?.dqliteID { try await giveWay(member) }
+            if member.id == facts.current.local?.dqliteID {
+                // Before the lead is moved for nothing.
+                if !order.force { try await object(toRemoving: member, facts.current.members, isThere: true) }
+                try await giveWay(member)
+            }
             return .removed(try await remove(member, for: order.isLeaving ? .left : .removed, force: order.force))
         } catch let failure as PortFailure {
             return .failed(failure)

@@ -85,8 +85,8 @@ extension ClusterNode {
         guard leads else { return [] }
         return stuckVoters.reported.sorted().map { id in
             "\(name(of: id)) answers this leader and takes nothing from it, so that it cannot replace one that fails: the lead is "
-                + "handed over once a minute, which usually mends it; if this stays, restart dqlite-vip on that node, and if it "
-                + "comes back empty the data directory there: it then joins as a new node"
+                + "handed over once, which usually mends it; if this stays, look at the disk of that node, restart dqlite-vip there, "
+                + "and if it comes back empty its data directory: it then joins as a new node"
         }
     }
 

@@ -11,12 +11,15 @@ extension ClusterNode {
         }
         var objection = await unfit()
         if !facts.current.isFormed { objection = "it has not joined yet" }
-        if isStopping { objection = "it is stopping" }
+        if isStopping || isRelieved { objection = "it is stopping" }
         let relay = local.relayFacts.current
         if relay.term > offer.term { objection = "it knows of a later leader" }
         let now = BootClock.now
-        let readiness = HandOverReadiness(closedUntil: relay.closedUntil, now: now, objection: objection)
-        if offer.isMade, objection == nil, relay.closedUntil <= now {
+        // What was promised to the giver it releases itself.
+        let bound = relay.promises.filter { $0.key != offer.leader }.values.max() ?? relay.closedUntil
+        let closedUntil = max(relay.closedUntil, bound)
+        let readiness = HandOverReadiness(closedUntil: closedUntil, now: now, objection: objection)
+        if offer.isMade, objection == nil, closedUntil <= now {
             facts.update {
                 $0.expected = .init(
                     term: offer.term, leader: offer.leader, address: offer.address, isHolder: offer.isHolder)
@@ -29,15 +32,21 @@ extension ClusterNode {
     public nonisolated var isHandedOver: Bool {
         let facts = facts.current
         guard let expected = facts.expected, let relay = facts.local?.relayFacts.current else { return false }
-        let now = BootClock.now
-        // Those that ended longer ago have left nothing that a kernel would still have.
-        let hasPredecessors = relay.predecessors.map { $0.endedAt.duration(to: now) < Predecessors.memory } ?? false
         let isHeard =
-            relay.lease.term == expected.term + 1
+            relay.lease.term == expected.term &+ 1
             && relay.lease.acknowledged(since: BootInstant(nanoseconds: .min)).contains(expected.leader)
         return expected.isGiven(
-            asked: relay.askedToStand, ownTerm: relay.term, isHeard: isHeard, hasPredecessors: hasPredecessors, now: now
-        )
+            asked: relay.askedToStand, ownTerm: relay.term, isHeard: isHeard,
+            // Others that ended before: the giver, which has the addresses, has waited for their kernels.
+            hasEnded: relay.ended.contains(expected.leader), now: BootClock.now)
+    }
+
+    /// Whether a hand-over to this node is under way, of which it is not known yet whether the leader before lives.
+    public nonisolated var isBeingHandedOver: Bool {
+        let facts = facts.current
+        guard let expected = facts.expected, let relay = facts.local?.relayFacts.current else { return false }
+        return expected.isGiven(
+            asked: relay.askedToStand, ownTerm: relay.term, isHeard: true, hasEnded: false, now: BootClock.now)
     }
 
     /// Whether this node is giving the lead away: what it has it keeps for the successor, and nothing is added to that.

@@ -58,6 +58,9 @@ public actor ClusterNode: Service {
     private(set) var isStopping = false
     /// A hand-over of the lead is under way: to be told when the successor has the addresses.
     var handingOver: AsyncStream<Void>.Continuation?
+    /// The term for which this node has read what is configured, as its leader. Before that it answers and changes nothing: what it
+    /// would have to write first must not stand in the way of that reading.
+    var takenUpTerm: UInt64?
     /// This node has tried to give the lead away before it stops.
     var isRelieved = false
     /// libdqlite's own transfer of the lead. What nobody takes ends by itself after an election timeout, and until then there

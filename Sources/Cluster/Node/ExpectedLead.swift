@@ -21,12 +21,12 @@ struct ExpectedLead: Sendable, Equatable {
     ///   - asked: who asked this node to stand, as the relay has noted it.
     ///   - ownTerm: the highest term in which this node has voted or followed.
     ///   - isHeard: the leader before has acknowledged something that this node sent as the leader: its process lives.
-    ///   - hasPredecessors: there are leaders whose process was seen to end: their kernel may have the address still.
+    ///   - hasEnded: the process of the leader before was seen to end: its kernel may have the address still.
     func isGiven(
-        asked: RelayFacts.Request?, ownTerm: UInt64, isHeard: Bool, hasPredecessors: Bool, now: BootInstant
+        asked: RelayFacts.Request?, ownTerm: UInt64, isHeard: Bool, hasEnded: Bool, now: BootInstant
     ) -> Bool {
-        guard isHolder, let asked, asked.node == leader, asked.term == term, ownTerm == term + 1, isHeard,
-            !hasPredecessors
+        guard isHolder, let asked, asked.node == leader, asked.term == term, ownTerm == term &+ 1, isHeard,
+            !hasEnded
         else { return false }
         // The leader's time began a little earlier, when it asked.
         return asked.at <= now && now < asked.at.advanced(by: ClusterNode.handOverLimit)

@@ -80,6 +80,7 @@ final class RaftRelay {
         core = RelayCore(
             own: own, term: metadata?.term ?? 0, hasVoted: metadata.map { $0.votedFor != 0 } ?? false,
             closedUntil: closedUntil, settings: settings, now: BootClock.now)
+        facts.update { $0.closedUntil = core.gate.closedUntil }
         publish(BootClock.now)
     }
 
@@ -182,7 +183,10 @@ final class RaftRelay {
         case .predecessorsChanged:
             let processes = core.predecessors.processes
             ports = ports.filter { processes.contains($0.key) }
-            facts.update { $0.predecessors = core.predecessors.account }
+            facts.update {
+                $0.predecessors = core.predecessors.account
+                $0.ended = Set(processes.map(\.voter))
+            }
         case .alarm(let alarm): sound(alarm)
         }
     }
@@ -199,7 +203,7 @@ final class RaftRelay {
             values.lease = core.lease
             values.changes = core.changes
             values.term = term
-            values.closedUntil = core.gate.closedUntil
+            values.promises = core.gate.bound(but: own)
             values.unreadable = core.unreadable
             if looks { values.stuck = core.stuck(now: now) }
             values.note(end: core.lease.end(now: now), now)
@@ -268,8 +272,9 @@ final class RaftRelay {
 
     /// The successor has the addresses: they are kept no longer.
     func letsGo() {
-        core.letsGo()
-        perform(BootClock.now)
+        let now = BootClock.now
+        core.letsGo(now: now)
+        perform(now)
     }
 
     /// A client of the local node was told that the disk has failed.
@@ -296,12 +301,12 @@ final class RaftRelay {
         let now = BootClock.now
         readVoters()
         // Others end, too; their ports say nothing of the leader's process.
-        if link.peer == core.succession.leader {
-            suspect = (link.peer, link.address, now)
-            ports[link.peer] = link.address
-        }
+        if link.peer == core.succession.leader { suspect = (link.peer, link.address, now) }
+        // It may have led before the one that leads now: what nobody asks for is forgotten.
+        ports[link.peer] = link.address
         core.ended(link.peer, now: now)
         perform(now)
+        ports = ports.filter { core.predecessors.processes.contains($0.key) }
     }
 
     private func probe(_ process: VoteGate.LeaderProcess, after delay: Duration) {

@@ -17,6 +17,10 @@ final class RelayFacts: Sendable {
         var elections = ElectionBook()
         /// What is known of leaders whose process ended; nil when there are none.
         var predecessors: Predecessors.Account?
+        /// Who they are.
+        var ended: Set<VoterID> = []
+        /// Leaders to whom this node has promised not to stand, and until when.
+        var promises: [VoterID: BootInstant] = [:]
         /// The highest term in which this node has voted or followed, as far as the relay knows.
         var term: UInt64 = 0
         /// Who asked this node to stand in its place: its TimeoutNow came on its own connection and went to the local node.

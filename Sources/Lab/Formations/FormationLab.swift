@@ -59,7 +59,7 @@ public final class FormationLab: Sendable {
         let prober = try lab.startProbe()
         prober.forget()
         var options = StartOptions.identical(expect: lab.nodes.count)
-        options.further = ["--vip", lab.vipText]
+        options.further = ["--vip", lab.vipText] + (getenv("DQLITE_VIP_LAB_DEBUG") == nil ? [] : ["--log-level", "debug"])
         for node in lab.nodes { try node.start(options, binary: binary) }
         let started = BootClock.now
         let first = try await eventually(
@@ -85,8 +85,20 @@ public final class FormationLab: Sendable {
             timeline.overlaps(of: lab.vip, from: started, to: end), giver: giver, named: named)
         trial.formation = started.duration(to: first.receivedAt)
         trial.bad = logs.findings(lab, expected: [])
+        if trial.isBad { keepLogs(of: number) }
         if lab.witness.overruns > 0 { trial.bad.append("the witness missed events: its timeline is worth nothing") }
         return trial
+    }
+
+    /// What the nodes said in a trial with findings is left in `formations.logs`.
+    private func keepLogs(of trial: Int) {
+        mkdir("formations.logs", 0o755)
+        for node in lab.nodes {
+            let text = node.logText.suffix(64 << 10)
+            guard let file = fopen("formations.logs/\(trial)-node\(node.number).log", "w") else { continue }
+            fputs(String(text), file)
+            fclose(file)
+        }
     }
 
     private func ask(_ node: Int, for named: Int) async -> (status: Int?, reason: String?) {

@@ -7,6 +7,8 @@ public struct LeadHint: Sendable, Hashable {
     /// The present holder hands the addresses over in a planned way, and knows that this node sets them before he lets go:
     /// the LAN is not asked. To be true only while that hand-over goes on.
     public var isHandedOver: Bool
+    /// The same may be so, and is not certain yet: the LAN is asked, and that the holder answers is nothing to report.
+    public var isBeingHandedOver: Bool
     /// This node hands its addresses over in a planned way: the successor announces them while they are still here, and that
     /// is neither reported nor answered. What this node has it keeps meanwhile, as that is what the successor counts on, and it
     /// claims nothing. To be true only while that hand-over goes on.
@@ -15,10 +17,11 @@ public struct LeadHint: Sendable, Hashable {
     public var predecessor: Predecessor?
 
     public init(
-        leads: Bool = false, isHandedOver: Bool = false, handsOver: Bool = false, predecessor: Predecessor? = nil
+        leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, handsOver: Bool = false, predecessor: Predecessor? = nil
     ) {
         self.leads = leads
         self.isHandedOver = isHandedOver
+        self.isBeingHandedOver = isBeingHandedOver
         self.handsOver = handsOver
         self.predecessor = predecessor
     }

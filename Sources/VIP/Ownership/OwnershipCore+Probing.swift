@@ -114,7 +114,10 @@ extension OwnershipCore {
             entries[index].foreignHolder = nil
             guard entry.probe.holder != entry.awaited else { return }
             entries[index].awaited = entry.probe.holder
-            if let holder = entry.probe.holder { events.append(.awaited(entry.address, holder)) }
+            // In a planned hand-over it is what is to be.
+            if let holder = entry.probe.holder, !hint.isBeingHandedOver {
+                events.append(.awaited(entry.address, holder))
+            }
         }
     }
 

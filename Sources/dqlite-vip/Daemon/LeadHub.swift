@@ -14,6 +14,7 @@ final class LeadHub: Sendable {
     private let cell: LeaseCell
     private let parts = Mutex(Parts())
     private let wasLeading = Atomic<Bool>(false)
+    private let wasHandedOver = Atomic<Bool>(false)
 
     private let disk: DiskWatch
 
@@ -36,6 +37,13 @@ final class LeadHub: Sendable {
         } else if !leads {
             wasLeading.store(false, ordering: .relaxed)
         }
+        // The lease may have begun before it was known that the leader before lives.
+        let isHandedOver = leads && parts.withLock { $0.cluster }?.isHandedOver == true
+        if isHandedOver, !wasHandedOver.exchange(isHandedOver, ordering: .relaxed) {
+            parts.withLock { $0.ownership }?.kick()
+        } else if !isHandedOver {
+            wasHandedOver.store(false, ordering: .relaxed)
+        }
     }
 
     /// Another node is back: behind a partition that has healed there may be neighbours who know the last holder only.
@@ -52,7 +60,8 @@ final class LeadHub: Sendable {
             Predecessor(endedAt: $0.endedAt, answeredSince: $0.answeredSince)
         }
         return LeadHint(
-            leads: cluster.leads, isHandedOver: cluster.isHandedOver, handsOver: cluster.handsOver,
+            leads: cluster.leads, isHandedOver: cluster.isHandedOver, isBeingHandedOver: cluster.isBeingHandedOver,
+            handsOver: cluster.handsOver,
             predecessor: predecessor)
     }
 

@@ -19,13 +19,13 @@ struct StuckVotersTests {
         #expect(stuck.reported == [])
     }
 
-    @Test("the lead is handed over for it once a minute at most, whoever is stuck and whoever led between")
+    @Test("the lead is handed over for it once in ten minutes at most, whoever is stuck and whoever led between")
     func handsOver() {
         var stuck = StuckVoters()
         #expect(stuck.look([3: at(10)], now: at(12)).handsOver)
         #expect(!stuck.look([:], now: at(13)).handsOver)
-        #expect(!stuck.look([2: at(60)], now: at(71)).handsOver)
-        #expect(stuck.look([2: at(60)], now: at(72)).handsOver)
-        #expect(!stuck.look([2: at(60)], now: at(73)).handsOver)
+        #expect(!stuck.look([2: at(600)], now: at(611)).handsOver)
+        #expect(stuck.look([2: at(600)], now: at(612)).handsOver)
+        #expect(!stuck.look([2: at(600)], now: at(613)).handsOver)
     }
 }

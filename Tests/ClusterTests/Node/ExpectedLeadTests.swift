@@ -11,11 +11,11 @@ struct ExpectedLeadTests {
 
     private static func isGiven(
         by node: UInt64 = 2, in term: UInt64 = 7, ownTerm: UInt64 = 8, isHeard: Bool = true,
-        hasPredecessors: Bool = false, now: Int64 = 1050
+        hasEnded: Bool = false, now: Int64 = 1050
     ) -> Bool {
         expected.isGiven(
             asked: .init(node: node, term: term, at: at(1000)), ownTerm: ownTerm, isHeard: isHeard,
-            hasPredecessors: hasPredecessors, now: at(now))
+            hasEnded: hasEnded, now: at(now))
     }
 
     @Test("given is what the leader of that term has asked for on its own connection, for as long as it waits")
@@ -29,7 +29,7 @@ struct ExpectedLeadTests {
     func onlyOffered() {
         #expect(
             !Self.expected.isGiven(
-                asked: nil, ownTerm: 8, isHeard: true, hasPredecessors: false, now: at(1050)))
+                asked: nil, ownTerm: 8, isHeard: true, hasEnded: false, now: at(1050)))
         // Asked by another leader, or by the same one in an earlier term.
         #expect(!Self.isGiven(by: 3))
         #expect(!Self.isGiven(in: 6))
@@ -43,7 +43,7 @@ struct ExpectedLeadTests {
         var waiting = Self.expected
         waiting.isHolder = false
         let isGiven = waiting.isGiven(
-            asked: .init(node: 2, term: 7, at: at(1000)), ownTerm: 8, isHeard: true, hasPredecessors: false,
+            asked: .init(node: 2, term: 7, at: at(1000)), ownTerm: 8, isHeard: true, hasEnded: false,
             now: at(1050))
         #expect(!isGiven)
     }
@@ -56,6 +56,6 @@ struct ExpectedLeadTests {
 
     @Test("while a leader's kernel may still have the addresses the LAN is asked")
     func predecessors() {
-        #expect(!Self.isGiven(hasPredecessors: true))
+        #expect(!Self.isGiven(hasEnded: true))
     }
 }
