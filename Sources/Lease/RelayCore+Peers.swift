@@ -43,6 +43,7 @@ extension RelayCore {
             return .drop
         }
         guard !hasFailedDisk else { return .drop }
+        follows(frame.term)
         if let names { named(names, now: now) }
         dropHeld(upTo: frame.term)
         copies.handed(frame, of: process.voter)
@@ -54,6 +55,15 @@ extension RelayCore {
             gate.promise(to: process, in: frame.term, sentAt: sentAt, now: now)
         else { return .hand(acknowledges: false) }
         return .hand(acknowledges: !owes(to: process.voter, frame, sentAt, canOwe: canOwe))
+    }
+
+    /// Another was elected in a later term: whoever acknowledges something of an earlier lead from now on, and by whatever voters that
+    /// is counted, it has no lease any more.
+    private mutating func follows(_ term: UInt64) {
+        guard rules.surrenders, lease.term > 0, term > lease.term, !lease.isSurrendered else { return }
+        lease.surrender(upTo: term - 1)
+        say(.leaseLost(.surrendered))
+        say(.leaseMoved)
     }
 
     /// Whether the acknowledgement can wait for the local node's answer, which follows a heartbeat within a millisecond: one

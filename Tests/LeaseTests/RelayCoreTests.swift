@@ -258,6 +258,17 @@ struct RelayCoreTests {
         }
     }
 
+    @Test("a leader that follows another has no lease of its own term any more, whose voters it reads then and who acknowledges late")
+    func follows() {
+        var core = Self.leader()
+        _ = core.sends(Self.heartbeat(5), to: 9, now: Self.at(100))
+        _ = Self.hears(&core, Self.two, 6, at: 101)
+        #expect(core.lease.end(now: Self.at(101)) == nil)
+        core.told(.acknowledged(term: 5, sentAt: Self.at(100)), by: .init(voter: 9, incarnation: 90), now: Self.at(102))
+        core.learnt(voters: [1, 9], by: .init(term: 5, changes: core.changes, number: 9), now: Self.at(103))
+        #expect(core.lease.end(now: Self.at(103)) == nil)
+    }
+
     @Test("a frame that names what was named before, sent to one who lags behind, changes nothing")
     func namedBefore() {
         var core = Self.leader()
