@@ -69,7 +69,9 @@ struct ComparedCopiesTests {
         #expect(Self.leaves(&copies, 6, 21), "and one more cannot be")
     }
 
-    @Test("after a refusal nothing counts as compared until a later frame reaches the log: what the disk has late is an earlier leader's")
+    @Test(
+        "after a refusal nothing counts as compared until a later frame reaches the log: what the disk has late is an earlier leader's"
+    )
     func refused() {
         var copies = ComparedCopies()
         copies.handed(Self.entries(2, after: 14, upTo: 16, of: 2), of: 3)

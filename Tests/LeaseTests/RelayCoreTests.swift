@@ -258,7 +258,9 @@ struct RelayCoreTests {
         }
     }
 
-    @Test("a leader that follows another has no lease of its own term any more, whose voters it reads then and who acknowledges late")
+    @Test(
+        "a leader that follows another has no lease of its own term any more, whose voters it reads then and who acknowledges late"
+    )
     func follows() {
         var core = Self.leader()
         _ = core.sends(Self.heartbeat(5), to: 9, now: Self.at(100))

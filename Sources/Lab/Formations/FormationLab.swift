@@ -59,7 +59,8 @@ public final class FormationLab: Sendable {
         let prober = try lab.startProbe()
         prober.forget()
         var options = StartOptions.identical(expect: lab.nodes.count)
-        options.further = ["--vip", lab.vipText] + (getenv("DQLITE_VIP_LAB_DEBUG") == nil ? [] : ["--log-level", "debug"])
+        options.further =
+            ["--vip", lab.vipText] + (getenv("DQLITE_VIP_LAB_DEBUG") == nil ? [] : ["--log-level", "debug"])
         for node in lab.nodes { try node.start(options, binary: binary) }
         let started = BootClock.now
         let first = try await eventually(

@@ -17,7 +17,8 @@ public struct LeadHint: Sendable, Hashable {
     public var predecessor: Predecessor?
 
     public init(
-        leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, handsOver: Bool = false, predecessor: Predecessor? = nil
+        leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, handsOver: Bool = false,
+        predecessor: Predecessor? = nil
     ) {
         self.leads = leads
         self.isHandedOver = isHandedOver
