@@ -102,9 +102,7 @@ extension ClusterNode {
                         + facts.current.members.map(\.address).sorted().joined(separator: ", "))
             }
             if member.id == facts.current.local?.dqliteID {
-                // Before the lead is moved for nothing.
-                if !order.force { try await object(toRemoving: member, facts.current.members, isThere: true) }
-                try await giveWay(member)
+                try await giveWay(member, force: order.force)
             }
             return .removed(try await remove(member, for: order.isLeaving ? .left : .removed, force: order.force))
         } catch let failure as PortFailure {
@@ -141,7 +139,7 @@ extension ClusterNode {
     /// The leader cannot remove itself: another takes the lead first.
     ///
     /// - Throws: always; `.notLeader` when another leads now.
-    private func giveWay(_ member: DqliteMember) async throws -> Never {
+    private func giveWay(_ member: DqliteMember, force: Bool) async throws -> Never {
         guard facts.current.members.contains(where: { $0.role == .voter && $0.id != member.id }) else {
             throw PortFailure(
                 reason: .notReady,
@@ -149,6 +147,8 @@ extension ClusterNode {
                     "\(member.address) is the only voter: without it there is no cluster; to end the cluster, stop its "
                     + "nodes and empty their data directories")
         }
+        // Before the lead is moved for nothing.
+        if !force { try await object(toRemoving: member, facts.current.members, isThere: true) }
         do {
             _ = try await failOver(to: nil)
         } catch let refused as HandOverRefused {
