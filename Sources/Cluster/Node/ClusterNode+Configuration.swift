@@ -208,6 +208,7 @@ extension ClusterNode {
         guard facts.current.local?.monitor.current.isLeader == true else {
             throw PortFailure(reason: .notLeader, text: "\(settings.advertised) does not lead")
         }
+        if let newer = store.newerSchema { throw PortFailure(reason: .unavailable, text: "\(newer)") }
         guard hasTakenUp else {
             throw PortFailure(reason: .notLeader, text: "\(settings.advertised) has only begun to lead")
         }
