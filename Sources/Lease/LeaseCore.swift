@@ -26,8 +26,6 @@ public struct LeaseCore: Sendable {
     private var notBefore = BootInstant(nanoseconds: .min)
     /// The lead is being handed over: until when the address may be kept all the same, and to whom; see `transfers`.
     private(set) var handingOver: (until: BootInstant, successor: VoterID)?
-    /// For a test that shows what comes of it: what was held is kept whether there was a lease or not, and after a vote for another.
-    var keepsUnproven = false
     /// Sorted; none before they were told, and without them there is no lease.
     public private(set) var voters: [VoterID] = []
     /// Until when the lease was proven with the voters before the last change.
@@ -100,7 +98,7 @@ public struct LeaseCore: Sendable {
     /// - Parameter candidate: who gets the vote; nil when that is not known.
     public mutating func surrender(upTo term: UInt64, to candidate: VoterID? = nil) {
         surrendered = max(surrendered, term)
-        if handingOver?.successor != candidate, !keepsUnproven { handingOver = nil }
+        if handingOver?.successor != candidate { handingOver = nil }
     }
 
     /// This node asks another to take the lead: the lease is over at once, and the followers are told that their promises do not
@@ -120,7 +118,6 @@ public struct LeaseCore: Sendable {
         if let successor, let end = end(now: now), end > now {
             handingOver = (min(end, now.advanced(by: limit)), successor)
         }
-        if keepsUnproven, let successor { handingOver = (now.advanced(by: limit), successor) }
         notBefore = max(notBefore, now.advanced(by: patience))
         acknowledged = []
         carried = nil

@@ -71,14 +71,12 @@ extension RelayCore {
 
     private mutating func leads(in term: UInt64, _ now: BootInstant) {
         guard term > lease.term else { return }
-        let earlier = lease.voters
         lease.leads(in: term)
         // Its own vote in that term need not have left: a sole voter elects itself.
         _ = gate.hears(own, in: term)
         namedIndex = 0
         for id in peers.keys { peers[id]?.progress = FollowerProgress() }
         if isSole { configure([own], now) }
-        if !rules.forgetsVoters { lease.configure(voters: earlier, now: now) }
         succession.moved(to: term)
         say(.leaseMoved)
         say(.leads(term: term))

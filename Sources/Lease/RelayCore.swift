@@ -36,7 +36,6 @@ public struct RelayCore: Sendable {
         var gate = VoteGate.Rules()
         var surrenders = true
         var transfersEndLease = true
-        var forgetsVoters = true
         var followsChanges = true
         var dropsHeld = true
         var comparesCopies = true

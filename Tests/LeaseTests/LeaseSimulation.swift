@@ -39,8 +39,6 @@ struct LeaseSimulation {
         var opensTerm = true
         /// A read is answered only under a lease that holds after it.
         var readsUnderLease = true
-        /// Who hands over keeps the address for a moment only under the lease that it had, and not after a vote for another.
-        var keepsUnderLease = true
         /// Handed over is what the giver's own request has reached, and not what was offered.
         var isHandedOverByRequest = true
         /// The LAN is asked before a claim.
@@ -170,9 +168,8 @@ struct LeaseSimulation {
     }
 
     func core(_ id: Int, _ now: BootInstant, term: UInt64, hasVoted: Bool, isNew: Bool) -> RelayCore {
-        var lease = LeaseCore(
+        let lease = LeaseCore(
             own: VoterID(id), duration: rules.margin ? LeaseCore.duration(hold: Self.hold) : Self.hold)
-        lease.keepsUnproven = !rules.keepsUnderLease
         return RelayCore(
             own: VoterID(id),
             settings: .init(

@@ -162,8 +162,6 @@ struct RelayCoreTests {
     func released() {
         for (leader, isHanded) in [(Self.one, true), (Self.three, false)] {
             var core = Self.core(2)
-            _ = Self.hears(&core, Self.three, 4, at: 0)
-            core = Self.core(2)
             _ = Self.hears(&core, leader, 5, at: 0)
             _ = Self.hears(&core, Self.one, leader == Self.one ? 5 : 6, at: 1)
             core.told(.released(upTo: Self.at(2), successor: 2), by: Self.one, now: Self.at(2))

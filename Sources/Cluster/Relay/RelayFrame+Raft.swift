@@ -28,7 +28,8 @@ extension RelayCore.Settings {
         succession.stagger = max(succession.stagger, timing.latency * 3 / 4)
         succession.probePatience = max(succession.probePatience, timing.latency * 4)
         self.init(
-            hold: timing.hold, patience: max(.milliseconds(100), timing.latency * 5), retreat: timing.electionTimeout,
+            hold: timing.hold, patience: max(.milliseconds(100), timing.latency * 5),
+            handOverLimit: ClusterNode.handOverLimit, retreat: timing.electionTimeout,
             succession: succession)
     }
 }
