@@ -18,6 +18,10 @@ struct ComparedCopies: Sendable {
     private var term: UInt64 = 0
     /// How far the frames reached that came before an entry of the term.
     private var bound: UInt64 = 0
+    /// How far the snapshots of the leader reach. What is answered to one is no matter of comparing: the log begins anew with it, and
+    /// up to there it is the leader's. While the disk takes it heartbeats are refused, which says nothing of it; and without the one
+    /// answer to it the leader sends nothing more for libraft's 30 s, with a promotion and every other change of members behind it.
+    private var installed: UInt64 = 0
     /// How far all frames of the leader reached.
     private var reached: UInt64 = 0
     private var hasOwnEntry = false
@@ -48,6 +52,7 @@ struct ComparedCopies: Sendable {
         if case .append(let previous, _) = frame.content { began(at: previous) }
         let last: UInt64
         let isOwnEntry: Bool
+        var snapshot: UInt64 = 0
         switch frame.content {
         case .append(let previous, let position):
             last = position.index
@@ -55,6 +60,7 @@ struct ComparedCopies: Sendable {
         case .snapshot(let position):
             last = position.index
             isOwnEntry = false
+            snapshot = position.index
         case .result, .requestVote, .vote, .timeoutNow, .fenced: return
         }
         defer { unanswered += 1 }
@@ -64,9 +70,11 @@ struct ComparedCopies: Sendable {
             term = frame.term
             bound = 0
             reached = 0
+            installed = 0
             hasOwnEntry = false
         }
         reached = max(reached, last)
+        installed = max(installed, snapshot)
         guard !hasOwnEntry else { return }
         if isOwnEntry {
             hasOwnEntry = true
@@ -101,7 +109,7 @@ struct ComparedCopies: Sendable {
         }
         guard hasOwnEntry, doubtful == 0 else {
             doubtful = hasOwnEntry ? doubtful - 1 : 0
-            return lastIndex <= bound
+            return lastIndex <= max(bound, installed)
         }
         // All that was handed over is on the disk: what has not been answered will not be, or is answered at once.
         if lastIndex >= reached { unanswered = 0 }

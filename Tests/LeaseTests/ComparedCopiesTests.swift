@@ -93,4 +93,27 @@ struct ComparedCopiesTests {
         #expect(Self.leaves(&copies, 5, 45))
         #expect(!Self.leaves(&copies, 5, 46))
     }
+
+    @Test("the answer to a snapshot leaves although heartbeats were refused while the disk took it")
+    func installing() {
+        var copies = ComparedCopies()
+        copies.handed(Self.heartbeat(11, at: 529), of: 1)
+        #expect(Self.leaves(&copies, 11, 0, isSuccess: false))
+        copies.handed(RelayFrame(term: 11, content: .snapshot(last: LogPosition(index: 512, term: 11))), of: 1)
+        for _ in 0..<3 {
+            copies.handed(Self.heartbeat(11, at: 529), of: 1)
+            #expect(Self.leaves(&copies, 11, 0, isSuccess: false))
+        }
+        #expect(Self.leaves(&copies, 11, 512))
+        #expect(!Self.leaves(&copies, 11, 513), "left over from an earlier leader")
+    }
+
+    @Test("a snapshot counts for the leader and the term in which it was sent only")
+    func snapshotOfAnother() {
+        var copies = ComparedCopies()
+        copies.handed(RelayFrame(term: 5, content: .snapshot(last: LogPosition(index: 40, term: 3))), of: 1)
+        copies.handed(Self.heartbeat(6, at: 12), of: 2)
+        #expect(Self.leaves(&copies, 6, 12, to: 2))
+        #expect(!Self.leaves(&copies, 6, 40, to: 2))
+    }
 }
