@@ -136,7 +136,32 @@ extension WireRequest {
         switch self {
         case .leader, .client, .open, .prepare, .finalize, .interrupt, .connect, .dump, .cluster, .describe: false
         case .exec, .query, .execSQL, .add, .assign, .remove, .transfer, .weight: true
-        case .querySQL(_, let sql, _): ReadOnlySQL.check(Array(sql.utf8)) != nil
+        case .querySQL(_, let sql, _): Self.mayWrite(sql)
         }
     }
+
+    /// Whether a text of our own is anything else than one statement that reads.
+    private static func mayWrite(_ sql: String) -> Bool {
+        var tokens = SQLTokenizer(Array(sql.utf8))
+        var isFirst = true
+        var isOver = false
+        do throws(SQLTokenizer.Failure) {
+            while let token = try tokens.next() {
+                if isOver { return true }
+                if case .word(let word) = token {
+                    if isFirst, !["select", "values", "with", "explain"].contains(word) { return true }
+                    if writers.contains(word) { return true }
+                } else if isFirst {
+                    return true
+                }
+                isOver = token == .semicolon
+                isFirst = false
+            }
+        } catch {
+            return true
+        }
+        return isFirst
+    }
+
+    private static let writers: Set<String> = ["insert", "replace", "update", "delete", "pragma"]
 }

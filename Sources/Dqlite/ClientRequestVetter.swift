@@ -1,10 +1,12 @@
 /// Vets what a client from outside sends to the node, message by message: a malformed one would stop libdqlite.
 ///
-/// It takes the byte stream behind the protocol word. It never lets through what the node does not understand, and
-/// keeps at most one unfinished message.
+/// It takes the byte stream behind the protocol word. It never lets through what the node does not understand, keeps at most
+/// one unfinished message beside what has been read with it, and lets one request at a time to the node: whoever does not wait
+/// for answers is not read any further.
 ///
 /// The answers of the node have to be shown to it too (`consumeAnswer`): libdqlite 1.11 dies of a statement id that
-/// was finalized or never given out, so ids that were not seen in an answer are refused here.
+/// was finalized or never given out, so ids that were not seen in an answer are refused here. Before the first SQL of a reader
+/// it makes the node's connection one of a reader (`SQLGuard`), and nothing passes before that has been confirmed.
 public struct ClientRequestVetter: Sendable {
     /// What a client may ask for.
     public enum Policy: Sendable, Hashable {
@@ -22,14 +24,14 @@ public struct ClientRequestVetter: Sendable {
         /// Statements prepared and not finalized, per connection.
         public var statements: Int
 
-        public init(messageLength: Int = 1 << 20, sqlLength: Int = 64 << 10, statements: Int = 256) {
+        public init(messageLength: Int = 64 << 10, sqlLength: Int = 16 << 10, statements: Int = 64) {
             self.messageLength = messageLength
             self.sqlLength = sqlLength
             self.statements = statements
         }
     }
 
-    /// What to do, in the order of the stream.
+    /// What to do with the next message.
     public enum Verdict: Sendable, Hashable {
         /// Pass this whole, sound message on to the node.
         case forward([UInt8])
@@ -42,79 +44,152 @@ public struct ClientRequestVetter: Sendable {
     private let policy: Policy
     private let limits: Limits
     private let databases: Set<String>?
+    private let sql: ReadOnlySQL
     private var buffer: [UInt8] = []
     private var isClosed = false
-    /// The requests that were forwarded and are not answered yet, in order.
-    private var pending: [WireRequest.MessageType] = []
+    /// The request that was forwarded and is not answered yet.
+    private var pending: WireRequest.MessageType?
     private var answers = AnswerFollower()
     /// Statement ids that the node surely has.
     private var statements: Set<UInt32> = []
+    /// The node's connection is confirmed to be one of a reader.
+    private var isReader = false
+    /// The answer to the question that makes it one, as far as it has come; nil while that is not asked.
+    private var confirmation: [UInt8]?
+    /// The message that waits for it, and what it is answered with instead when it failed.
+    private var waiting: (message: [UInt8], refusal: [UInt8]?)?
 
-    /// `databases` are the names that may be opened or dumped; nil stands for any that is a plain file name.
-    public init(policy: Policy = .readOnly, limits: Limits = Limits(), databases: Set<String>? = nil) {
+    /// - Parameters:
+    ///   - databases: the names that may be opened or dumped; nil stands for any that is a plain file name.
+    ///   - tables: what a reader may read; names in lower case.
+    public init(
+        policy: Policy = .readOnly, limits: Limits = Limits(), databases: Set<String>? = nil, tables: Set<String>
+    ) {
         self.policy = policy
         self.limits = limits
         self.databases = databases
+        sql = ReadOnlySQL(tables: tables)
     }
 
-    /// Takes in the next bytes of the client. After `close` it answers nothing more.
-    public mutating func consume(_ bytes: some Collection<UInt8>) -> [Verdict] {
-        if isClosed { return [] }
-        buffer.append(contentsOf: bytes)
-        var verdicts: [Verdict] = []
-        var start = 0
-        while !isClosed, let length = header(at: start, &verdicts), buffer.count - start >= 8 + length {
-            let end = start + 8 + length
-            verdicts.append(vet(Array(buffer[start..<end])))
-            if case .close = verdicts.last { isClosed = true }
-            start = end
-        }
-        if isClosed {
-            buffer = []
-        } else if start > 0 {
-            buffer.removeFirst(start)
-        }
-        return verdicts
+    /// Takes in the next bytes of the client.
+    public mutating func consume(_ bytes: some Collection<UInt8>) {
+        if !isClosed { buffer.append(contentsOf: bytes) }
     }
 
-    /// The length of the body that begins behind the header at `start`; nil when the header is not all there.
-    private mutating func header(at start: Int, _ verdicts: inout [Verdict]) -> Int? {
-        guard buffer.count - start >= 8 else { return nil }
-        let words = buffer[start..<(start + 4)].reversed().reduce(0) { $0 << 8 | Int($1) }
-        let length = words * 8
-        if length == 0 {
-            // libdqlite 1.11 aborts on it.
-            return refuseStream("a message with an empty body", &verdicts)
-        }
-        if length > limits.messageLength {
-            return refuseStream("a message of \(length) bytes; \(limits.messageLength) are allowed", &verdicts)
-        }
-        if buffer[start + 4] == WireRequest.MessageType.connect.rawValue {
-            return refuseStream("a client must not connect as a raft peer", &verdicts)
-        }
-        return length
+    /// Whether a request is with the node: nothing more is to be read from the client until it is answered.
+    public var isBusy: Bool { pending != nil }
+
+    /// Whether `next` has something to say.
+    public var hasMessage: Bool {
+        guard !isClosed, !isBusy else { return false }
+        return waiting != nil || buffer.count >= 8 && (bodyLength.map { buffer.count >= 8 + $0 } ?? true)
     }
 
-    private mutating func refuseStream(_ reason: String, _ verdicts: inout [Verdict]) -> Int? {
+    /// What had to come before a request is answered, and the request itself is next.
+    public var isHalfway: Bool { waiting != nil && !isBusy }
+
+    /// Drops the next whole message unseen.
+    ///
+    /// - Returns: what its client is told: SQLITE_BUSY, and when to ask again.
+    public mutating func postponed() -> [UInt8] {
+        if waiting != nil {
+            waiting = nil
+        } else if let length = bodyLength, buffer.count >= 8 + length {
+            buffer.removeFirst(8 + length)
+        }
+        return WireEncoder.failure(
+            code: 5, message: "the readers of this node have used up their share of its time: ask again in a second")
+    }
+
+    /// What to do with the next message; nil while there is no whole one, a request is with the node, or the end was said.
+    public mutating func next() -> Verdict? {
+        guard hasMessage else { return nil }
+        if let waiting {
+            self.waiting = nil
+            return waiting.refusal.map { .answer($0) } ?? pass(waiting.message)
+        }
+        if let reason = unsoundHeader { return end(reason) }
+        guard let length = bodyLength else { return end("a message of a length that cannot be") }
+        let message = Array(buffer.prefix(8 + length))
+        buffer.removeFirst(message.count)
+        let verdict = vet(message)
+        if case .close(let reason) = verdict { return end(reason) }
+        return verdict
+    }
+
+    private mutating func end(_ reason: String) -> Verdict {
         isClosed = true
-        verdicts.append(.close(reason: reason))
-        return nil
+        buffer = []
+        return .close(reason: reason)
     }
 
-    /// How many forwarded requests the node has not answered yet. Forward one at a time, or interrupts go astray.
-    public var outstanding: Int { pending.count }
+    /// The length of the next message's body in bytes; nil when the header is not all there, or is unsound.
+    private var bodyLength: Int? {
+        guard buffer.count >= 8, unsoundHeader == nil else { return nil }
+        return announcedLength
+    }
 
-    /// Takes in the next bytes that the node sends to the client. Pass them on unchanged.
-    public mutating func consumeAnswer(_ bytes: some Collection<UInt8>) {
-        for answer in answers.consume(bytes) where !pending.isEmpty {
-            switch (pending.removeFirst(), answer) {
+    private var announcedLength: Int { buffer.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) } * 8 }
+
+    private var unsoundHeader: String? {
+        let length = announcedLength
+        // libdqlite 1.11 aborts on it.
+        if length == 0 { return "a message with an empty body" }
+        if length > limits.messageLength {
+            return "a message of \(length) bytes; \(limits.messageLength) are allowed"
+        }
+        return buffer[4] == WireRequest.MessageType.connect.rawValue
+            ? "a client must not connect as a raft peer" : nil
+    }
+
+    /// Takes in the next bytes that the node sends.
+    ///
+    /// - Returns: what is to be passed on to the client.
+    public mutating func consumeAnswer<Bytes: Collection<UInt8>>(_ bytes: Bytes) -> Bytes.SubSequence {
+        let isForClient = confirmation == nil
+        if !isForClient { confirmation?.append(contentsOf: bytes) }
+        for answer in answers.consume(bytes) {
+            guard let request = pending else { continue }
+            pending = nil
+            if confirmation != nil {
+                confirmed()
+                continue
+            }
+            switch (request, answer) {
             case (.prepare, .statement(let id)): statements.insert(id)
             // A connection can open a database again only after it lost the first, and all statements with it.
-            case (.open, .database): statements = []
+            case (.open, .database): (statements, isReader) = ([], false)
             default: break
             }
         }
+        return isForClient ? bytes[...] : bytes[bytes.endIndex...]
     }
+
+    /// The node has answered whether its connection is one of a reader now.
+    private mutating func confirmed() {
+        let answer = confirmation ?? []
+        confirmation = nil
+        // Rows; anything else is a failure, that it does not lead for example, and is the client's to hear.
+        if answer.count > 4, answer[4] == 7 { isReader = true } else { waiting?.refusal = answer }
+    }
+
+    /// Lets a sound message through, after what has to come before it.
+    private mutating func pass(_ message: [UInt8]) -> Verdict {
+        let type = WireRequest.MessageType(rawValue: message[4])
+        guard policy == .full || isReader || (type != .prepare && type != .querySQL) else {
+            guard let question = Self.restriction else { return end("a reader's connection cannot be restricted") }
+            waiting = (message, nil)
+            confirmation = []
+            pending = .querySQL
+            return .forward(question)
+        }
+        pending = type
+        return .forward(message)
+    }
+
+    private static let restriction = try? WireRequest.querySQL(
+        database: 0, sql: SQLGuard.restriction, parameters: []
+    ).encoded()
 
     private mutating func vet(_ message: [UInt8]) -> Verdict {
         guard let type = WireRequest.MessageType(rawValue: message[4]), type != .heartbeat else {
@@ -142,8 +217,7 @@ public struct ClientRequestVetter: Sendable {
         } catch {
             return .close(reason: "a malformed \(type) request: \(error.message)")
         }
-        pending.append(type)
-        return .forward(message)
+        return pass(message)
     }
 
     private struct Refusal {
@@ -207,7 +281,7 @@ public struct ClientRequestVetter: Sendable {
         guard sql.count <= limits.sqlLength else {
             return Refusal(code: 18, text: "the SQL text has \(sql.count) bytes; \(limits.sqlLength) are allowed")
         }
-        return ReadOnlySQL.check(Array(sql)).map { Refusal(code: 8, text: "this access is read-only: \($0)") }
+        return self.sql.check(Array(sql)).map { Refusal(code: 8, text: "this access is for reading: \($0)") }
     }
 
     private func refusal(ofDatabase name: String) -> Refusal? {
@@ -235,9 +309,8 @@ public struct ClientRequestVetter: Sendable {
         case .open:
             statements = []
         case .prepare:
-            let count = statements.count + pending.count { $0 == .prepare }
-            if count >= limits.statements {
-                return Refusal(code: 5, text: "\(count) statements are prepared; finalize some")
+            if statements.count >= limits.statements {
+                return Refusal(code: 5, text: "\(statements.count) statements are prepared; finalize some")
             }
         case .exec, .query, .finalize:
             var body = WireDecoder(Array(message[12...]))

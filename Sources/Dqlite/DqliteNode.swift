@@ -30,16 +30,19 @@ public final class DqliteNode: Sendable {
         public var snapshotThreshold: UInt32?
         /// Log entries kept behind a snapshot; nil for libdqlite's 8192. Set both or neither.
         public var snapshotTrailing: UInt32?
-        /// How long one SQL statement may run; nil for no limit. It is the same for all nodes of a process: the last one
-        /// started sets it. libdqlite runs statements on its only thread, where an endless SELECT costs the leadership.
+        /// How long one SQL statement may use libdqlite's only thread, where an endless one would cost the leadership; nil: SQL is not
+        /// guarded at all. It is the same for all nodes of a process: the last one started sets it.
         public var statementLimit: Duration?
+        /// What clients from outside may read, names in lower case. It is the same for all nodes of a process: the first one
+        /// with a `statementLimit` sets it.
+        public var readableTables: Set<String>
         /// nil for libdqlite's own, which dials IPv4 literals and has no time limit.
         public var connect: Connect?
 
         public init(
             id: DqliteNodeID, address: String, directory: String, networkLatency: Duration = .milliseconds(20),
             failureDomain: UInt64 = 0, snapshotThreshold: UInt32? = nil, snapshotTrailing: UInt32? = nil,
-            statementLimit: Duration? = nil, connect: Connect? = nil
+            statementLimit: Duration? = nil, readableTables: Set<String> = [], connect: Connect? = nil
         ) {
             self.id = id
             self.address = address
@@ -49,6 +52,7 @@ public final class DqliteNode: Sendable {
             self.snapshotThreshold = snapshotThreshold
             self.snapshotTrailing = snapshotTrailing
             self.statementLimit = statementLimit
+            self.readableTables = readableTables
             self.connect = connect
         }
     }

@@ -21,9 +21,11 @@ struct NodeHandle: @unchecked Sendable {
         try NodeConfigurationCheck.check(configuration)
         try FailureLatch.check()
         var created: OpaquePointer?
+        if let limit = configuration.statementLimit {
+            try SQLGuard.install(limit: limit, tables: configuration.readableTables)
+        }
         let rv = creating.withLock { _ in
-            if let limit = configuration.statementLimit { cdqlite_limit_statements(limit.inMilliseconds) }
-            return dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
+            dqlite_node_create(configuration.id, configuration.address, configuration.directory, &created)
         }
         guard rv == 0, let node = created else {
             let error = NodeFailure.create(rv, message: message(of: created), directory: configuration.directory)

@@ -43,6 +43,9 @@ public struct HostPort: Hashable, Sendable, Comparable, CustomStringConvertible 
             }
         }
         guard !host.isEmpty else { throw fail("the host is missing") }
+        guard host.utf8.count <= 253 else {
+            throw fail("a host name has at most 253 characters (RFC 1123 section 2.1)")
+        }
         guard host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "/") }) else {
             throw fail("the host \"\(host)\" has a character that no host name has")
         }

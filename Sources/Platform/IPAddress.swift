@@ -54,6 +54,14 @@ public struct IPAddress: Hashable, Sendable, Comparable, CustomStringConvertible
             ? lhs.bytes.lexicographicallyPrecedes(rhs.bytes) : lhs.family.rawValue < rhs.family.rawValue
     }
 
+    /// An IPv4 address in the form of an IPv6 one (RFC 4291 section 2.5.5.2) as what it is, and any other as it is.
+    public var unmapped: IPAddress {
+        guard family == .v6, bytes.prefix(10).allSatisfy({ $0 == 0 }), bytes[10] == 0xFF, bytes[11] == 0xFF else {
+            return self
+        }
+        return IPAddress(bytes: bytes.suffix(4)) ?? self
+    }
+
     public var isUnspecified: Bool { bytes.allSatisfy { $0 == 0 } }
     /// 127.0.0.0/8 (RFC 1122 3.2.1.3) or ::1 (RFC 4291 2.5.3).
     public var isLoopback: Bool {

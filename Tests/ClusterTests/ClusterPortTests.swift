@@ -17,9 +17,12 @@ private struct ScriptedDelegate: ClusterPortDelegate {
         channel.eventLoop.makeSucceededVoidFuture()
     }
 
-    func answer(_ request: PortRequest) async -> PortReply { await answer(request) }
+    var members: Set<String> = []
 
-    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission {
+    func answer(_ request: PortRequest, from peer: PortPeer) async -> PortReply { await answer(request) }
+    func isMember(_ address: IPAddress) -> Bool { members.contains(address.description) }
+
+    func admitRaft(_ handshake: RaftHandshake, from peer: PortPeer) throws(PortFailure) -> RaftAdmission {
         if let refusal { throw refusal }
         return RaftAdmission(acceptance: RaftAcceptance(dqliteID: 3), enter: enter)
     }
@@ -278,6 +281,48 @@ struct ClusterPortTests {
         try await freed
         await patient.close()
         try await group.shutdownGracefully()
+    }
+
+    @Test("one source that opens peer connections and asks nothing crowds out itself; members and others find a seat")
+    func floodOfPeers() async throws {
+        let limits = ClusterPort.Limits(
+            peers: .init(most: 6, mostOfOne: 3, kept: 2), patience: .seconds(60))
+        let delegate = ScriptedDelegate(members: ["127.0.0.9"])
+        try await withPort(delegate, limits: limits) { address, group in
+            let floods = try (0..<6).map { _ in try Connection(to: address.port, from: 0x7F00_0002) }
+            for connection in floods { connection.send(PeerProtocol.magic) }
+            for connection in floods.prefix(3) { #expect(await connection.receive(1).isEmpty) }
+            let write = Array(
+                ByteBuffer(peerFrame: try PortCoding.encode(PortRequest.write(.setAddresses([]), clusterID: "c")))
+                    .readableBytesView)
+            for source in [0x7F00_0003, 0x7F00_0009, 0x7F00_0009, 0x7F00_0009] as [UInt32] {
+                let connection = try Connection(to: address.port, from: source)
+                connection.send(PeerProtocol.magic + write)
+                guard case .written = try await frame(connection) else {
+                    Issue.record("no seat for \(source)")
+                    return
+                }
+            }
+        }
+    }
+
+    @Test("who is no member sends short frames, a member long ones")
+    func framesOfStrangers() async throws {
+        try await withPort(ScriptedDelegate(members: ["127.0.0.9"])) { address, _ in
+            let length = UInt32(PeerProtocol.strangersFrameLimit + 1)
+            let header = withUnsafeBytes(of: length.bigEndian) { Array($0) }
+            let stranger = try Connection(to: address.port)
+            stranger.send(PeerProtocol.magic + header)
+            #expect(String(decoding: await stranger.receive(4096), as: UTF8.self).contains("malformed"))
+            let member = try Connection(to: address.port, from: 0x7F00_0009)
+            let text = Array("{\"read\":{\"clusterID\":\"c\"}}".utf8)
+            let padding = [UInt8](repeating: UInt8(ascii: " "), count: Int(length) - text.count)
+            member.send(PeerProtocol.magic + header + text + padding)
+            guard case .written = try await frame(member) else {
+                Issue.record("a member's long frame is not read")
+                return
+            }
+        }
     }
 
     @Test("a frame longer than the limit ends the connection before it is read")

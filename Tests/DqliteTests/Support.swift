@@ -88,7 +88,13 @@ final class TestCluster: Sendable {
     private let running = Mutex<[Member]>([])
     private let clients = Mutex<[DqliteClient]>([])
 
-    init(directory: String, latency: Duration, relay: Relay?, snapshots: UInt32?) {
+    /// What readers may read; nil: SQL is not guarded in this process.
+    private let readableTables: Set<String>?
+
+    init(
+        directory: String, latency: Duration, relay: Relay?, snapshots: UInt32?, readableTables: Set<String>? = nil
+    ) {
+        self.readableTables = readableTables
         self.snapshots = snapshots
         self.directory = directory
         self.latency = latency
@@ -98,10 +104,12 @@ final class TestCluster: Sendable {
     /// Runs `body` with a cluster of voters "n1", "n2", …, the first of them the leader; stops all of them after it.
     static func run<T: Sendable>(
         voters: Int, latency: Duration = .milliseconds(20), relay: Relay? = nil, snapshots: UInt32? = nil,
-        _ body: (TestCluster) async throws -> T
+        readableTables: Set<String>? = nil, _ body: (TestCluster) async throws -> T
     ) async throws -> T {
         try await withTemporaryDirectory { directory in
-            let cluster = TestCluster(directory: directory, latency: latency, relay: relay, snapshots: snapshots)
+            let cluster = TestCluster(
+                directory: directory, latency: latency, relay: relay, snapshots: snapshots,
+                readableTables: readableTables)
             do {
                 try await cluster.found()
                 if voters > 1 {
@@ -131,6 +139,7 @@ final class TestCluster: Sendable {
             configuration: .init(
                 id: id, address: name, directory: path(id), networkLatency: latency, failureDomain: 40 + id,
                 snapshotThreshold: snapshots, snapshotTrailing: snapshots,
+                statementLimit: readableTables == nil ? nil : .milliseconds(90), readableTables: readableTables ?? [],
                 connect: { [self] in dial($0) }))
         try await node.start()
         let address = try node.bindAddress

@@ -77,7 +77,7 @@ extension BootstrapCore {
         switch request {
         case .hello(let other):
             if !isFormed, knowledge.introduce(other, now: now) { readinessStale = true }
-            out.append(.respond(.view(view(now)), token: token))
+            out.append(.respond(.view(view(now, for: other.clusterName)), token: token))
             helloBack(other, now)
         case .propose(let agreement):
             answerProposal(agreement, token, now)
@@ -86,7 +86,7 @@ extension BootstrapCore {
             if let agreement = record.agreement, agreement.proposal == proposal, agreement.founder != record.nodeID {
                 release(from: agreement, "its founder has given it up", now)
             }
-            out.append(.respond(.view(view(now)), token: token))
+            out.append(.respond(.view(view(now, for: nil)), token: token))
         case .invite(let agreement, let clusterID):
             answerInvitation(agreement, clusterID, token, now)
         case .join(let join):
@@ -94,9 +94,18 @@ extension BootstrapCore {
                 out.append(.respond(.redirect(leader: leader), token: token))
             } else {
                 let text = "\(ownLabel) is in no formed cluster \(join.clusterID)"
-                out.append(.respond(.refused(Refusal(.notFormed, text, view: view(now))), token: token))
+                out.append(
+                    .respond(.refused(Refusal(.notFormed, text, view: view(now, for: join.clusterName))), token: token))
             }
         }
+    }
+
+    /// What this node tells of itself to somebody who has said this name of a cluster: the cluster's id to nobody else, as it is all
+    /// that a stranger needs to speak as a member.
+    mutating func view(_ now: BootInstant, for clusterName: String?) -> NodeView {
+        var view = view(now)
+        if clusterName != record.clusterName { view.clusterID = nil }
+        return view
     }
 
     private mutating func answerInvitation(
@@ -117,7 +126,9 @@ extension BootstrapCore {
             out.append(.respond(.accepted(clusterID), token: token))
         case .fresh, .agreed, .withdrawn, .founding, .joining, .formed, .removed:
             let text = "\(ownLabel) is not bound to the proposal \(agreement.proposal)"
-            out.append(.respond(.refused(Refusal(.notAgreed, text, view: view(now))), token: token))
+            out.append(
+                .respond(.refused(Refusal(.notAgreed, text, view: view(now, for: agreement.clusterName))), token: token)
+            )
         }
     }
 }

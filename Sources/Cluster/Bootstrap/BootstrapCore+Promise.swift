@@ -23,7 +23,9 @@ extension BootstrapCore {
 
     /// Why this node does not agree; nil when it does.
     private mutating func objection(to agreement: Agreement, _ now: BootInstant) -> Refusal? {
-        func refuse(_ code: Refusal.Code, _ text: String) -> Refusal { Refusal(code, text, view: view(now)) }
+        func refuse(_ code: Refusal.Code, _ text: String) -> Refusal {
+            Refusal(code, text, view: view(now, for: agreement.clusterName))
+        }
         switch record.state {
         case .fresh:
             break
@@ -42,10 +44,9 @@ extension BootstrapCore {
                     .promised,
                     "\(ownLabel) has withdrawn from founding a cluster with \(founder), which may still come to be")
             }
-        case .founding(_, let clusterID, _), .joining(let clusterID, _, _), .formed(let clusterID),
-            .removed(let clusterID, _):
+        case .founding, .joining, .formed, .removed:
             if rules.stateNeverPromises {
-                return refuse(.hasState, "\(ownLabel) belongs to cluster \(clusterID) and founds no other")
+                return refuse(.hasState, "\(ownLabel) belongs to a cluster already, and founds no other")
             }
         }
         guard agreement.clusterName == record.clusterName else {

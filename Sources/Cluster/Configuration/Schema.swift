@@ -6,6 +6,11 @@ import Synchronization
 enum Schema {
     /// The name to open the database under.
     static let database = "dqlite-vip"
+    /// What dqlite clients from outside may read, in lower case: all of it, and the list of tables.
+    static let readableTables: Set<String> = [
+        "meta", "node", "node_label", "node_option", "removed_node", "moving_node", "vip_group", "vip", "sqlite_master",
+        "sqlite_schema",
+    ]
     /// Grows with every change of the tables; a node refuses a database that is newer than itself.
     static let version = 1
 

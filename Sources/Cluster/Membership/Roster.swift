@@ -35,6 +35,35 @@ struct Attendance: Codable, Sendable, Equatable {
     var failureDomain: String?
 }
 
+// A roster and an attendance are believed only as far as a node of ours could have written them.
+
+extension Roster.Member {
+    private enum Keys: String, CodingKey { case id, address, role, goneSince, silentFor, isStuck }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Keys.self)
+        id = try container.decode(DqliteNodeID.self, forKey: .id)
+        address = try container.sound(.address, SoundText.isPlace)
+        role = try container.decode(DqliteRole.self, forKey: .role)
+        goneSince = try container.decodeIfPresent(WallTime.self, forKey: .goneSince)
+        silentFor = try container.decodeIfPresent(Int64.self, forKey: .silentFor)
+        isStuck = try container.decodeIfPresent(Bool.self, forKey: .isStuck)
+    }
+}
+
+extension Attendance {
+    private enum Keys: String, CodingKey { case dqliteID, nodeID, name, isNonVoter, failureDomain }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Keys.self)
+        dqliteID = try container.decode(DqliteNodeID.self, forKey: .dqliteID)
+        nodeID = try container.sound(.nodeID, SoundText.isNodeID)
+        name = SoundText.name(try container.decode(String.self, forKey: .name))
+        isNonVoter = try container.decode(Bool.self, forKey: .isNonVoter)
+        failureDomain = try container.soundIfPresent(.failureDomain, SoundText.isName)
+    }
+}
+
 /// A roster and when it came in.
 struct HeardRoster: Sendable {
     /// For so long it is taken for the present state; the leader sends one every second.

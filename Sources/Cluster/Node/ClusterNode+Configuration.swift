@@ -174,14 +174,7 @@ extension ClusterNode {
             throw PortFailure(
                 reason: .noSpace, text: "the leader \(settings.advertised) takes no changes: \(writesRefused)")
         }
-        switch change {
-        case .setAddresses(let addresses), .setAddressesIf(_, let addresses):
-            guard addresses.count <= mostAddresses else {
-                throw PortFailure(
-                    reason: .invalid, text: "\(addresses.count) virtual addresses are more than \(mostAddresses)")
-            }
-        default: break
-        }
+        let change = try change.sound(by: settings.addressRules)
         let term = try? provenTerm()
         do {
             // What was not written is worth as much as a read.

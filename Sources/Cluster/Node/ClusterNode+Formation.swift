@@ -78,7 +78,7 @@ extension ClusterNode {
         }
         guard join.clusterID == clusterID else {
             return .refused(
-                Refusal(.otherCluster, "\(settings.advertised) belongs to cluster \(clusterID), not \(join.clusterID)"))
+                Refusal(.otherCluster, "\(settings.advertised) belongs to another cluster than \(join.clusterID)"))
         }
         guard facts.current.local?.monitor.current.isLeader == true else {
             return .redirect(leader: leaderAddress)

@@ -253,9 +253,21 @@ extension ClusterNode {
 
     // MARK: - As a member
 
-    func answer(dismissed removal: RemovedNode) -> PortReply {
-        if let clusterID = record.clusterID { report(.removed(clusterID, removal)) }
+    /// Somebody says that this node is out. That ends its life in the cluster: so it asks the other members itself.
+    func answer(dismissal removal: RemovedNode) async -> PortReply {
+        guard let local = facts.current.local, let clusterID = facts.current.clusterID,
+            removal.dqliteID == local.dqliteID, !isAskingStanding
+        else { return .written }
+        isAskingStanding = true
+        Task {
+            await askStanding(local, clusterID)
+            isAskingStanding = false
+        }
         return .written
+    }
+
+    private func takes(_ removal: RemovedNode) {
+        if let clusterID = record.clusterID { report(.removed(clusterID, removal)) }
     }
 
     /// What this node knows about another that hears of no leader.
@@ -280,6 +292,12 @@ extension ClusterNode {
         guard facts.isFormed, let local = facts.local, let clusterID = facts.clusterID, !isStopping,
             watch.isDue(heard: facts.roster?.at, now: now)
         else { return }
+        await askStanding(local, clusterID)
+    }
+
+    /// Asks the other members, the leader first, whether this node still is one of them.
+    private func askStanding(_ local: LocalNode, _ clusterID: String) async {
+        let facts = facts.current
         var addresses = facts.members.filter { $0.id != local.dqliteID }
             .compactMap { self.facts.address(of: $0) }
         if addresses.isEmpty { addresses = (try? await discovery.lookUp()) ?? [] }
@@ -291,8 +309,7 @@ extension ClusterNode {
                     .standing(local.dqliteID, clusterID: clusterID), of: address, timeout: .milliseconds(500)),
                 removal.dqliteID == local.dqliteID
             else { continue }
-            _ = answer(dismissed: removal)
-            return
+            return takes(removal)
         }
     }
 }

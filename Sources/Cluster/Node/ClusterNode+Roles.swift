@@ -218,12 +218,12 @@ extension ClusterNode {
     // MARK: - The others
 
     /// What this node says of itself when the leader calls the roll.
-    func answer(_ roster: Roster) -> PortReply {
+    func answer(_ roster: Roster, from peer: PortPeer) -> PortReply {
         guard !isStopping, let local = facts.current.local else {
             return .failed(PortFailure(reason: .notReady, text: "\(settings.advertised) takes part in no cluster now"))
         }
         let known = facts.current.roster
-        if known.map({ roster.term >= $0.roster.term }) ?? true {
+        if believes(roster, of: peer, local) {
             facts.update { $0.hear(roster, now: BootClock.now) }
             if known?.roster.leader != roster.leader { report(.leaderKnown(leaderAddress)) }
         }

@@ -5,7 +5,7 @@ import Platform
 
 /// The planned hand-over of the lead, as the one sees it that takes it; and what the two have to know of each other.
 extension ClusterNode {
-    func answer(_ offer: HandOverOffer) async -> PortReply {
+    func answer(_ offer: HandOverOffer, from peer: PortPeer) async -> PortReply {
         guard let local = facts.current.local else {
             return .failed(PortFailure(reason: .notReady, text: "it has not joined yet"))
         }
@@ -19,7 +19,11 @@ extension ClusterNode {
         let bound = relay.promises.filter { $0.key != offer.leader }.values.max() ?? relay.closedUntil
         let closedUntil = max(relay.closedUntil, bound)
         let readiness = HandOverReadiness(closedUntil: closedUntil, now: now, objection: objection)
-        if offer.isMade, objection == nil, closedUntil <= now {
+        // Only the leader that this node hears can give it the lead. Who is told to stand by it does so without this, too, and then
+        // asks the LAN first.
+        let isOfLeader =
+            relay.leader == offer.leader && relay.term == offer.term && facts.isAt(offer.leader, peer.address)
+        if offer.isMade, isOfLeader, objection == nil, closedUntil <= now {
             facts.update {
                 $0.expected = .init(
                     term: offer.term, leader: offer.leader, address: offer.address, isHolder: offer.isHolder)
@@ -73,7 +77,9 @@ extension ClusterNode {
             return
         }
         do {
-            let address = try HostPort(parsing: expected.address)
+            // Where it is known to be, and not where the offer says.
+            let known = facts.places(of: expected.leader).first
+            let address = try known ?? HostPort(parsing: expected.address)
             _ = try await peers.ask(
                 .tookOver(term: expected.term, clusterID: clusterID), of: address, timeout: Self.handOverLimit)
         } catch {
@@ -84,8 +90,10 @@ extension ClusterNode {
         }
     }
 
-    func answer(tookOver term: UInt64) -> PortReply {
-        guard facts.current.giving?.term == term else { return .written }
+    func answer(tookOver term: UInt64, from peer: PortPeer) -> PortReply {
+        guard let giving = facts.current.giving, giving.term == term, facts.isAt(giving.successor, peer.address) else {
+            return .written
+        }
         facts.update { $0.giving?.until = BootClock.now }
         facts.current.local?.letsGo()
         onLeadership()

@@ -3,12 +3,11 @@ import Platform
 
 /// A local database node that does not live any more: only a new process helps then.
 extension ClusterNode {
-    /// How long it may be silent to libdqlite's clients.
-    private static let patience: Duration = .seconds(10)
     /// How long it may be silent to a leader that it hears: its disk may take its time.
     private static let patienceOfPeers: Duration = .seconds(10)
 
-    /// Ends the daemon when its database node has not answered for long, which the guard then starts again.
+    /// Ends the daemon when raft in its database node is at its end, which the guard then starts again. One that answers nothing at all
+    /// is the business of `SilenceWatch`.
     ///
     /// - Throws: `LocalNodeFailed`.
     func watchLocalNode() async throws {
@@ -18,10 +17,7 @@ extension ClusterNode {
             guard let local = facts.current.local else { continue }
             let now = BootClock.now
             var failure: LocalNodeFailed?
-            if local.monitor.silence(now: now) > Self.patience {
-                failure = LocalNodeFailed(
-                    description: "the local database node has not answered for \(Self.patience)")
-            } else if local.observer.silence(now: now) > Self.patienceOfPeers, await unfit() == nil {
+            if local.observer.silence(now: now) > Self.patienceOfPeers, await unfit() == nil {
                 // While the disk takes nothing it would not start.
                 failure = LocalNodeFailed(
                     description: "the local database node has not answered the leader for \(Self.patienceOfPeers): "
@@ -79,7 +75,13 @@ extension ClusterNode {
         }
     }
 
-    /// libdqlite's one thread does not answer any more, or its raft has given up.
+    /// Since when the database does not answer, when that is longer than it should be; nil: it does, or there is none now.
+    public nonisolated var databaseSilence: Duration? {
+        guard let silence = facts.current.local?.monitor.silence(now: BootClock.now) else { return nil }
+        return silence > SilenceCore.patience ? silence : nil
+    }
+
+    /// The raft of libdqlite has given up, or what it does is not to be relied on.
     struct LocalNodeFailed: Error, CustomStringConvertible {
         var description: String
     }

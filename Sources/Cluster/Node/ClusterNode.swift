@@ -80,6 +80,8 @@ public actor ClusterNode: Service {
     /// Members whose removal is under way.
     var removing: Set<DqliteNodeID> = []
     var hearing: Task<Void, Never>?
+    /// It asks the others whether it still is a member, because somebody said that it is not.
+    var isAskingStanding = false
     /// Why `--vip` was not taken; nil when it was, or when other addresses have been set meanwhile.
     var initialClash: AddressClash?
 
@@ -430,7 +432,7 @@ public actor ClusterNode: Service {
     // MARK: - Peers
 
     /// Answers a request that came in on the cluster port.
-    func answer(_ request: PortRequest) async -> PortReply {
+    func answer(_ request: PortRequest, from peer: PortPeer) async -> PortReply {
         switch request {
         case .peer(let request, let timing):
             // Giving up an old proposal is harmless, and keeps nobody bound.
@@ -454,22 +456,23 @@ public actor ClusterNode: Service {
             return await sameCluster(clusterID) { await answerRead() }
         case .changed(let configuration, let clusterID):
             return await sameCluster(clusterID) {
+                guard isLeader(peer) else { return unknownLeader() }
                 heard(configuration)
                 await refreshMembers()
                 return .written
             }
         case .handOver(let offer):
-            return await sameCluster(offer.clusterID) { await answer(offer) }
+            return await sameCluster(offer.clusterID) { await answer(offer, from: peer) }
         case .tookOver(let term, let clusterID):
-            return await sameCluster(clusterID) { answer(tookOver: term) }
+            return await sameCluster(clusterID) { answer(tookOver: term, from: peer) }
         case .failOver(let wanted, let clusterID):
             return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
         case .roster(let roster):
-            return await sameCluster(roster.clusterID) { answer(roster) }
+            return await sameCluster(roster.clusterID) { answer(roster, from: peer) }
         case .removeNode(let order, let clusterID):
             return await sameCluster(clusterID) { await answer(order) }
         case .dismissed(let removal, let clusterID):
-            return await sameCluster(clusterID) { answer(dismissed: removal) }
+            return await sameCluster(clusterID) { await answer(dismissal: removal) }
         case .standing(let id, let clusterID):
             return await sameCluster(clusterID) { await answer(standingOf: id) }
         case .raft:
@@ -483,9 +486,7 @@ public actor ClusterNode: Service {
             return .failed(
                 PortFailure(
                     reason: .otherCluster,
-                    text:
-                        "\(settings.advertised) belongs to cluster \(facts.current.clusterID ?? "none"), not \(clusterID)"
-                ))
+                    text: "\(settings.advertised) belongs to another cluster than the one that was named, or to none"))
         }
         return await body()
     }

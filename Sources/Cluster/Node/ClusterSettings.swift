@@ -26,6 +26,8 @@ public struct ClusterSettings: Sendable {
     public var initialAddresses: [String]
     public var timing: Timing
     public var membership: MembershipOptions
+    /// What may be committed as virtual addresses, whoever asks.
+    public var addressRules: any AddressRules
 
     public enum Search: Sendable {
         /// Nowhere: without `bootstrapExpect` it founds a cluster of one.
@@ -40,7 +42,7 @@ public struct ClusterSettings: Sendable {
         clusterName: String, bootstrapExpect: Int?, search: Search, nonVoter: Bool = false, voters: Int,
         listen: HostPort, advertised: HostPort, apiAddress: HostPort? = nil, name: String,
         labels: [String: String] = [:], initialAddresses: [String] = [], timing: Timing = .lan,
-        membership: MembershipOptions = .init()
+        membership: MembershipOptions = .init(), addressRules: any AddressRules
     ) {
         self.clusterName = clusterName
         self.bootstrapExpect = bootstrapExpect
@@ -55,6 +57,7 @@ public struct ClusterSettings: Sendable {
         self.initialAddresses = initialAddresses
         self.timing = timing
         self.membership = membership
+        self.addressRules = addressRules
     }
 }
 

@@ -19,6 +19,7 @@ final class LocalNode: Sendable {
     private let node: DqliteNode
     private let relay: NIOLoopBound<RaftRelay>
     private let dialer: RaftDialer
+    private let watch: SilenceWatch
     private let loop: any EventLoop
     private let incarnation: UInt64
 
@@ -26,7 +27,7 @@ final class LocalNode: Sendable {
         dqliteID: DqliteNodeID, incarnation: UInt64, node: DqliteNode, socket: DqliteAddress,
         monitor: LeadershipMonitor,
         observer: RaftObserver, relay: NIOLoopBound<RaftRelay>, relayFacts: RelayFacts, dialer: RaftDialer,
-        loop: any EventLoop
+        watch: SilenceWatch, loop: any EventLoop
     ) {
         self.dqliteID = dqliteID
         self.incarnation = incarnation
@@ -37,6 +38,7 @@ final class LocalNode: Sendable {
         self.relay = relay
         self.relayFacts = relayFacts
         self.dialer = dialer
+        self.watch = watch
         self.loop = loop
     }
 
@@ -81,7 +83,7 @@ final class LocalNode: Sendable {
                 // The configuration is small and changes rarely: a short log keeps directory and memory small.
                 snapshotThreshold: 256, snapshotTrailing: 256,
                 // With the heartbeat that waits for it still within a lease: nobody's query may cost the lead.
-                statementLimit: timing.hold / 2, connect: { dialer.dial($0) }))
+                statementLimit: timing.hold / 2, readableTables: Schema.readableTables, connect: { dialer.dial($0) }))
         try await node.start()
         let socket = try node.bindAddress
         let monitor = try LeadershipMonitor(
@@ -98,12 +100,14 @@ final class LocalNode: Sendable {
             }, onProof: onLease, onChange: { _ in onLeadership() })
         observer.follow(monitor)
         try monitor.start()
+        let watch = try SilenceWatch(monitor, logger: logger)
         return LocalNode(
             dqliteID: id, incarnation: incarnation, node: node, socket: socket, monitor: monitor, observer: observer,
-            relay: relay, relayFacts: facts, dialer: dialer, loop: loop)
+            relay: relay, relayFacts: facts, dialer: dialer, watch: watch, loop: loop)
     }
 
     func stop() async throws {
+        watch.stop()
         monitor.stop()
         try await node.stop()
         try await loop.submit { [relay] in relay.value.close() }.get()

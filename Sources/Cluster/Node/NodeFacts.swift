@@ -79,6 +79,18 @@ final class NodeFacts: Sendable {
     /// Where a member is, as far as is known; nil when what the configuration has is no address.
     func address(of member: DqliteMember) -> HostPort? { addressBook.places(of: member).first }
 
+    /// Whether a member is known to be at an address: where it is listed, was met, or its raft stream comes from, which need not
+    /// be the same on a host with two cards.
+    func isAt(_ id: DqliteNodeID, _ address: IPAddress?) -> Bool {
+        guard let address else { return false }
+        return places(of: id).contains { $0.address == address } || addressBook.sources(of: id).contains(address)
+    }
+
+    /// Whether any member is known to be there.
+    func isMember(_ address: IPAddress) -> Bool {
+        current.members.contains { isAt($0.id, address) }
+    }
+
     /// Takes in the members as they were read; what matters for connections is told to the local node.
     func take(_ members: [DqliteMember]) {
         let local = values.withLock { values in

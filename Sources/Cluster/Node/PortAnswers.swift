@@ -10,14 +10,16 @@ struct PortAnswers: ClusterPortDelegate {
 
     var clientSocket: DqliteAddress? { facts.current.local?.socket }
 
-    func answer(_ request: PortRequest) async -> PortReply {
+    func isMember(_ address: IPAddress) -> Bool { facts.isMember(address) }
+
+    func answer(_ request: PortRequest, from peer: PortPeer) async -> PortReply {
         guard let node = node.node else {
             return .failed(PortFailure(reason: .notReady, text: "the node is stopping"))
         }
-        return await node.answer(request)
+        return await node.answer(request, from: peer)
     }
 
-    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission {
+    func admitRaft(_ handshake: RaftHandshake, from peer: PortPeer) throws(PortFailure) -> RaftAdmission {
         let facts = facts.current
         guard handshake.clusterName == settings.clusterName else {
             throw PortFailure(
@@ -32,7 +34,7 @@ struct PortAnswers: ClusterPortDelegate {
             throw PortFailure(
                 reason: .otherCluster,
                 text:
-                    "\(settings.advertised) belongs to cluster \(clusterID), not to \(handshake.clusterID): if that was "
+                    "\(settings.advertised) belongs to another cluster than \(handshake.clusterID): if that was "
                     + "recovered under the new id (dqlite-vip recover), stop \(handshake.address), empty its data "
                     + "directory and start it again; it joins as a new node")
         }
@@ -63,6 +65,7 @@ struct PortAnswers: ClusterPortDelegate {
         if let address = try? HostPort(parsing: handshake.address) {
             self.facts.addressBook.learn(handshake.dqliteID, at: address)
         }
+        if let source = peer.address { self.facts.addressBook.learn(dialler, from: source) }
         return local.admission
     }
 }

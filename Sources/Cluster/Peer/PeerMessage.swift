@@ -129,6 +129,11 @@ public struct JoinRequest: Codable, Sendable, Equatable {
     /// It is a member already, and asks for another address.
     public var isReturning: Bool?
 
+    // Named here because decoding, which makes the name sound, stands with the other codings.
+    enum CodingKeys: String, CodingKey {
+        case nodeID, name, dqliteID, address, clusterName, clusterID, nonVoter, isReturning
+    }
+
     public init(
         nodeID: NodeID, name: String, dqliteID: UInt64, address: HostPort, clusterName: String, clusterID: ClusterID,
         nonVoter: Bool, isReturning: Bool? = nil

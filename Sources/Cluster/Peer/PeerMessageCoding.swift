@@ -132,7 +132,7 @@ extension NodeView {
         }
         self.init(
             nodeID: try container.decode(NodeID.self, forKey: .nodeID),
-            name: try container.decode(String.self, forKey: .name),
+            name: SoundText.name(try container.decode(String.self, forKey: .name)),
             dqliteID: try container.decode(UInt64.self, forKey: .dqliteID),
             generation: try container.decode(UInt64.self, forKey: .generation),
             address: try container.decode(HostPort.self, forKey: .address),
@@ -146,6 +146,21 @@ extension NodeView {
             ready: try container.decode(Bool.self, forKey: .ready), heard: try list(.heard),
             discovered: try list(.discovered), leader: try container.decodeIfPresent(HostPort.self, forKey: .leader),
             schema: try container.decodeIfPresent(Int.self, forKey: .schema) ?? 1)
+    }
+}
+
+extension JoinRequest {
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            nodeID: try container.decode(NodeID.self, forKey: .nodeID),
+            name: SoundText.name(try container.decode(String.self, forKey: .name)),
+            dqliteID: try container.decode(UInt64.self, forKey: .dqliteID),
+            address: try container.decode(HostPort.self, forKey: .address),
+            clusterName: try container.decode(String.self, forKey: .clusterName),
+            clusterID: try container.decode(ClusterID.self, forKey: .clusterID),
+            nonVoter: try container.decode(Bool.self, forKey: .nonVoter),
+            isReturning: try container.decodeIfPresent(Bool.self, forKey: .isReturning))
     }
 }
 

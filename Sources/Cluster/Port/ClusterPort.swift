@@ -8,11 +8,13 @@ import Synchronization
 /// What the cluster port asks of the node behind it. Every call may come from any thread.
 protocol ClusterPortDelegate: Sendable {
     /// Answers a request of a peer. The connection waits for it.
-    func answer(_ request: PortRequest) async -> PortReply
+    func answer(_ request: PortRequest, from peer: PortPeer) async -> PortReply
+    /// Whether it is the address of a member's cluster port. Must not block.
+    func isMember(_ address: IPAddress) -> Bool
     /// Whether a peer's raft stream may flow into the local node, and to where.
     ///
     /// - Throws: the refusal, which the peer gets to read.
-    func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission
+    func admitRaft(_ handshake: RaftHandshake, from peer: PortPeer) throws(PortFailure) -> RaftAdmission
     /// The local node's socket, for dqlite clients; nil while it does not run.
     var clientSocket: DqliteAddress? { get }
 }
@@ -36,10 +38,10 @@ final class ClusterPort: Sendable {
         var unidentified = 128
         /// The same, from one source address.
         var unidentifiedOfOne = 32
-        /// Requests of peers being served.
-        var peers = 256
+        /// Peers that ask, or are about to. One that has become a raft stream is none of them.
+        var peers = Seats<any Channel>.Limits(most: 256, mostOfOne: 32, kept: 64)
         /// dqlite clients.
-        var clients = 64
+        var clients = Seats<any Channel>.Limits(most: 64, mostOfOne: 16, kept: 0)
         /// How long a connection may take to say what it is, and each peer request to arrive.
         var patience: TimeAmount = .seconds(5)
         /// How long `listen` waits for a port that is taken.
@@ -51,7 +53,10 @@ final class ClusterPort: Sendable {
     private let limits: Limits
     private let socketOptions: SocketOptions
     private let delegate: any ClusterPortDelegate
-    private let counts = ConnectionCounts()
+    private let peerSeats: PortSeats
+    private let clientSeats: PortSeats
+    private let desk: ReaderDesk
+    private let decoding = PeerDecoding()
     private let unidentified: Mutex<UnidentifiedConnections<any Channel>>
     private let listener = Mutex<(any Channel)?>(nil)
 
@@ -61,6 +66,9 @@ final class ClusterPort: Sendable {
     ) {
         self.group = group
         self.limits = limits
+        peerSeats = PortSeats(limits.peers)
+        clientSeats = PortSeats(limits.clients)
+        desk = ReaderDesk(loop: group.next())
         unidentified = Mutex(
             UnidentifiedConnections(most: limits.unidentified, mostOfOne: limits.unidentifiedOfOne))
         self.socketOptions = socketOptions
@@ -115,7 +123,9 @@ final class ClusterPort: Sendable {
     }
 
     private func configure(_ channel: any Channel) throws {
-        let source = channel.remoteAddress?.ipAddress ?? "unknown"
+        let address = channel.remoteAddress?.ipAddress.flatMap { IPAddress($0.prefix { $0 != "%" }) }?.unmapped
+        let peer = PortPeer(address: address, isMember: address.map(delegate.isMember) ?? false)
+        let source = address?.description ?? "unknown"
         let id = ObjectIdentifier(channel)
         if let evicted = unidentified.withLock({ $0.enter(id, channel, from: source, now: BootClock.now) }) {
             evicted.connection.close(promise: nil)
@@ -128,8 +138,8 @@ final class ClusterPort: Sendable {
         let opening = OpeningHandler(patience: limits.patience) { [self] outcome, channel, rest in
             unidentified.withLock { $0.leave(id) }
             switch outcome {
-            case .peer: try servePeer(channel, rest)
-            case .dqliteClient(let word): try serveClient(channel, word, rest)
+            case .peer: try servePeer(channel, peer, rest)
+            case .dqliteClient(let word): try serveClient(channel, peer, word, rest)
             case .http: answerHTTP(channel)
             case .unknown, nil: channel.close(promise: nil)
             }
@@ -137,21 +147,20 @@ final class ClusterPort: Sendable {
         try channel.pipeline.syncOperations.addHandler(opening)
     }
 
-    private func servePeer(_ channel: any Channel, _ rest: ByteBuffer) throws {
-        guard counts.enter(.peer, limit: limits.peers) else { return channel.close(promise: nil) }
-        channel.closeFuture.whenComplete { [counts] _ in counts.leave(.peer) }
+    private func servePeer(_ channel: any Channel, _ peer: PortPeer, _ rest: ByteBuffer) throws {
+        guard let seat = peerSeats.take(channel, peer) else { return channel.close(promise: nil) }
         let handler = PeerConnectionHandler(
-            delegate: delegate, patience: limits.patience, loop: channel.eventLoop, logger: logger)
+            peer: peer, seat: seat, delegate: delegate, decoding: decoding, patience: limits.patience,
+            loop: channel.eventLoop, logger: logger)
         try channel.pipeline.syncOperations.addHandler(handler)
         handler.begin(with: rest)
     }
 
-    private func serveClient(_ channel: any Channel, _ word: [UInt8], _ rest: ByteBuffer) throws {
-        guard let socket = delegate.clientSocket, counts.enter(.client, limit: limits.clients) else {
+    private func serveClient(_ channel: any Channel, _ peer: PortPeer, _ word: [UInt8], _ rest: ByteBuffer) throws {
+        guard let socket = delegate.clientSocket, let seat = clientSeats.take(channel, peer) else {
             return channel.close(promise: nil)
         }
-        channel.closeFuture.whenComplete { [counts] _ in counts.leave(.client) }
-        try ClientRelay.start(outside: channel, socket: socket, word: word, rest: rest)
+        try ClientRelay.start(outside: channel, socket: socket, word: word, rest: rest, desk: desk, seat: seat)
     }
 
     private func answerHTTP(_ channel: any Channel) {
@@ -160,24 +169,5 @@ final class ClusterPort: Sendable {
             "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: \(text.utf8.count)\r\n"
             + "Connection: close\r\n\r\n" + text
         channel.writeAndFlush(ByteBuffer(string: answer)).whenComplete { _ in channel.close(promise: nil) }
-    }
-}
-
-/// How many connections of each kind there are.
-final class ConnectionCounts: Sendable {
-    enum Kind: Int, Sendable { case peer, client }
-
-    private let counts = Mutex<[Int]>([0, 0])
-
-    func enter(_ kind: Kind, limit: Int) -> Bool {
-        counts.withLock { counts in
-            guard counts[kind.rawValue] < limit else { return false }
-            counts[kind.rawValue] += 1
-            return true
-        }
-    }
-
-    func leave(_ kind: Kind) {
-        counts.withLock { $0[kind.rawValue] -= 1 }
     }
 }

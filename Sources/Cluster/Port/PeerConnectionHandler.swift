@@ -10,10 +10,13 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
+    private let peer: PortPeer
+    private let seat: PortSeat
     private let delegate: any ClusterPortDelegate
+    private let decoding: PeerDecoding
     private let patience: TimeAmount
     private let logger: Logger
-    private var frames = PeerFrameReader()
+    private var frames: PeerFrameReader
     private var isBusy = false
     /// A read that waits until the request in hand is answered, so that nobody can make us hoard requests or answers.
     private var isReadWanted = false
@@ -22,7 +25,14 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private let loop: any EventLoop
 
-    init(delegate: any ClusterPortDelegate, patience: TimeAmount, loop: any EventLoop, logger: Logger) {
+    init(
+        peer: PortPeer, seat: PortSeat, delegate: any ClusterPortDelegate, decoding: PeerDecoding, patience: TimeAmount,
+        loop: any EventLoop, logger: Logger
+    ) {
+        frames = PeerFrameReader(limit: peer.isMember ? PeerProtocol.frameLimit : PeerProtocol.strangersFrameLimit)
+        self.peer = peer
+        self.seat = seat
+        self.decoding = decoding
         self.loop = loop
         self.delegate = delegate
         self.patience = patience
@@ -68,25 +78,38 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
 
     private func serveNext() {
         guard !isBusy, let context else { return }
-        let request: PortRequest
+        let frame: [UInt8]
         do {
-            guard let frame = try frames.next() else { return }
-            request = try PortCoding.decode(PortRequest.self, from: frame)
+            guard let next = try frames.next() else { return }
+            frame = next
         } catch {
-            logger.debug("a peer's request cannot be read", metadata: ["error": "\(error)"])
-            let text = "the request cannot be read: do both nodes run the same version?"
-            reply(.failed(PortFailure(reason: .malformed, text: text)), thenClose: true)
-            return
-        }
-        if case .raft(let handshake) = request {
-            return becomeRaft(handshake)
+            return refuse(error)
         }
         isBusy = true
+        seat.serves()
         timer?.cancel()
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        decoding.decode(frame, isMember: peer.isMember, on: context.eventLoop).whenComplete { result in
+            switch result {
+            case .success(let request): bound.value.serve(request)
+            case .failure(let error): bound.value.refuse(error)
+            }
+        }
+    }
+
+    private func refuse(_ error: any Error) {
+        logger.debug("a peer's request cannot be read", metadata: ["error": "\(error)"])
+        let text = "the request cannot be read: do both nodes run the same version?"
+        reply(.failed(PortFailure(reason: .malformed, text: text)), thenClose: true)
+    }
+
+    private func serve(_ request: PortRequest) {
+        guard let context else { return }
+        if case .raft(let handshake) = request { return becomeRaft(handshake) }
         let channel = context.channel
         let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-        Task { [delegate] in
-            let answer = await delegate.answer(request)
+        Task { [delegate, peer] in
+            let answer = await delegate.answer(request, from: peer)
             channel.eventLoop.execute {
                 bound.value.answer(answer, on: channel, bound)
             }
@@ -99,6 +122,7 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
         reply(answer, thenClose: false).whenSuccess {
             let handler = bound.value
             handler.isBusy = false
+            handler.seat.waits()
             if handler.isReadWanted {
                 handler.isReadWanted = false
                 handler.context?.read()
@@ -126,13 +150,13 @@ final class PeerConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler
         guard let channel = context?.channel else { return }
         let admission: RaftAdmission
         do {
-            admission = try delegate.admitRaft(handshake)
+            admission = try delegate.admitRaft(handshake, from: peer)
         } catch {
             reply(.failed(error), thenClose: true)
             return
         }
-        isBusy = true
-        timer?.cancel()
+        // Raft streams are bounded by the members.
+        seat.leave()
         reply(.raftAccepted(admission.acceptance), thenClose: false)
         channel.pipeline.syncOperations.removeHandler(self).assumeIsolated().whenComplete { [isReadWanted] _ in
             admission.enter(channel, handshake).whenComplete { result in

@@ -14,6 +14,8 @@ enum PeerProtocol {
     static let dqliteLegacyWord: [UInt8] = [0xE5, 0x3F, 0x43, 0x60, 0xD7, 0x4D, 0x10, 0x86]
     /// The longest frame that is read or written, in bytes.
     static let frameLimit = 256 * 1024
+    /// The longest that is read of who is no member: a hello with all that it may list.
+    static let strangersFrameLimit = 16 * 1024
 
     /// What the first eight bytes of a connection say that it is.
     enum Opening: Equatable {
@@ -38,10 +40,17 @@ struct PeerFrameReader {
     /// A frame that is longer than anything a node of ours sends.
     struct FrameTooLong: Error, CustomStringConvertible {
         var length: UInt32
-        var description: String { "a frame of \(length) bytes is longer than \(PeerProtocol.frameLimit)" }
+        var limit: Int
+        var description: String { "a frame of \(length) bytes is longer than \(limit)" }
     }
 
+    private let limit: Int
     private var buffer = ByteBuffer()
+
+    /// - Parameter limit: the longest frame, in bytes.
+    init(limit: Int = PeerProtocol.frameLimit) {
+        self.limit = limit
+    }
 
     mutating func append(_ bytes: ByteBuffer) {
         buffer.writeImmutableBuffer(bytes)
@@ -50,7 +59,7 @@ struct PeerFrameReader {
     /// The next whole frame, or nil while it has not arrived.
     mutating func next() throws(FrameTooLong) -> [UInt8]? {
         guard let length: UInt32 = buffer.getInteger(at: buffer.readerIndex) else { return nil }
-        guard length <= UInt32(PeerProtocol.frameLimit) else { throw FrameTooLong(length: length) }
+        guard length <= UInt32(clamping: limit) else { throw FrameTooLong(length: length, limit: limit) }
         guard buffer.readableBytes >= 4 + Int(length) else { return nil }
         buffer.moveReaderIndex(forwardBy: 4)
         let frame = buffer.readBytes(length: Int(length))

@@ -10,7 +10,11 @@ final class AddressBook: Sendable {
     /// More than any cluster has; strangers cannot make it grow.
     static let most = 64
 
+    /// From how many addresses one member may come.
+    static let mostSources = 4
+
     private let entries = Mutex<[DqliteNodeID: HostPort]>([:])
+    private let comesFrom = Mutex<[DqliteNodeID: [IPAddress]]>([:])
 
     subscript(_ id: DqliteNodeID) -> HostPort? { entries.withLock { $0[id] } }
 
@@ -26,6 +30,18 @@ final class AddressBook: Sendable {
         }
     }
 
+    /// Takes note of where a raft stream of a member comes from; the last ones count.
+    func learn(_ id: DqliteNodeID, from source: IPAddress) {
+        comesFrom.withLock { sources in
+            guard sources[id] != nil || sources.count < Self.most else { return }
+            let others = (sources[id] ?? []).filter { $0 != source }
+            sources[id] = others.suffix(Self.mostSources - 1) + [source]
+        }
+    }
+
+    /// The addresses that streams of a member have come from.
+    func sources(of id: DqliteNodeID) -> [IPAddress] { comesFrom.withLock { $0[id] ?? [] } }
+
     /// Where to try, the likeliest first: where it was met last, then what the configuration says.
     func places(of member: DqliteMember) -> [HostPort] {
         let configured = try? HostPort(parsing: member.address)
@@ -38,5 +54,6 @@ final class AddressBook: Sendable {
     func keep(only ids: some Sequence<DqliteNodeID>) {
         let ids = Set(ids)
         entries.withLock { $0 = $0.filter { ids.contains($0.key) } }
+        comesFrom.withLock { $0 = $0.filter { ids.contains($0.key) } }
     }
 }

@@ -32,7 +32,7 @@ final class RaftRelay {
     private let inquiry: HostInquiry
     private var alarms: Set<RelayAlarm> = []
     /// How many changes of the voters, and up to which term, other threads know of.
-    private var published: (changes: UInt64, term: UInt64) = (0, 0)
+    private var published: (changes: UInt64, term: UInt64, leader: VoterID?) = (0, 0, nil)
     private var lookedForStuck = BootInstant(nanoseconds: 0)
     /// Called when this node begins to lead a term.
     private let onLead: @Sendable () -> Void
@@ -132,7 +132,7 @@ final class RaftRelay {
 
     private func perform(_ now: BootInstant) {
         for directive in core.take() { perform(directive, now) }
-        if core.changes != published.changes || term != published.term { publish(now) }
+        if core.changes != published.changes || term != published.term || leader != published.leader { publish(now) }
         arm()
     }
 
@@ -194,15 +194,19 @@ final class RaftRelay {
     /// The highest term in which this node has voted or followed.
     private var term: UInt64 { max(core.gate.term, core.succession.term) }
 
+    /// Who was heard as the leader of that term.
+    private var leader: VoterID? { core.succession.term == term ? core.succession.leader?.voter : nil }
+
     /// Tells other threads what there is now.
     private func publish(_ now: BootInstant) {
         let looks = lookedForStuck.duration(to: now) > .milliseconds(250)
         if looks { lookedForStuck = now }
-        published = (core.changes, term)
+        published = (core.changes, term, leader)
         facts.update { values in
             values.lease = core.lease
             values.changes = core.changes
             values.term = term
+            values.leader = leader
             values.promises = core.gate.bound(but: own)
             values.unreadable = core.unreadable
             if looks { values.stuck = core.stuck(now: now) }

@@ -23,6 +23,8 @@ final class RelayFacts: Sendable {
         var promises: [VoterID: BootInstant] = [:]
         /// The highest term in which this node has voted or followed, as far as the relay knows.
         var term: UInt64 = 0
+        /// Whom this node has heard as the leader of `term`; nil: nobody yet, or it has voted since.
+        var leader: VoterID?
         /// Who asked this node to stand in its place: its TimeoutNow came on its own connection and went to the local node.
         var askedToStand: Request?
         /// The node that this one asked to stand, and that said it cannot now.

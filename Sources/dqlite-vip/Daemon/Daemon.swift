@@ -144,7 +144,8 @@ enum Daemon {
             nonVoter: settings.isNonVoter, voters: settings.voters, listen: addresses.listen,
             advertised: addresses.advertised, apiAddress: settings.apiAddress(of: addresses.advertised),
             name: settings.nodeName ?? HostName.current, labels: settings.labels,
-            initialAddresses: settings.virtualAddresses, timing: settings.timing, membership: settings.membership)
+            initialAddresses: settings.virtualAddresses, timing: settings.timing, membership: settings.membership,
+            addressRules: VirtualAddressList())
         logger.info(
             "timing",
             metadata: ["timing": "\(settings.timing)", "timing.profile": "\(settings.timing.profile ?? "none")"])

@@ -118,7 +118,12 @@ struct DaemonControl: ControlPlane {
     }
 
     func health() async -> HealthReport {
-        HealthReport(isAlive: true)
+        guard let silence = cluster.databaseSilence else { return HealthReport(isAlive: true) }
+        return HealthReport(
+            isAlive: false,
+            reasons: [
+                "the database of this node has not answered for \(silence.inMilliseconds) ms: at 3 s the daemon ends and is started again"
+            ])
     }
 
     func readiness() async -> ReadinessReport {

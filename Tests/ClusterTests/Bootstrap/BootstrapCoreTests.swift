@@ -280,7 +280,7 @@ struct BootstrapCoreTests {
             return
         }
         #expect(refusal.code == .hasState)
-        #expect(refusal.text.contains("belongs to cluster \(cluster) and founds no other"))
+        #expect(refusal.text.contains("belongs to a cluster already, and founds no other"))
         #expect(refusal.view?.clusterID == cluster)
     }
 

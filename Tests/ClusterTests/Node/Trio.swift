@@ -7,6 +7,11 @@ import Testing
 
 @testable import Cluster
 
+/// Whatever is asked for is right here; what the daemon lets pass is a matter of its own tests.
+struct AnyAddresses: AddressRules {
+    func fault(in addresses: [String]) -> String? { nil }
+}
+
 /// Three founders in this process, with real libdqlite, on loopback addresses of their own. Here a test can do what a leader
 /// does, and stop between any two steps.
 final class Trio: Sendable {
@@ -24,7 +29,7 @@ final class Trio: Sendable {
             try ClusterNode(
                 settings: ClusterSettings(
                     clusterName: "trio", bootstrapExpect: 3, search: .discovery, voters: 3, listen: address,
-                    advertised: address, name: "n\(index + 1)"),
+                    advertised: address, name: "n\(index + 1)", addressRules: AnyAddresses()),
                 discovery: StaticDiscovery(addresses), data: DataDirectory("\(directory)/\(index + 1)"), logger: logger,
                 onLeadership: {})
         }

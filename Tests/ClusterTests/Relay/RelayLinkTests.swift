@@ -26,8 +26,11 @@ private final class Side: Sendable {
 
     private struct Delegate: ClusterPortDelegate {
         var admission: RaftAdmission
-        func answer(_ request: PortRequest) async -> PortReply { .written }
-        func admitRaft(_ handshake: RaftHandshake) throws(PortFailure) -> RaftAdmission { admission }
+        func answer(_ request: PortRequest, from peer: PortPeer) async -> PortReply { .written }
+        func isMember(_ address: IPAddress) -> Bool { false }
+        func admitRaft(_ handshake: RaftHandshake, from peer: PortPeer) throws(PortFailure) -> RaftAdmission {
+            admission
+        }
         var clientSocket: DqliteAddress? { nil }
     }
 
