@@ -32,7 +32,7 @@ enum RelayMessage: Equatable {
     }
 
     /// Longer than any snapshot of our small database; libraft sends one in one frame.
-    static let bodyLimit = 256 << 20
+    static let bodyLimit = 64 << 20
     private static let headLength = 24
 
     func write(to buffer: inout ByteBuffer) {
