@@ -105,7 +105,7 @@ enum NodeConfigurationCheck {
         guard info.st_mode & S_IFMT == S_IFDIR else { throw fails(20) }
         // For root, and on odd file systems, only trying tells.
         let probe = "\(directory)/.writable.\(getpid())"
-        let descriptor = open(probe, O_CREAT | O_WRONLY | O_CLOEXEC, 0o600)
+        let descriptor = open(probe, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             let cause = SystemError.last("create", probe)
             throw fails(cause.errno == ENOSPC || cause.errno == EDQUOT ? 22 : 18, cause)

@@ -23,6 +23,11 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
         SystemError(operation, subject, errno: Glibc.errno, remedy: remedy)
     }
 
+    /// The same failure, with what to do about it.
+    public func advised(_ remedy: String?) -> SystemError {
+        SystemError(operation, subject, errno: errno, remedy: remedy)
+    }
+
     public var description: String {
         let target = subject.isEmpty ? "" : " \(subject)"
         let advice = remedy.map { ": \($0)" } ?? ""

@@ -38,7 +38,8 @@ final class Holder: Sendable {
                 while spins.load(ordering: .relaxed) {}
                 return cell.lease
             },
-            guardChannel: client, addressesFile: directory + "/addresses", timing: timing, schedule: schedule,
+            guardChannel: client, addressesFile: StoredFile("addresses", in: OpenDirectory(directory)), timing: timing,
+            schedule: schedule,
             logger: Logger(label: "daemon"))
         try client.reportReady()
         try BlockingThread.start(named: "extend") { [self] in extend(cell) }

@@ -34,7 +34,7 @@ let environment = ProcessInfo.processInfo.environment
 
 if environment[GuardEnvironment.channel] == nil {
     var configuration = GuardConfiguration(arguments: arguments, environment: environment) { say("guard: \($0)") }
-    configuration.addressesFile = directory + "/addresses"
+    configuration.addressesFile = (try? OpenDirectory(directory)).map { StoredFile("addresses", in: $0) }
     configuration.policy.stopTimeout = .seconds(2)
     let lock = open(directory + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     if lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 { configuration.inheritedDescriptors = [lock] }

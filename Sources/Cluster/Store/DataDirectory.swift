@@ -13,9 +13,13 @@ import Platform
 ///     raft/       libdqlite's files, and our marker `owner` with the dqlite id that they belong to
 ///
 /// The lock is held for as long as the descriptor is open in any process that inherited it.
+///
+/// It is refused where anybody but root and the effective user could have put something into it (`+Trust.swift`), held open,
+/// and its files are reached from its descriptor: nothing that is written follows a link. Only libdqlite goes by path.
 public final class DataDirectory: Sendable {
     /// As given, without a slash at the end.
     public let path: String
+    let directory: OpenDirectory
     /// The locked descriptor, close-on-exec. A parent passes it on by dup2 or posix_spawn_file_actions_adddup2.
     public let lockDescriptor: Int32
     /// From then on no earlier process speaks for this directory: it has ended, or it would hold the lock; and whoever passes
@@ -26,10 +30,7 @@ public final class DataDirectory: Sendable {
 
     public var raftDirectory: String { path + "/raft" }
     public var recordFile: String { path + "/node.json" }
-    public var addressesFile: String { path + "/addresses" }
-    private var holdFile: String { path + "/lease" }
-    private var lockFile: String { path + "/lock" }
-    private var ownerFile: String { raftDirectory + "/owner" }
+    public var addressesFile: StoredFile { StoredFile("addresses", in: directory) }
 
     /// Why a data directory cannot be used: which file, what is wrong, what to do.
     public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
@@ -46,6 +47,8 @@ public final class DataDirectory: Sendable {
             case otherOwner
             /// The raft directory is not whole.
             case damaged
+            /// Somebody else may have had a hand in it.
+            case untrusted
         }
 
         public var code: Code
@@ -62,16 +65,17 @@ public final class DataDirectory: Sendable {
         var trimmed = Substring(path)
         while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
         self.path = String(trimmed)
-        try Self.makeDirectory(self.path)
-        lockDescriptor = try Self.lock(self.path + "/lock", data: self.path, inherited: inheritedLock)
+        directory = try Self.open(self.path)
+        lockDescriptor = try Self.lock(directory, inherited: inheritedLock)
         openedAt = BootClock.now
         // What cannot be looked at may be there.
-        isNew = ["node.json", "lease", "recovery", "stored"].allSatisfy { [path = self.path] name in
-            var status = stat()
-            return stat("\(path)/\(name)", &status) != 0 && errno == ENOENT
+        isNew = ["node.json", "lease", "recovery", "stored"].allSatisfy { [directory] name in
+            (try? directory.has(name)) == false
         }
+        try checkOwnFiles()
         try finishRecovery()
-        try Self.makeDirectory(raftDirectory)
+        try Self.system { () throws(SystemError) in try directory.makeDirectory("raft") }
+        try checkRaftFiles()
     }
 
     deinit {
@@ -84,7 +88,7 @@ public final class DataDirectory: Sendable {
     ///
     /// - Throws: `Failure` that names the file: `.system`, `.corrupt`, `.version`.
     public func loadRecord() throws(Failure) -> NodeRecord? {
-        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(recordFile) }) else {
+        guard let bytes = try Self.system({ () throws(SystemError) in try directory.read("node.json") }) else {
             return nil
         }
         struct Head: Decodable {
@@ -122,7 +126,7 @@ public final class DataDirectory: Sendable {
         } catch {
             throw Failure(code: .corrupt, description: "cannot encode the content of \(recordFile): \(error)")
         }
-        try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: recordFile) }
+        try Self.system { () throws(SystemError) in try directory.write(bytes, to: "node.json") }
     }
 
     // MARK: lease
@@ -131,7 +135,7 @@ public final class DataDirectory: Sendable {
     ///
     /// - Throws: `Failure`. A file that makes no sense is not one: it stands for the longest time there can be.
     func loadHold() throws(Failure) -> Duration? {
-        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(holdFile) }) else {
+        guard let bytes = try Self.system({ () throws(SystemError) in try directory.read("lease") }) else {
             return nil
         }
         let text = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace).first ?? ""
@@ -143,7 +147,7 @@ public final class DataDirectory: Sendable {
     /// Notes it, before the first promise is given.
     func save(hold: Duration) throws(Failure) {
         let bytes = Array("\(hold.inMilliseconds)\n".utf8)
-        try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: holdFile) }
+        try Self.system { () throws(SystemError) in try directory.write(bytes, to: "lease") }
     }
 
     // MARK: raft/
@@ -153,18 +157,17 @@ public final class DataDirectory: Sendable {
     /// The marker is needed because libdqlite writes nothing at all until it is added to a cluster: without it a node
     /// that has run cannot be told from one that was emptied by hand.
     public var raftIsEmpty: Bool {
-        for name in ["metadata1", "metadata2", "owner"] {
-            var status = stat()
-            if stat(raftDirectory + "/" + name, &status) == 0 || errno != ENOENT { return false }
-        }
-        return true
+        guard let raft = try? openRaft() else { return false }
+        return ["metadata1", "metadata2", "owner"].allSatisfy { (try? raft.has($0)) == false }
     }
 
     /// Marks the raft directory as that of this dqlite id; to be done before the dqlite node is started.
     ///
     /// - Throws: `Failure` `.otherOwner` when it holds the data of another id.
     public func prepareRaft(dqliteID: UInt64) throws(Failure) {
-        if let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(ownerFile) }) {
+        let raft = try openRaft()
+        try checkPath(of: raft)
+        if let bytes = try Self.system({ () throws(SystemError) in try raft.read("owner") }) {
             let text = String(decoding: bytes, as: UTF8.self)
             if text == "\(dqliteID)\n" { return }
             throw Failure(
@@ -173,65 +176,65 @@ public final class DataDirectory: Sendable {
                     + "\(recordFile) names \(dqliteID): were files of two nodes mixed? Restore both from one backup, or "
                     + "move \(path) away: the node then comes back as a new one and joins again")
         }
-        try Self.system { () throws(SystemError) in
-            try DurableFile.write(Array("\(dqliteID)\n".utf8), to: ownerFile)
-        }
+        try Self.system { () throws(SystemError) in try raft.write(Array("\(dqliteID)\n".utf8), to: "owner") }
     }
 
     /// Empties the raft directory durably. Our dqlite node must not run.
     public func wipeRaft() throws(Failure) {
         try removeMark()
+        let raft = try openRaft()
         try Self.system { () throws(SystemError) in
-            guard let directory = opendir(raftDirectory) else { throw SystemError.last("open", raftDirectory) }
-            defer { closedir(directory) }
             // The marker goes last: while it is there nobody takes the directory for an empty one.
-            while let entry = readdir(directory) {
-                let name = Self.name(of: entry)
-                if name == "." || name == ".." || name == "owner" { continue }
-                let file = raftDirectory + "/" + name
-                if unlink(file) != 0, errno != ENOENT {
-                    throw SystemError.last("remove", file, remedy: "remove it by hand and start again")
+            for name in try raft.names() where name != "owner" {
+                if unlinkat(raft.descriptor, name, 0) != 0, errno != ENOENT {
+                    throw SystemError.last(
+                        "remove", raft.pathOf(name), remedy: "remove it by hand and start again")
                 }
             }
-            try DurableFile.remove(ownerFile)
-            try retryingOnInterrupt("sync", raftDirectory) { fsync(dirfd(directory)) }
+            try raft.remove("owner")
+            try raft.sync()
         }
+    }
+
+    func openRaft() throws(Failure) -> OpenDirectory {
+        try Self.system { () throws(SystemError) in try OpenDirectory("raft", in: directory) }
     }
 }
 
 extension DataDirectory {
-    private static func name(of entry: UnsafeMutablePointer<dirent>) -> String {
-        withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-            String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+    /// Makes it where it is missing.
+    private static func open(_ path: String) throws(Failure) -> OpenDirectory {
+        do {
+            if mkdir(path, 0o700) != 0, errno != EEXIST { throw SystemError.last("create the data directory", path) }
+            let directory = try OpenDirectory(trusted: path)
+            try check(directory)
+            return directory
+        } catch let error as SystemError {
+            let remedy =
+                switch error.errno {
+                case ENOTDIR: "it is not a directory; name another with --data-dir"
+                case ENOENT: "create the directory above it, or name another with --data-dir"
+                case EACCES, EPERM: "give this user the right to write there, or name another with --data-dir"
+                case EROFS: "it is mounted read-only; name another with --data-dir"
+                case ENOSPC, EDQUOT: "free some space"
+                default: "name another with --data-dir"
+                }
+            throw Failure(code: .system, description: error.advised(error.remedy ?? remedy).description)
+        } catch let failure as Failure {
+            throw failure
+        } catch {
+            // Nothing above throws any other type.
+            throw Failure(code: .system, description: "\(error)")
         }
     }
 
-    private static func makeDirectory(_ path: String) throws(Failure) {
-        if mkdir(path, 0o700) == 0 { return }
-        let code = errno
-        var status = stat()
-        if code == EEXIST, stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
-        let remedy =
-            switch code {
-            case EEXIST: "it is not a directory; name another with --data-dir"
-            case ENOENT: "create the directory above it, or name another with --data-dir"
-            case EACCES, EPERM: "give this user the right to write there, or name another with --data-dir"
-            case EROFS: "it is mounted read-only; name another with --data-dir"
-            case ENOSPC, EDQUOT: "free some space"
-            default: "name another with --data-dir"
-            }
-        throw Failure(
-            code: .system,
-            description: SystemError("create the data directory", path, errno: code, remedy: remedy).description)
-    }
-
-    private static func lock(_ file: String, data: String, inherited: Int32?) throws(Failure) -> Int32 {
+    private static func lock(_ directory: OpenDirectory, inherited: Int32?) throws(Failure) -> Int32 {
+        let file = directory.pathOf("lock")
         let descriptor: Int32
         if let inherited {
             var mine = stat()
-            var there = stat()
-            guard fstat(inherited, &mine) == 0, stat(file, &there) == 0, mine.st_ino == there.st_ino,
-                mine.st_dev == there.st_dev
+            guard fstat(inherited, &mine) == 0, let there = try? directory.status(of: "lock"),
+                mine.st_ino == there.st_ino, mine.st_dev == there.st_dev
             else {
                 throw Failure(
                     code: .system,
@@ -242,22 +245,27 @@ extension DataDirectory {
             _ = fcntl(inherited, F_SETFD, FD_CLOEXEC)
             descriptor = inherited
         } else {
-            descriptor = try system { () throws(SystemError) in
-                try retryingOnInterrupt("open", file) { open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+            descriptor = try system { () throws(SystemError) in try directory.openFile("lock") }
+            // It is written to in place.
+            do throws(Failure) {
+                try checkFile("lock", in: directory)
+            } catch {
+                close(descriptor)
+                throw error
             }
         }
         do {
             try retryingOnInterrupt("lock", file) { flock(descriptor, LOCK_EX | LOCK_NB) }
         } catch {
-            let holder = (try? DurableFile.read(file)).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
+            let holder = (try? directory.read("lock")).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } ?? ""
             close(descriptor)
             guard error.errno == EWOULDBLOCK else { throw Failure(code: .system, description: error.description) }
             let process = holder.isEmpty ? "" : " (process \(holder.filter { $0 != "\n" }))"
             throw Failure(
                 code: .locked,
                 description:
-                    "another dqlite-vip\(process) runs on the data directory \(data): stop it, or name another "
-                    + "directory with --data-dir")
+                    "another dqlite-vip\(process) runs on the data directory \(directory.path): stop it, or name "
+                    + "another directory with --data-dir")
         }
         // For people only; a full disk must not keep a locked directory from being used.
         let text = Array("\(getpid())\n".utf8)

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Platform
 
 /// A recovery that is decided: the new raft directory stands ready beside the old one, and `<data-dir>/recovery` holds this.
@@ -8,6 +7,8 @@ import Platform
 /// recovery to its end: each step can be repeated. So a crash leaves a node that is untouched or recovered, never half of it.
 struct PendingRecovery: Codable, Equatable, Sendable {
     static let currentVersion = 1
+    /// How the names of backups begin: no other directory is taken for one.
+    static let backupPrefix = "raft.before-recovery-"
 
     var version = Self.currentVersion
     /// What `node.json` is to be.
@@ -19,7 +20,8 @@ struct PendingRecovery: Codable, Equatable, Sendable {
 extension DataDirectory {
     private var pendingFile: String { path + "/recovery" }
     /// Where a recovery prepares the new raft directory.
-    var recoveringDirectory: String { path + "/raft.recovering" }
+    static let recoveringName = "raft.recovering"
+    var recoveringDirectory: String { "\(path)/\(Self.recoveringName)" }
 
     /// The point of no return: durable when it returns.
     func decide(_ recovery: PendingRecovery) throws(Failure) {
@@ -31,14 +33,14 @@ extension DataDirectory {
         } catch {
             throw Failure(code: .corrupt, description: "cannot encode the content of \(pendingFile): \(error)")
         }
-        try Self.system { () throws(SystemError) in try DurableFile.write(bytes, to: pendingFile) }
+        try Self.system { () throws(SystemError) in try directory.write(bytes, to: "recovery") }
     }
 
     /// Carries a recovery that was decided to its end, if there is one. The directory is locked.
     ///
     /// - Throws: `Failure`; it can be called again.
     func finishRecovery() throws(Failure) {
-        guard let bytes = try Self.system({ () throws(SystemError) in try DurableFile.read(pendingFile) }) else {
+        guard let bytes = try Self.system({ () throws(SystemError) in try directory.read("recovery") }) else {
             return
         }
         let recovery: PendingRecovery
@@ -51,25 +53,28 @@ extension DataDirectory {
                 description: "\(pendingFile) is corrupt, and a recovery was under way: \(error); remove it, put "
                     + "raft.before-recovery-… back in the place of raft if there is one, and recover again")
         }
-        guard recovery.version == PendingRecovery.currentVersion, !recovery.backup.contains("/") else {
+        guard recovery.version == PendingRecovery.currentVersion, !recovery.backup.contains("/"),
+            recovery.backup.hasPrefix(PendingRecovery.backupPrefix)
+        else {
             throw Failure(
                 code: .version,
                 description: "\(pendingFile) has version \(recovery.version): finish the recovery with the version of "
                     + "dqlite-vip that began it")
         }
-        let backup = path + "/" + recovery.backup
         try Self.system { () throws(SystemError) in
-            if !Directory.exists(backup), Directory.exists(recoveringDirectory) {
-                try Directory.move(raftDirectory, to: backup)
+            let isReady = try directory.has(Self.recoveringName)
+            if isReady {
+                if try !directory.has(recovery.backup) { try directory.move("raft", to: recovery.backup) }
+                try directory.move(Self.recoveringName, to: "raft")
             }
-            if Directory.exists(recoveringDirectory) { try Directory.move(recoveringDirectory, to: raftDirectory) }
-            if !Directory.exists(backup + "/node.json"), let old = try DurableFile.read(recordFile) {
-                try DurableFile.write(old, to: backup + "/node.json")
+            let backup = try OpenDirectory(recovery.backup, in: directory)
+            if try !backup.has("node.json"), let old = try directory.read("node.json") {
+                try backup.write(old, to: "node.json")
             }
         }
         // Of the log before, which may have been longer.
         try removeMark()
         try save(recovery.record)
-        try Self.system { () throws(SystemError) in try DurableFile.remove(pendingFile) }
+        try Self.system { () throws(SystemError) in try directory.remove("recovery") }
     }
 }

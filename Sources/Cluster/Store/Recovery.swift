@@ -81,8 +81,11 @@ public struct Recovery: Sendable {
         do throws(DataDirectory.Failure) {
             return try DataDirectory(path)
         } catch {
-            guard error.code == .locked else { throw error }
-            throw Refused(description: "\(error.description.prefix { $0 != ":" }): stop it first")
+            switch error.code {
+            case .locked: throw Refused(description: "\(error.description.prefix { $0 != ":" }): stop it first")
+            case .untrusted: throw Refused(description: error.description)
+            case .system, .corrupt, .version, .otherOwner, .damaged: throw error
+            }
         }
     }
 
@@ -131,8 +134,8 @@ public struct Recovery: Sendable {
         let (data, record, address) = (data, record, address)
         let copy = data.recoveringDirectory
         try await BlockingThread.run(named: "recovery") {
-            try Directory.removeWithFiles(copy)
-            try Directory.copyFiles(of: data.raftDirectory, to: copy)
+            try data.directory.removeWithFiles(DataDirectory.recoveringName)
+            try data.directory.copyFiles(of: "raft", to: DataDirectory.recoveringName)
             try RaftSalvage.repair(copy)
             try DqliteRecovery.replaceMembers(
                 [DqliteMember(id: record.dqliteID, address: address.description, role: .voter)],
@@ -145,14 +148,14 @@ public struct Recovery: Sendable {
         recovered.state = .formed(newClusterID)
         recovered.address = address
         recovered.recovered = .init(clusterID: clusterID, members: others.map(\.address))
-        let decided = PendingRecovery(record: recovered, backup: "raft.before-recovery-\(time)Z")
+        let decided = PendingRecovery(record: recovered, backup: "\(PendingRecovery.backupPrefix)\(time)Z")
         try await BlockingThread.run(named: "recovery") {
             let log = try RaftLog(directory: copy)
             guard log.faults.isEmpty, log.members.map(\.id) == [record.dqliteID] else {
                 throw Refused(
                     description: "the recovered copy in \(copy) is not sound: \(log.faults); nothing has changed")
             }
-            try Directory.sync(copy)
+            try OpenDirectory(DataDirectory.recoveringName, in: data.directory).sync()
             try data.decide(decided)
             try data.finishRecovery()
         }

@@ -61,21 +61,19 @@ struct StoredMark: Equatable, Sendable {
 }
 
 extension DataDirectory {
-    private var markFile: String { path + "/stored" }
-
     /// nil when there is none, or none that makes sense: it only ever adds a reason to refuse.
     func loadMark() throws(Failure) -> StoredMark? {
-        try Self.system { () throws(SystemError) in try DurableFile.read(markFile, limit: 4096) }.flatMap(
+        try Self.system { () throws(SystemError) in try directory.read("stored", limit: 4096) }.flatMap(
             StoredMark.init)
     }
 
     func save(_ mark: StoredMark) throws(Failure) {
-        try Self.system { () throws(SystemError) in try DurableFile.write(mark.bytes, to: markFile) }
+        try Self.system { () throws(SystemError) in try directory.write(mark.bytes, to: "stored") }
     }
 
     /// To be done before the log is taken away on purpose.
     func removeMark() throws(Failure) {
-        try Self.system { () throws(SystemError) in try DurableFile.remove(markFile) }
+        try Self.system { () throws(SystemError) in try directory.remove("stored") }
     }
 
     /// Looks whether the raft directory is whole, before anything votes with it; blocking, some ms for each segment.

@@ -136,12 +136,3 @@ private func withGeneric<Result>(
         }
     }
 }
-
-extension SystemError {
-    /// The same error with advice.
-    func advised(_ remedy: String?) -> SystemError {
-        var error = self
-        error.remedy = remedy
-        return error
-    }
-}

@@ -1,3 +1,5 @@
+import Platform
+
 /// What the guard needs to know of the composition.
 public struct GuardConfiguration: Sendable {
     /// The daemon's arguments, the program name first: those of this very process.
@@ -7,7 +9,7 @@ public struct GuardConfiguration: Sendable {
     /// The daemon's executable: this very file, also when another one has taken its name by now.
     public var executable = "/proc/self/exe"
     /// The list of addresses that an earlier run may have left: `<data-dir>/addresses`. See `AddressesFile`.
-    public var addressesFile: String?
+    public var addressesFile: StoredFile?
     /// Descriptors that the daemon gets beside the channel, such as the lock of the data directory, which so stays held as
     /// long as one of the two lives. The daemon finds their numbers in `GuardEnvironment.inherited`.
     public var inheritedDescriptors: [Int32] = []

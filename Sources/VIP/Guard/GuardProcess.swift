@@ -282,9 +282,9 @@ private struct GuardLoop {
     }
 
     private func removeLeftOvers() {
-        guard let path = configuration.addressesFile else { return }
+        guard let file = configuration.addressesFile else { return }
         do {
-            for address in try LeftOvers.remove(listedIn: path) {
+            for address in try LeftOvers.remove(listedIn: file) {
                 log("removed \(address.address)/\(address.prefixLength), which an earlier run had left")
             }
         } catch {

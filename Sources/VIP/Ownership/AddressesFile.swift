@@ -23,15 +23,15 @@ public enum AddressesFile {
     /// Replaces the file; durable when it returns.
     ///
     /// - Throws: `SystemError` that names the file.
-    public static func write(_ entries: [Entry], to path: String) throws(SystemError) {
-        try DurableFile.write(encode(entries), to: path)
+    public static func write(_ entries: [Entry], to file: StoredFile) throws(SystemError) {
+        try file.write(encode(entries))
     }
 
     /// The content of the file; no entries when there is no file.
     ///
     /// - Throws: `SystemError` that names the file.
-    public static func read(_ path: String) throws(SystemError) -> Content {
-        guard let bytes = try DurableFile.read(path) else { return Content() }
+    public static func read(_ file: StoredFile) throws(SystemError) -> Content {
+        guard let bytes = try file.read() else { return Content() }
         return decode(bytes)
     }
 
@@ -64,11 +64,11 @@ public enum LeftOvers {
     /// Never another one: an address without the tag may be the host's. On a kernel that keeps no tags nothing is removed
     /// here, and the left-overs go by themselves within 1.1 s, because their lifetime ends.
     ///
-    /// - Parameter path: of the `AddressesFile`; it is no error when there is none.
+    /// - Parameter file: the `AddressesFile`; it is no error when there is none.
     /// - Returns: what was removed.
     /// - Throws: `SystemError` when the list cannot be read, or an address cannot be removed.
-    public static func remove(listedIn path: String) throws(SystemError) -> [InterfaceAddress] {
-        let listed = try AddressesFile.read(path).entries
+    public static func remove(listedIn file: StoredFile) throws(SystemError) -> [InterfaceAddress] {
+        let listed = try AddressesFile.read(file).entries
         guard !listed.isEmpty else { return [] }
         let session = try NetlinkSession()
         var removed: [InterfaceAddress] = []

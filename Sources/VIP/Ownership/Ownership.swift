@@ -21,7 +21,7 @@ public actor Ownership: Service {
     private let cell: LeaseCell
     private let lease: LeaseSource
     private let guardChannel: any AddressGuard
-    private let addressesFile: String?
+    private let addressesFile: StoredFile?
     /// Why the list could not be written the last time; empty when it could.
     private let listFault = Mutex("")
     private let logger: Logger
@@ -57,7 +57,7 @@ public actor Ownership: Service {
     /// - Throws: `SystemError` when a socket or the thread cannot be had; EPERM without CAP_NET_RAW.
     public init(
         interface: String, cell: LeaseCell, lease: LeaseSource? = nil, guardChannel: any AddressGuard,
-        addressesFile: String?, timing: OwnershipTiming = OwnershipTiming(),
+        addressesFile: StoredFile?, timing: OwnershipTiming = OwnershipTiming(),
         schedule: AnnounceSchedule = AnnounceSchedule(), neighbours: NeighbourSchedule? = NeighbourSchedule(),
         hint: @escaping LeadHintSource = { LeadHint() },
         inquire: @escaping @Sendable () -> Void = {}, logger: Logger

@@ -55,7 +55,6 @@ struct RecoverCommand: ParsableCommand {
 
     func run() throws {
         do {
-            try becomeOwner()
             try recover()
         } catch let refused as Recovery.Refused {
             complain("dqlite-vip: \(refused)")
@@ -121,15 +120,6 @@ struct RecoverCommand: ParsableCommand {
             } catch {
                 throw ValidationError("--members \"\(text)\": \(error.reason): give addresses like 192.0.2.2:8800")
             }
-        }
-    }
-
-    /// Whatever is written must be readable for the user under whom the daemon runs.
-    private func becomeOwner() throws {
-        var status = stat()
-        guard geteuid() == 0, stat(dataDirectory, &status) == 0, status.st_uid != 0 else { return }
-        guard setegid(status.st_gid) == 0, seteuid(status.st_uid) == 0 else {
-            throw SystemError.last("become the owner of", dataDirectory)
         }
     }
 }

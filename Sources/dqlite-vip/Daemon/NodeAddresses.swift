@@ -13,7 +13,7 @@ struct NodeAddresses: Equatable {
     /// - Parameter addressesFile: lists the virtual addresses of an earlier run, which are never the node's own.
     /// - Throws: `StartFault` when the interface is not there; `HostAddress.LookupError` when it has no address yet, which
     ///   may change.
-    static func find(_ settings: StartSettings, addressesFile: String) throws -> NodeAddresses {
+    static func find(_ settings: StartSettings, addressesFile: StoredFile) throws -> NodeAddresses {
         let port = settings.clusterBind.port
         if case .address(let address, _) = settings.clusterBind {
             let both = HostPort(host: address.description, port: port)

@@ -20,7 +20,7 @@ final class ProbeProcess: Sendable {
         var template = Array("/tmp/guard-probe-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw SystemError.last("make a directory") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        if let list { try AddressesFile.write(list, to: directory + "/addresses") }
+        if let list { try AddressesFile.write(list, to: StoredFile("addresses", in: OpenDirectory(directory))) }
 
         // The probe lies where the tests lie.
         var path = [CChar](repeating: 0, count: Int(PATH_MAX))

@@ -21,7 +21,8 @@ struct AddressesFileTests {
 
     @Test("no file is no addresses")
     func absent() throws {
-        #expect(try AddressesFile.read("/nonexistent/addresses") == AddressesFile.Content())
+        let file = StoredFile("addresses", in: try OpenDirectory("/usr"))
+        #expect(try AddressesFile.read(file) == AddressesFile.Content())
     }
 
     @Test("damaged lines are told apart, the others count")

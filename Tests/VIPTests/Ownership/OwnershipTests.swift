@@ -102,7 +102,8 @@ struct OwnershipTests {
                     try NetlinkLog(),
                     try Ownership(
                         interface: "v0", cell: surroundings.cell, lease: isPushed ? nil : source,
-                        guardChannel: surroundings, addressesFile: directory + "/addresses", timing: timing,
+                        guardChannel: surroundings,
+                        addressesFile: StoredFile("addresses", in: OpenDirectory(directory)), timing: timing,
                         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
                 )
             }
@@ -371,7 +372,10 @@ struct OwnershipTests {
     func list() async throws {
         try await withOwnership { scene async throws in
             func listed() throws -> Set<String> {
-                Set(try AddressesFile.read(scene.directory + "/addresses").entries.map { "\($0.address)" })
+                Set(
+                    try AddressesFile.read(StoredFile("addresses", in: OpenDirectory(scene.directory))).entries.map {
+                        "\($0.address)"
+                    })
             }
             #expect(try listed() == ["192.0.2.10/24"])
             scene.surroundings.leadOn()
