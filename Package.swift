@@ -91,7 +91,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: strict),
+        .testTarget(name: "PlatformTests", dependencies: ["CLinux", "Platform"], swiftSettings: strict),
         .testTarget(name: "CurlTests", dependencies: ["Curl", "Lab", "Platform"], swiftSettings: strict),
         .testTarget(name: "LeaseTests", dependencies: ["Lease", "Platform"], swiftSettings: strict + optimised),
         // libraft itself behind the relays' rules: several servers in one process, whose messages and disks the tests move.

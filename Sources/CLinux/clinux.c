@@ -20,6 +20,41 @@ int clinux_drop_thread_capabilities(void) {
     return (int)syscall(SYS_capset, &header, none);
 }
 
+int clinux_read_capabilities(struct clinux_capabilities *sets) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {{0}};
+    memset(sets, 0, sizeof *sets);
+    if (syscall(SYS_capget, &header, data) != 0) return -1;
+    sets->effective = (uint64_t)data[1].effective << 32 | data[0].effective;
+    sets->permitted = (uint64_t)data[1].permitted << 32 | data[0].permitted;
+    sets->inheritable = (uint64_t)data[1].inheritable << 32 | data[0].inheritable;
+    for (unsigned long number = 0; number < 64; number++) {
+        // EINVAL from the first number on that this kernel does not know.
+        int bounding = prctl(PR_CAPBSET_READ, number, 0, 0, 0);
+        if (bounding < 0) break;
+        if (bounding) sets->bounding |= (uint64_t)1 << number;
+        // Since Linux 4.3; without it the set is empty.
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, number, 0, 0) == 1) sets->ambient |= (uint64_t)1 << number;
+    }
+    return 0;
+}
+
+int clinux_set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2] = {
+        {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
+        {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32), (uint32_t)(inheritable >> 32)}};
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+int clinux_drop_bounding_capability(int number) { return prctl(PR_CAPBSET_DROP, (unsigned long)number, 0, 0, 0); }
+
+int clinux_gain_no_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+
+int clinux_set_dumpable(int is_dumpable) { return prctl(PR_SET_DUMPABLE, (unsigned long)is_dumpable, 0, 0, 0); }
+
+int clinux_is_dumpable(void) { return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0); }
+
 int clinux_sealed_memory(const char *name, long size) {
     int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (descriptor < 0) return -1;

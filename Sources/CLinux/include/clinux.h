@@ -43,6 +43,31 @@ int clinux_unshare_network(void);
 /// 0, or -1 with errno.
 int clinux_drop_thread_capabilities(void);
 
+/// The five sets of capabilities(7) of the calling thread: bit N stands for the capability of that number.
+struct clinux_capabilities {
+    uint64_t effective, permitted, inheritable, bounding, ambient;
+};
+
+/// Reads them (capget(2), PR_CAPBSET_READ and PR_CAP_AMBIENT_IS_SET of prctl(2)). 0, or -1 with errno.
+int clinux_read_capabilities(struct clinux_capabilities *sets);
+
+/// Sets three of them for the calling thread (capset(2)); what leaves the permitted or the inheritable set leaves the ambient
+/// one too. 0, or -1 with errno.
+int clinux_set_capabilities(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+
+/// Takes one out of the bounding set of the calling thread for good (PR_CAPBSET_DROP); EPERM without CAP_SETPCAP. 0, or -1 with
+/// errno.
+int clinux_drop_bounding_capability(int number);
+
+/// No program that the calling thread starts gains a privilege by it (PR_SET_NO_NEW_PRIVS). 0, or -1 with errno.
+int clinux_gain_no_privileges(void);
+
+/// Whether this process leaves a core, and may be looked into by its own user (PR_SET_DUMPABLE). 0, or -1 with errno.
+int clinux_set_dumpable(int is_dumpable);
+
+/// 1, 0, or 2 where root alone may (PR_GET_DUMPABLE).
+int clinux_is_dumpable(void);
+
 /// Memory of `size` bytes, all zero, behind a descriptor to be mapped (memfd_create(2)), closed on exec. It is sealed: nobody
 /// who gets the descriptor can change its size, which would end a process that reads the mapping (SIGBUS). A descriptor, or
 /// -1 with errno.

@@ -43,7 +43,14 @@ public enum ConfigurationText: Hashable, Sendable {
         guard !path.utf8.contains(0) else { throw SystemError("read", name, errno: EINVAL, remedy: remedy) }
         // Without O_NONBLOCK a pipe that nobody writes to would hold us up.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw SystemError.last("read", name, remedy: remedy) }
+        guard descriptor >= 0 else {
+            let error = SystemError.last("read", name, remedy: remedy)
+            // Root may read what it owns: the daemon gives up the right to read everything (`Capabilities.needed`).
+            throw error.errno == EACCES
+                ? error.advised(
+                    "let the user of this process read it (chown, chmod); also root reads no files of others here")
+                : error
+        }
         defer { close(descriptor) }
         var status = stat()
         try retryingOnInterrupt("read", name) { fstat(descriptor, &status) }

@@ -86,8 +86,9 @@ public final class GuardClient: AddressGuard, Sendable {
     /// Gives the process the name by which the guard was called: started through /proc/self/exe it is called "exe".
     private static func takeName() {
         guard let name = CommandLine.arguments.first?.utf8.split(separator: UInt8(ascii: "/")).last else { return }
-        // A name is a help for people: nothing depends on it. This file names the first thread, whichever thread writes.
-        let descriptor = open("/proc/self/comm", O_WRONLY | O_CLOEXEC)
+        // A name is a help for people: nothing depends on it. This file names the first thread, whichever thread writes; the
+        // one of the process is root's where the process leaves no core (see `ProcessRights`), this one is open to its threads.
+        let descriptor = open("/proc/self/task/\(getpid())/comm", O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         _ = Array(name.prefix(15)).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         close(descriptor)

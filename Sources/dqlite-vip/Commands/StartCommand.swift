@@ -1,6 +1,9 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
+import Logging
+import Platform
+import VIP
 
 /// Runs a node in the foreground.
 struct StartCommand: ParsableCommand {
@@ -22,6 +25,10 @@ struct StartCommand: ParsableCommand {
 
     func run() throws {
         let environment = ProcessInfo.processInfo.environment
+        // Before the configuration and its secrets are read, and while there is one thread. Only the guard starts a program.
+        let faults =
+            ProcessRights.refuseCores()
+            + ProcessRights.reduce(startsPrograms: environment[GuardEnvironment.channel] == nil)
         var input = options.input
         input.fill(from: environment)
         let settings: StartSettings
@@ -37,6 +44,10 @@ struct StartCommand: ParsableCommand {
         // worst answer. Ignored signals stay so in the daemon.
         signal(SIGHUP, SIG_IGN)
         LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
+        for fault in faults {
+            Logger(label: "dqlite-vip").warning(
+                "this process has more rights than it needs", metadata: ["error": "\(fault)"])
+        }
         throw ExitCode(GuardEntry.run(settings, environment))
     }
 }
