@@ -16,15 +16,19 @@ final class NeighbourReader: Sendable {
     /// Reads those of an interface and hands them to `body`, on a queue of its own. It does not wait.
     func read(
         _ families: Set<IPAddress.Family>, interface: UInt32,
-        _ body: @escaping @Sendable (Result<[Neighbour], SystemError>) -> Void
+        _ body: @escaping @Sendable (Result<NetlinkSession.Reading<Neighbour>, SystemError>) -> Void
     ) {
         queue.async { [self] in
             body(
                 session.withLock { session in
                     Result { () throws(SystemError) in
-                        var found: [Neighbour] = []
-                        for family in families { found += try session.neighbours(family, interface: interface) }
-                        return found
+                        var all = NetlinkSession.Reading<Neighbour>(found: [], isWhole: true)
+                        for family in families {
+                            let reading = try session.neighbours(family, interface: interface)
+                            all.found += reading.found
+                            all.isWhole = all.isWhole && reading.isWhole
+                        }
+                        return all
                     }
                 })
         }

@@ -32,8 +32,18 @@ public final class NetlinkSession {
     private var sequence: UInt32 = 0
     private var buffer = [UInt8](repeating: 0, count: NetlinkSocket.receiveCapacity)
 
-    /// A dump that changes interrupted this often is given up.
-    private static let dumpAttempts = 20
+    /// How often a dump that changes interrupt is tried: 5 ms in all, on the thread that has to keep to the lease.
+    private static let dumpAttempts = 10
+    /// After so many there is a pause of 1 ms before each: the changes come faster than dumps, and some let up.
+    private static let dumpsWithoutPause = 5
+
+    /// What a dump brought.
+    public struct Reading<Element: Sendable>: Sendable {
+        public var found: [Element]
+        /// Whether changes interrupted it each time: then something may be missing that was there all the time, because the
+        /// kernel goes on by counting, and what came or went meanwhile shifts the numbers.
+        public var isWhole: Bool
+    }
 
     /// - Throws: `SystemError` when no netlink socket can be had.
     public init() throws(SystemError) {
@@ -41,17 +51,30 @@ public final class NetlinkSession {
     }
 
     /// The IPv4 and IPv6 addresses of an interface, or of all interfaces, in the kernel's order: primary before secondary.
+    ///
+    /// - Throws: `SystemError`; EBUSY when changes interrupt it again and again. Who can do with a part calls
+    ///   `presentAddresses`.
     public func addresses(interface: UInt32? = nil) throws(SystemError) -> [InterfaceAddress] {
+        try whole(presentAddresses(interface: interface), "read the addresses")
+    }
+
+    /// The same, with what was found when changes interrupt it again and again.
+    ///
+    /// That is right for whoever follows a `NetlinkMonitor` that was there before: the kernel interrupts a dump of addresses when
+    /// an address or an interface comes or goes (`inet_base_seq` of net/ipv4/devinet.c, `dev_base_seq_inc`), and reports the
+    /// same to the groups that the monitor hears (a test has both). What it does not report is an entry that was there all
+    /// the time and was passed over: so that one reads again soon.
+    public func presentAddresses(interface: UInt32? = nil) throws(SystemError) -> Reading<InterfaceAddress> {
         let request = NetlinkRequest.dumpAddresses(interface: interface ?? 0)
-        let contents: [NetlinkMessage.Content]
+        let contents: Reading<NetlinkMessage.Content>
         do {
             contents = try exchange(
                 request, "read the addresses", interface.map { "of \(Self.name(ofInterface: $0))" } ?? "")
         } catch let error where error.errno == ENODEV {
             // A filtered dump of an interface that is gone: it has no addresses.
-            return []
+            return Reading(found: [], isWhole: true)
         }
-        return contents.compactMap { content in
+        return contents.map { content in
             // Kernels before 4.20 do not filter.
             if case .newAddress(let address) = content, interface == nil || interface == address.interfaceIndex {
                 return address
@@ -61,18 +84,24 @@ public final class NetlinkSession {
     }
 
     /// All interfaces.
-    public func links() throws(SystemError) -> [LinkState] {
-        try exchange(.dumpLinks, "read the interfaces", "").compactMap { content in
+    ///
+    /// - Throws: `SystemError`; EBUSY when changes interrupt it again and again.
+    public func links() throws(SystemError) -> [LinkState] { try whole(presentLinks(), "read the interfaces") }
+
+    /// The same, with what was found when changes interrupt it again and again; see `presentAddresses`.
+    public func presentLinks() throws(SystemError) -> Reading<LinkState> {
+        try exchange(.dumpLinks, "read the interfaces", "").map { content in
             if case .newLink(let link) = content { return link }
             return nil
         }
     }
 
-    /// The neighbours of an interface, in the kernel's order, also those that do not answer.
-    public func neighbours(_ family: IPAddress.Family, interface: UInt32) throws(SystemError) -> [Neighbour] {
+    /// The neighbours of an interface, in the kernel's order, also those that do not answer. Some may be missing, where more
+    /// come and go than can be read: they are told by broadcast anyway.
+    public func neighbours(_ family: IPAddress.Family, interface: UInt32) throws(SystemError) -> Reading<Neighbour> {
         let request = NetlinkRequest.dumpNeighbours(family, interface: interface)
         let subject = "of \(Self.name(ofInterface: interface))"
-        return try exchange(request, "read the neighbours", subject).compactMap { content in
+        return try exchange(request, "read the neighbours", subject).map { content in
             // Kernels that do not filter send those of all interfaces.
             if case .neighbour(let neighbour) = content, neighbour.interfaceIndex == interface { return neighbour }
             return nil
@@ -84,7 +113,9 @@ public final class NetlinkSession {
         // 127 is the longest alternative name (ALTIFNAMSIZ); a name with a NUL byte would be cut to another.
         guard !name.isEmpty, name.utf8.count <= 127, !name.utf8.contains(0) else { return nil }
         do {
-            for case .newLink(let link) in try exchange(.link(name: name), "read the interface", name) { return link }
+            for case .newLink(let link) in try exchange(.link(name: name), "read the interface", name).found {
+                return link
+            }
             return nil
         } catch let error where error.errno == ENODEV {
             return nil
@@ -153,25 +184,35 @@ public final class NetlinkSession {
 
     private func exchange(
         _ request: NetlinkRequest, _ operation: String, _ subject: @autoclosure () -> String
-    ) throws(SystemError) -> [NetlinkMessage.Content] {
+    ) throws(SystemError) -> Reading<NetlinkMessage.Content> {
         do {
-            for _ in 0..<Self.dumpAttempts {
-                if let contents = try attempt(request) { return contents }
+            var reading = try attempt(request)
+            for number in 1..<Self.dumpAttempts where !reading.isWhole {
+                if number >= Self.dumpsWithoutPause { usleep(1000) }
+                reading = try attempt(request)
             }
+            return reading
         } catch let failure {
             throw SystemError(
                 operation, subject(), errno: failure.errno,
                 remedy: Self.remedy(for: failure.errno, explanation: failure.remedy))
         }
-        throw SystemError(
-            operation, subject(), errno: EBUSY,
-            remedy: "the configuration changes faster than it can be read; try again")
     }
 
-    /// Sends the request and collects its answers; nil when a change disturbed the dump.
+    private func whole<Element>(
+        _ reading: Reading<Element>, _ operation: String
+    ) throws(SystemError) -> [Element] {
+        guard reading.isWhole else {
+            throw SystemError(
+                operation, errno: EBUSY, remedy: "the configuration changes faster than it can be read; try again")
+        }
+        return reading.found
+    }
+
+    /// Sends the request and collects its answers.
     ///
     /// An error's `remedy` is the kernel's explanation.
-    private func attempt(_ request: NetlinkRequest) throws(SystemError) -> [NetlinkMessage.Content]? {
+    private func attempt(_ request: NetlinkRequest) throws(SystemError) -> Reading<NetlinkMessage.Content> {
         socket.discardAnswers(using: &buffer)
         sequence &+= 1
         try socket.send(request.encode(sequence: sequence))
@@ -188,7 +229,8 @@ public final class NetlinkSession {
             for message in messages where message.sequence == sequence && message.port == socket.port {
                 isInterrupted = isInterrupted || message.isInterruptedDump
                 switch message.content {
-                case .acknowledgement, .done(errno: 0, text: _): return isInterrupted ? nil : contents
+                case .acknowledgement, .done(errno: 0, text: _):
+                    return Reading(found: contents, isWhole: !isInterrupted)
                 case .failure(let code, let text), .done(let code, let text):
                     throw SystemError("", errno: code, remedy: text)
                 case .malformed(let type):
@@ -219,6 +261,12 @@ public final class NetlinkSession {
         var name = [CChar](repeating: 0, count: Int(IFNAMSIZ))
         guard if_indextoname(index, &name) != nil else { return "interface \(index)" }
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+extension NetlinkSession.Reading {
+    fileprivate func map<Other>(_ body: (Element) -> Other?) -> NetlinkSession.Reading<Other> {
+        .init(found: found.compactMap(body), isWhole: isWhole)
     }
 }
 

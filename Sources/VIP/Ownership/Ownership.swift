@@ -39,6 +39,8 @@ public actor Ownership: Service {
     /// When the MACs of this host were read for it.
     private var ownReadAt = BootInstant(nanoseconds: 0)
     private var isRunning = false
+    /// Whether the last survey was not interrupted each time.
+    private var readsWhole = true
     /// The index of the interface for which `keepSecondaries` was done.
     private var knownIndex: UInt32?
 
@@ -266,7 +268,8 @@ public actor Ownership: Service {
 
     private func prober(of interface: UInt32) throws(SystemError) -> AddressProber {
         if let prober, prober.interface == interface { return prober }
-        let new = AddressProber(interface: interface, own: try session.links(), early: early)
+        // What is missing here is there a tenth of a second later.
+        let new = AddressProber(interface: interface, own: try session.presentLinks().found, early: early)
         ownReadAt = BootClock.now
         prober = new
         return new
@@ -285,7 +288,10 @@ public actor Ownership: Service {
             case .survey:
                 let link = try session.link(named: interface)
                 if let link, link.index != knownIndex { keepSecondaries(of: link) }
-                core.observe(link: link, addresses: try session.addresses(), now: BootClock.now)
+                let reading = try session.presentAddresses()
+                core.observe(
+                    link: link, addresses: reading.found, isWhole: reading.isWhole, now: BootClock.now)
+                tellWholeness(reading.isWhole)
             case .guardHold(let address, let interface):
                 try guardChannel.hold(address, interface: interface, slot: cell.slot)
             case .set(let address, let interface, let setting):
@@ -308,6 +314,19 @@ public actor Ownership: Service {
             core.completed(directive, wasSent: wasSent, now: BootClock.now)
         } catch {
             core.failed(directive, error, now: BootClock.now)
+        }
+    }
+
+    /// Says it when it changes.
+    private func tellWholeness(_ isWhole: Bool) {
+        guard isWhole != readsWhole else { return }
+        readsWhole = isWhole
+        if isWhole {
+            logger.notice("The addresses of this host can be read at one go again")
+        } else {
+            logger.warning(
+                "Addresses or interfaces of this host change faster than they can be read: what was found counts, and they are read again"
+            )
         }
     }
 
@@ -385,11 +404,16 @@ public actor Ownership: Service {
     }
 
     /// Takes in what the reading of the neighbours brought, from its queue.
-    private nonisolated func learnt(_ result: Result<[Neighbour], SystemError>) {
+    private nonisolated func learnt(_ result: Result<NetlinkSession.Reading<Neighbour>, SystemError>) {
         thread.submit {
             self.assumeIsolated { ownership in
                 switch result {
-                case .success(let found): ownership.react(.neighbours(found))
+                case .success(let reading):
+                    if !reading.isWhole {
+                        ownership.logger.warning(
+                            "Neighbours come and go faster than they can be read: some are told by broadcast only")
+                    }
+                    ownership.react(.neighbours(reading.found))
                 case .failure(let error):
                     ownership.logger.warning(
                         "The neighbours cannot be read: the addresses are announced by broadcast only",

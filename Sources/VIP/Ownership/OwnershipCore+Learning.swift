@@ -57,14 +57,20 @@ extension OwnershipCore {
     }
 
     /// Takes what a survey found: the interface, nil when there is none, and the addresses of all interfaces.
-    public mutating func observe(link found: LinkState?, addresses: [InterfaceAddress], now: BootInstant) {
+    ///
+    /// - Parameter isWhole: false when changes interrupted the reading, so that some address may be missing.
+    public mutating func observe(
+        link found: LinkState?, addresses: [InterfaceAddress], isWhole: Bool = true, now: BootInstant
+    ) {
         hasSurveyed = true
         surveyedAt = now
-        surveyAt = now.advanced(by: timing.survey)
+        surveyAt = now.advanced(by: isWhole ? timing.survey : timing.surveyAgain)
         update(link: found, now: now)
         for index in entries.indices {
             let entry = entries[index]
             let same = addresses.filter { $0.address == entry.address.address }
+            // Passed over, or gone: what is gone is reported by itself.
+            if !isWhole, entry.placed != nil, same.isEmpty { continue }
             let place = entry.placed ?? found?.index
             entries[index].needsRoute = entry.address.needsPrefixRoute(
                 among: addresses.filter { $0.interfaceIndex == found?.index })

@@ -104,6 +104,8 @@ public struct OwnershipTiming: Sendable, Hashable {
     public var survey: Duration = .seconds(10)
     /// How long after one reading the next one waits, when changes are reported.
     public var surveyGap: Duration = .milliseconds(10)
+    /// When it is looked again after changes have interrupted the reading each time.
+    public var surveyAgain: Duration = .milliseconds(100)
     /// When listening to the LAN is tried again after it failed.
     public var listenRetry: Duration = .seconds(1)
     /// How long an address of the host has to be there before ours gives the connected route of its subnet up.

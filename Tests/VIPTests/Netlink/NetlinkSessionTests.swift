@@ -260,6 +260,45 @@ struct NetlinkSessionTests {
         }
     }
 
+    @Test("a dump that is interrupted each time gives what was found, and the monitor hears what interrupted it")
+    func interruptedDump() async throws {
+        try await withVirtualEthernet { namespace in
+            let lasting = try (1...4000).map { try VirtualAddress(parsing: "10.0.\($0 / 200).\($0 % 200 + 1)/32") }
+            let noise = try VirtualAddress(parsing: "10.9.9.9/32")
+            let monitor = try await namespace.run { try NetlinkMonitor() }
+            let heard = Task {
+                for await event in monitor.events {
+                    if case .addressRemoved(let found) = event, found.matches(noise) { return true }
+                }
+                return false
+            }
+            let partial = try await namespace.session { session, link throws -> [InterfaceAddress]? in
+                for address in lasting { try session.set(address, interface: link, validLifetime: 600) }
+                let isOver = Flag()
+                for number in 1...2 {
+                    try BlockingThread.start(named: "noise\(number)") {
+                        guard let other = try? NetlinkSession() else { return }
+                        while !isOver.isRaised {
+                            try? other.set(noise, interface: link)
+                            _ = try? other.delete(noise, interface: link)
+                        }
+                    }
+                }
+                defer { isOver.raise() }
+                for _ in 0..<300 {
+                    let reading = try session.presentAddresses(interface: link)
+                    if !reading.isWhole { return reading.found }
+                }
+                return nil
+            }
+            let found = Set(try #require(partial, "no reading was interrupted ten times").map(\.address))
+            // One is passed over at most for each change in the meantime.
+            #expect(found.intersection(lasting.map(\.address)).count > 2000)
+            #expect(await heard.value)
+            monitor.stop()
+        }
+    }
+
     @Test("a dump of many addresses that change meanwhile misses none of those that stay")
     func disturbedDump() async throws {
         try await withVirtualEthernet { namespace in

@@ -630,6 +630,28 @@ struct OwnershipCoreTests {
         #expect(bench.core.isNews(.overrun))
     }
 
+    @Test(
+        "an address that a reading passed over is kept, and looked for again soon; one that a whole reading lacks is gone"
+    )
+    func interruptedSurvey() throws {
+        var bench = try holding()
+        let other = try VirtualAddress(parsing: "192.0.2.77/24")
+        let host = InterfaceAddress(interfaceIndex: 2, address: other.address, prefixLength: 24)
+        bench.core.observe(link: bench.link, addresses: [host], isWhole: false, now: bench.now)
+        #expect(bench.core.placed == (try addresses(vip)))
+        #expect(bench.core.snapshot.addresses.first?.state == .held)
+        var surveys = 0
+        bench.fault = {
+            if $0 == .survey { surveys += 1 }
+            return nil
+        }
+        bench.pass(.milliseconds(150), lease: renewed())
+        #expect(surveys == 1, "it is read again once, and found")
+        #expect(try bench.isSet(vip))
+        bench.core.observe(link: bench.link, addresses: [host], now: bench.now)
+        #expect(bench.core.placed == [])
+    }
+
     @Test("a burst of changes costs one reading in ten milliseconds, not one for each")
     func surveyGap() throws {
         var bench = try holding()

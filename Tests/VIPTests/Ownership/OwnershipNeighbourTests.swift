@@ -81,7 +81,10 @@ struct NeighbourKernelTests {
                 ip -6 neigh add fe80::9 lladdr 02:00:5e:00:00:09 dev v0 nud reachable
                 """)
             let (four, six) = try await namespace.session { session, index in
-                (try session.neighbours(.v4, interface: index), try session.neighbours(.v6, interface: index))
+                (
+                    try session.neighbours(.v4, interface: index).found,
+                    try session.neighbours(.v6, interface: index).found
+                )
             }
             let mac = HardwareAddress([2, 0, 0x5E, 0, 0, 9])
             #expect(four.filter(\.isHost).map(\.address) == [IPAddress("192.0.2.9")])
