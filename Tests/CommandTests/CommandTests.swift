@@ -56,7 +56,7 @@ import Testing
     @Test("a healthy follower, every line of it")
     func follower() {
         #expect(
-            StatusTable(Self.report()).description == """
+            StatusTable(Self.report()).text.description == """
                 cluster     prod: formed, id uuid-c, term 7
                 node        two, 192.0.2.2:8800, id 2, uuid-2
                 leader      one (192.0.2.1:8800)
@@ -81,7 +81,7 @@ import Testing
                     profile: "lan", latency: 1, heartbeat: 30, electionTimeout: 300, lease: 150, silence: 120),
                 leaseRemaining: 131.27, takeovers: .init(), addresses: .init())
             change(&report)
-            return StatusTable(report).description.split(separator: "\n").filter {
+            return StatusTable(report).text.description.split(separator: "\n").filter {
                 $0.hasPrefix("lease") || $0.hasPrefix("take-over")
             }
         }
@@ -109,7 +109,7 @@ import Testing
     func labels() {
         var report = Self.report()
         report.clusterMembers[0].labels = ["rack": "3", "arch": "arm"]
-        let lines = StatusTable(report).description.split(separator: "\n").suffix(3)
+        let lines = StatusTable(report).text.description.split(separator: "\n").suffix(3)
         #expect(
             Array(lines) == [
                 "ID  NAME  ADDRESS         ROLE      LABELS",
@@ -125,7 +125,7 @@ import Testing
             waitingFor: "2 more nodes", discovery: DiscoveryReport(mode: "static", lastError: "cannot resolve \"a\""),
             version: "0.1.0", uptimeSeconds: 0, warnings: ["first", "second"])
         #expect(
-            StatusTable(report).description == """
+            StatusTable(report).text.description == """
                 cluster      prod: forming
                 node         n, u
                 leader       none known
@@ -145,7 +145,7 @@ import Testing
             var report = Self.report()
             report.state = state
             report.discovery = discovery
-            return StatusTable(report).description.split(separator: "\n").filter {
+            return StatusTable(report).text.description.split(separator: "\n").filter {
                 $0.contains("discovery") || $0.contains("regist")
             }
         }
@@ -171,7 +171,7 @@ import Testing
         func line(_ change: (inout StatusReport) -> Void) -> Substring? {
             var report = Self.report()
             change(&report)
-            return StatusTable(report).description.split(separator: "\n").first { $0.hasPrefix("virtual IP") }
+            return StatusTable(report).text.description.split(separator: "\n").first { $0.hasPrefix("virtual IP") }
         }
         #expect(line { $0.holdsVIP = true }?.hasSuffix("192.0.2.10/24, held by this node") == true)
         #expect(line { $0.isLeader = true }?.hasSuffix("not held: this node leads and has not taken it") == true)

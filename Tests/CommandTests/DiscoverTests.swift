@@ -33,7 +33,7 @@ import Testing
         var report = Self.report([Self.list, Self.names, Self.broken], expect: 5, states: ["192.0.2.3": .refused])
         report.key = "prod/web"
         #expect(
-            report.description == """
+            report.text.description == """
                 key      prod/web
                 static   192.0.2.1:8800, b:8800
                          2 addresses in 3 ms
@@ -62,7 +62,7 @@ import Testing
         #expect(Self.report([empty]).failures == ["no address was found"])
         #expect(Self.report([empty, Self.broken]).failures == ["etcd-kv: no answer", "no address was found"])
         #expect(Self.report([empty, Self.broken]).warnings.isEmpty)
-        #expect(Self.report([empty]).description == "dns  name n\n     no address in 1.2 s\n")
+        #expect(Self.report([empty]).text.description == "dns  name n\n     no address in 1.2 s\n")
     }
 
     @Test("an API port among the addresses is a failure, a node that is not started is none")

@@ -90,6 +90,25 @@ private final class MemorySink: LogSink {
         #expect(isCut ? decoded.message.hasSuffix("…[cut]") : decoded.message == nasty)
     }
 
+    @Test(
+        "a value with a blank, a quote or an equals sign is quoted also where that is no Character of its own",
+        arguments: [
+            ("\"\u{301}", "\"\\\"\u{301}\""), (" \u{301}x", "\" \u{301}x\""), ("=\u{301}", "\"=\u{301}\""),
+            ("a \u{301}level=error", "\"a \u{301}level=error\""), ("\r\n", "\\r\\n"),
+            ("\\\u{301} ", "\"\\\\\u{301} \""),
+        ])
+    func scalars(value: String, written: String) {
+        let text = Self.text(Self.line("m", ["k": .string(value)]), .priority)
+        #expect(text.unicodeScalars.elementsEqual("<5>cluster: m k=\(written)\n".unicodeScalars), "\(text)")
+    }
+
+    @Test("what is invisible is shown by its number, in JSON as two escapes where it is beyond the basic plane")
+    func invisible() throws {
+        let line = Self.line("a\u{200B}b\u{E0041}")
+        #expect(Self.text(line, .priority) == "<5>cluster: a\\u{200b}b\\u{e0041}\n")
+        #expect(Self.json(line).contains("a\\u200bb\\udb40\\udc41"))
+    }
+
     @Test("the handler's metadata yields to the provider's and that to the statement's; an error is told too")
     func metadata() {
         let sink = MemorySink()

@@ -33,7 +33,7 @@ struct APIOptions: ParsableArguments {
         do {
             return try blockingRun { try await question(client) }
         } catch let error as APIClientError {
-            complain("dqlite-vip: \(error)")
+            Terminal.complain("dqlite-vip: \(error)")
             throw ExitStatus.of(error)
         }
     }

@@ -23,7 +23,7 @@ struct BackupCommand: ParsableCommand {
 
     func run() throws {
         guard let database else {
-            return print(try api.ask { try await $0.backup() }, terminator: "")
+            return try Terminal.show(PrintableText(json: try api.ask { try await $0.backup() }), ending: "")
         }
         let bytes = try api.ask { try await $0.databaseFile() }
         do {
@@ -32,7 +32,7 @@ struct BackupCommand: ParsableCommand {
             }
             try DurableFile.write(bytes, to: database)
         } catch {
-            complain("dqlite-vip: \(error)")
+            Terminal.complain("dqlite-vip: \(error)")
             throw ExitStatus.failure
         }
     }
@@ -61,20 +61,20 @@ struct RestoreCommand: ParsableCommand {
             }
             bytes = read
         } catch {
-            complain("dqlite-vip: \(error)")
+            Terminal.complain("dqlite-vip: \(error)")
             throw ExitStatus.failure
         }
         let configuration: BackupDocument.Configuration
         do {
             configuration = try BackupDocument.configuration(in: bytes)
         } catch {
-            complain("dqlite-vip: \(file) cannot be restored: \(error)")
+            Terminal.complain("dqlite-vip: \(file) cannot be restored: \(error)")
             throw ExitStatus.failure
         }
         try api.ask { try await $0.restore(bytes) }
-        if json { return print(try JSONText.of(MessageDocument(message: "OK"))) }
+        if json { return try Terminal.show(try JSONText.of(MessageDocument(message: "OK"))) }
         let addresses = configuration.addresses
-        print(
+        try Terminal.show(
             addresses.isEmpty
                 ? "restored: no virtual address is set" : "restored: \(addresses.joined(separator: ", "))")
     }

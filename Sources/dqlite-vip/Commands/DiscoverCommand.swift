@@ -32,13 +32,17 @@ struct DiscoverCommand: ParsableCommand {
             LogSetup.bootstrap(level: settings.logLevel, format: settings.logFormat, environment: environment)
             report = try blockingRun { try await LookUp.run(settings, logger: Logger(label: "dqlite-vip")) }
         } catch {
-            complain("dqlite-vip: \(error)")
+            if let faults = error as? SettingsFaults {
+                faults.complain()
+            } else {
+                Terminal.complain("dqlite-vip: \(error)")
+            }
             throw error is SettingsFaults || (error as? StartFault)?.kind == .configuration
                 ? ExitStatus.configuration : ExitStatus.failure
         }
-        print(json ? try JSONText.of(report) + "\n" : report.description, terminator: "")
-        for warning in report.warnings { complain("warning: \(warning)") }
-        for failure in report.failures { complain("dqlite-vip: \(failure)") }
+        try Terminal.show(json ? try JSONText.of(report) : report.text)
+        for warning in report.warnings { Terminal.complain("warning: \(warning)") }
+        for failure in report.failures { Terminal.complain("dqlite-vip: \(failure)") }
         if !report.failures.isEmpty { throw ExitStatus.failure }
     }
 }

@@ -24,9 +24,8 @@ struct FailoverCommand: ParsableCommand {
     func run() throws {
         let successor = to
         let report = try api.ask { try await $0.failOver(to: successor) }
-        if json { return print(try JSONText.of(report)) }
-        print(
-            "\(report.leaderAddress) leads now, after \(report.tookMilliseconds) ms"
-                + (report.isSeamless ? "" : "; it did not confirm in time, so there was a short gap"))
+        if json { return try Terminal.show(try JSONText.of(report)) }
+        let remark = report.isSeamless ? "" : "; it did not confirm in time, so there was a short gap"
+        try Terminal.show("\(report.leaderAddress) leads now, after \(report.tookMilliseconds) ms\(remark)")
     }
 }

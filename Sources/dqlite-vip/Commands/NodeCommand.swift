@@ -19,8 +19,8 @@ struct NodeCommand: ParsableCommand {
 
         func run() throws {
             let (report, status) = try api.ask { (try await $0.nodes(), try await $0.status()) }
-            if json { return print(try JSONText.of(report)) }
-            print(NodeTable.text(report, leader: status.leaderID, own: status.id), terminator: "")
+            if json { return try Terminal.show(try JSONText.of(report)) }
+            try Terminal.show(NodeTable.text(report, leader: status.leaderID, own: status.id))
         }
     }
 
@@ -51,21 +51,21 @@ struct NodeCommand: ParsableCommand {
         func run() throws {
             let (node, force) = (node, force)
             let report = try api.ask { try await $0.removeNode(node, force: force) }
-            if json { return print(try JSONText.of(report)) }
+            if json { return try Terminal.show(try JSONText.of(report)) }
             let name = report.name.map { "\($0) (\(report.address))" } ?? report.address
-            print("\(name), id \(report.id), is no member any more")
+            try Terminal.show("\(name), id \(report.id), is no member any more")
         }
     }
 }
 
 /// Members as a person reads them on a terminal.
 enum NodeTable {
-    static func text(_ report: NodesReport, leader: UInt64, own: UInt64) -> String {
-        var text = StatusTable.columns(rows(report.nodes, leader: leader, own: own))
-        if !report.summary.isEmpty { text += "\n\(report.summary)\n" }
+    static func text(_ report: NodesReport, leader: UInt64, own: UInt64) -> PrintableText {
+        var text = PrintableText(rows: rows(report.nodes, leader: leader, own: own))
+        if !report.summary.isEmpty { text = text + "\n\(report.summary)\n" }
         guard !report.removed.isEmpty else { return text }
         let removed = report.removed.map { ["\($0.id)", $0.name ?? "-", $0.address, "\($0.reason) \($0.at)"] }
-        return text + "\nno members any more:\n" + StatusTable.columns(removed)
+        return text + "\nno members any more:\n" + PrintableText(rows: removed)
     }
 
     static func rows(_ members: [ClusterMember], leader: UInt64, own: UInt64) -> [[String]] {

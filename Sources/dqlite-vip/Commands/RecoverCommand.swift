@@ -57,12 +57,12 @@ struct RecoverCommand: ParsableCommand {
         do {
             try recover()
         } catch let refused as Recovery.Refused {
-            complain("dqlite-vip: \(refused)")
+            Terminal.complain("dqlite-vip: \(refused)")
             throw ExitStatus.failure
         } catch let error as ExitCode {
             throw error
         } catch {
-            complain("dqlite-vip: the recovery failed: \(error)")
+            Terminal.complain("dqlite-vip: the recovery failed: \(error)")
             throw ExitStatus.failure
         }
     }
@@ -70,7 +70,7 @@ struct RecoverCommand: ParsableCommand {
     private func recover() throws {
         let recovery = try Recovery(directory: dataDirectory, address: try ownAddress())
         let plan = RecoveryPlan(recovery, comingBack: try otherAddresses())
-        print(plan.description)
+        try Terminal.show(plan.text)
         if !recovery.damage.isEmpty, !acceptsLoss {
             throw Recovery.Refused(
                 description: "the log is damaged. Is there a node whose log is whole? Recover that one. If not: "
@@ -86,15 +86,14 @@ struct RecoverCommand: ParsableCommand {
         if dryRun { return }
         if !isConfirmed { try ask() }
         let backup = try blockingRun { try await recovery.carryOut() }
-        print(plan.done(backup: backup))
+        try Terminal.show(plan.done(backup: backup))
     }
 
     private func ask() throws {
         guard isatty(STDIN_FILENO) == 1 else {
             throw Recovery.Refused(description: "there is no terminal to ask on: give --yes. Nothing has changed")
         }
-        print("Type the word recover to go on: ", terminator: "")
-        fflush(nil)
+        try Terminal.show("Type the word recover to go on: ", ending: "")
         guard readLine(strippingNewline: true) == "recover" else {
             throw Recovery.Refused(description: "nothing has changed")
         }
@@ -125,7 +124,7 @@ struct RecoverCommand: ParsableCommand {
 }
 
 /// What a recovery would change, for whoever has to decide.
-struct RecoveryPlan: CustomStringConvertible {
+struct RecoveryPlan {
     private let recovery: Recovery
     private let comingBack: [String]
     private let lost: [String]
@@ -139,7 +138,7 @@ struct RecoveryPlan: CustomStringConvertible {
         lost = others.filter { !named.contains($0) }
     }
 
-    var description: String {
+    var text: PrintableText {
         var lines = [
             "data directory   \(recovery.path)",
             "cluster          \(recovery.clusterID), named \"\(recovery.clusterName)\"",
@@ -163,11 +162,11 @@ struct RecoveryPlan: CustomStringConvertible {
             "behind a broken network: then two clusters would have the virtual address. Make sure that the other nodes are",
             "stopped, or switched off.",
         ]
-        return lines.joined(separator: "\n")
+        return PrintableText(lines: lines)
     }
 
     /// What to do now.
-    func done(backup: String) -> String {
+    func done(backup: String) -> PrintableText {
         var lines = [
             "", "Done: cluster \(recovery.newClusterID). What was before is kept in \(backup)", "", "Now:",
             "1. Start this node as usual, and wait until `dqlite-vip status` says that it leads.",
@@ -182,6 +181,6 @@ struct RecoveryPlan: CustomStringConvertible {
         if !lost.isEmpty {
             lines.append("Never start \(lost.joined(separator: ", ")) again with the data that they have.")
         }
-        return lines.joined(separator: "\n")
+        return PrintableText(lines: lines)
     }
 }

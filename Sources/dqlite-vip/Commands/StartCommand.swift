@@ -35,7 +35,7 @@ struct StartCommand: ParsableCommand {
         do throws(SettingsFaults) {
             settings = try StartSettings.validate(input, in: .process(environment))
         } catch {
-            complain("dqlite-vip: \(error)")
+            error.complain()
             throw ExitStatus.configuration
         }
         // A peer, a log reader or libdqlite's other end that has gone is an error of write(2) and no reason to die.

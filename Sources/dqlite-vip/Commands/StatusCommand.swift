@@ -20,13 +20,14 @@ struct StatusCommand: ParsableCommand {
         let printsJSON = json
         let (text, readiness) = try api.ask { client in
             let text =
-                printsJSON ? try await client.statusJSON() : StatusTable(try await client.status()).description
+                printsJSON
+                ? PrintableText(json: try await client.statusJSON()) : StatusTable(try await client.status()).text
             return (text, try await client.readiness())
         }
-        print(text, terminator: text.hasSuffix("\n") ? "" : "\n")
+        try Terminal.show(text)
         guard !readiness.isReady else { return }
-        for reason in readiness.reasons { complain("not ready: \(reason)") }
-        if readiness.reasons.isEmpty { complain("not ready") }
+        for reason in readiness.reasons { Terminal.complain("not ready: \(reason)") }
+        if readiness.reasons.isEmpty { Terminal.complain("not ready") }
         throw ExitStatus.notReady
     }
 }

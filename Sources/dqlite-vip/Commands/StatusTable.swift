@@ -1,14 +1,14 @@
 import API
 
 /// A status as a person reads it on a terminal.
-struct StatusTable: CustomStringConvertible {
+struct StatusTable {
     private let report: StatusReport
 
     init(_ report: StatusReport) {
         self.report = report
     }
 
-    var description: String {
+    var text: PrintableText {
         var rows: [[String]] = [["cluster", cluster], ["node", node], ["leader", leader], ["virtual IP", vip]]
         for address in report.addresses where address.address != report.vip || !address.detail.isEmpty {
             let since = address.since.map { " since \($0)" } ?? ""
@@ -24,8 +24,8 @@ struct StatusTable: CustomStringConvertible {
         for (index, warning) in report.warnings.enumerated() { rows.append([index == 0 ? "warnings" : "", warning]) }
 
         let members = NodeTable.rows(report.clusterMembers, leader: report.leaderID, own: report.id)
-        let table = members.count > 1 ? "\n" + Self.columns(members) : ""
-        return Self.columns(rows) + table
+        guard members.count > 1 else { return PrintableText(rows: rows) }
+        return PrintableText(rows: rows) + "\n" + PrintableText(rows: members)
     }
 
     private var cluster: String {
@@ -114,25 +114,6 @@ struct StatusTable: CustomStringConvertible {
     private func name(ofMember id: UInt64) -> String {
         guard let member = report.clusterMembers.first(where: { $0.id == id }) else { return "id \(id)" }
         return member.name.map { "\($0) (\(member.address))" } ?? member.address
-    }
-
-    /// Rows of equal length, each column as wide as its widest cell; nothing is put behind the last.
-    static func columns(_ rows: [[String]]) -> String {
-        var widths: [Int] = []
-        for row in rows {
-            for (column, cell) in row.enumerated() {
-                if column == widths.count { widths.append(0) }
-                widths[column] = max(widths[column], cell.count)
-            }
-        }
-        return rows.map { row in
-            var line = ""
-            for (column, cell) in row.enumerated() {
-                line += cell + String(repeating: " ", count: widths[column] - cell.count + 2)
-            }
-            while line.last == " " { line.removeLast() }
-            return line + "\n"
-        }.joined()
     }
 
     /// A number of seconds in its two largest units.

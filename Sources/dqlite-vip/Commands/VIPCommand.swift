@@ -20,11 +20,11 @@ struct VIPCommand: ParsableCommand {
         func run() throws {
             let addresses = try api.ask { try await $0.virtualAddresses() }
             if json {
-                print(try JSONText.of(Answer(addresses: addresses, vip: addresses.first ?? "")))
+                try Terminal.show(try JSONText.of(Answer(addresses: addresses, vip: addresses.first ?? "")))
             } else if addresses.isEmpty {
-                complain("no virtual address is set")
+                Terminal.complain("no virtual address is set")
             } else {
-                print(addresses.joined(separator: "\n"))
+                try Terminal.show(PrintableText(lines: addresses))
             }
         }
     }
@@ -59,7 +59,7 @@ struct VIPCommand: ParsableCommand {
             let addresses = addresses
             try api.ask { try await $0.setVirtualAddresses(addresses) }
             let what = addresses.count == 1 ? "the virtual address is" : "the virtual addresses are"
-            print(
+            try Terminal.show(
                 json
                     ? try JSONText.of(MessageDocument(message: "OK")) : "\(what) \(addresses.joined(separator: ", "))")
         }
@@ -76,7 +76,8 @@ struct VIPCommand: ParsableCommand {
 
         func run() throws {
             try api.ask { try await $0.clearVirtualAddresses() }
-            print(json ? try JSONText.of(MessageDocument(message: "OK")) : "no virtual address is set any more")
+            try Terminal.show(
+                json ? try JSONText.of(MessageDocument(message: "OK")) : "no virtual address is set any more")
         }
     }
 }

@@ -13,13 +13,13 @@ struct VersionCommand: ParsableCommand {
     func run() throws {
         let report = VersionReport.current
         if json {
-            print(try JSONText.of(report))
+            try Terminal.show(try JSONText.of(report))
         } else {
             let rows = [
                 ["dqlite-vip", report.version], ["libdqlite", report.libdqlite], ["Swift", report.swift],
                 ["kernel", report.kernel], ["architecture", report.architecture],
             ]
-            print(StatusTable.columns(rows), terminator: "")
+            try Terminal.show(PrintableText(rows: rows))
         }
     }
 }

@@ -85,8 +85,9 @@ struct DiscoverReport: Hashable, Sendable {
     }
 }
 
-extension DiscoverReport: CustomStringConvertible {
-    var description: String {
+extension DiscoverReport {
+    /// For a person.
+    var text: PrintableText {
         var rows = key.map { [["key", $0]] } ?? []
         for source in sources {
             rows.append([source.mode, source.asked])
@@ -104,8 +105,10 @@ extension DiscoverReport: CustomStringConvertible {
                 address.port.detail + own,
             ])
         }
-        return StatusTable.columns(rows) + (addresses.isEmpty ? "" : "\n" + StatusTable.columns(table))
-            + (notes.isEmpty ? "" : "\n" + notes.map { $0 + "\n" }.joined())
+        var text = PrintableText(rows: rows)
+        if !addresses.isEmpty { text = text + "\n" + PrintableText(rows: table) }
+        if !notes.isEmpty { text = text + "\n" + PrintableText(lines: notes) }
+        return text
     }
 
     private static func text(_ duration: Duration) -> String {

@@ -36,7 +36,7 @@ struct LogLine {
             Self.append(key, to: &line, quote: nil)
             line += "="
             let text = "\(value)"
-            if text.isEmpty || text.contains(where: { " \"=".contains($0) }) {
+            if text.isEmpty || text.unicodeScalars.contains(where: Self.needsQuotes) {
                 line += "\""
                 Self.append(text, to: &line, quote: "\"")
                 line += "\""
@@ -60,6 +60,14 @@ struct LogLine {
         }
         line += "}\n"
         return Array(line.utf8)
+    }
+
+    /// Looked at by scalars: with a combining accent behind it, a blank or a quote is another `Character`.
+    private static func needsQuotes(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar {
+        case " ", "\"", "=": true
+        default: false
+        }
     }
 
     private static func append(_ text: String, to line: inout String, quote: Unicode.Scalar?) {
@@ -98,10 +106,7 @@ struct LogLine {
             case "\n": line += "\\n"
             case "\r": line += "\\r"
             case "\t": line += "\\t"
-            // All of them are in the basic plane, so four digits suffice.
-            case _ where scalar.upsetsTerminals:
-                let digits = String(scalar.value, radix: 16)
-                line += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            case _ where scalar.upsetsTerminals: line += scalar.escapedForJSON
             default: line.unicodeScalars.append(scalar)
             }
         }
@@ -149,17 +154,6 @@ extension Logger.Level {
         case .notice: 5
         case .info: 6
         case .debug, .trace: 7
-        }
-    }
-}
-
-extension Unicode.Scalar {
-    /// Controls (C0, DEL, C1), line and paragraph separators, and the marks that turn the direction of text: with them, a
-    /// value from the network could forge a line or hide one.
-    fileprivate var upsetsTerminals: Bool {
-        switch value {
-        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x202E, 0x2066...0x2069, 0x200E, 0x200F, 0x061C, 0xFEFF: true
-        default: false
         }
     }
 }

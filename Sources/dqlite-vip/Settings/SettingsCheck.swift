@@ -256,7 +256,7 @@ struct SettingsCheck {
     /// A value as a message can quote it: bytes that would upset a terminal are replaced, and it is not longer than a few
     /// lines.
     static func printable(_ text: String, atMost limit: Int = 200) -> String {
-        let clean = text.unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : String($0) }
+        let clean = text.unicodeScalars.map { $0.upsetsTerminals ? "\u{FFFD}" : String($0) }
         return clean.count > limit ? clean.prefix(limit).joined() + "…" : clean.joined()
     }
 }

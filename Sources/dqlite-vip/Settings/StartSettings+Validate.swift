@@ -7,10 +7,16 @@ struct SettingsFaults: Error, Hashable, Sendable, CustomStringConvertible {
     /// Each names the flag, the value unless it may be secret, and the remedy.
     var faults: [String]
 
+    private var head: String {
+        faults.count == 1 ? "the configuration has a fault:" : "the configuration has \(faults.count) faults:"
+    }
+
+    /// Tells the user of a command.
+    func complain() {
+        Terminal.complain(PrintableText(lines: ["dqlite-vip: \(head)"] + faults.map { "  " + $0 }))
+    }
+
     var description: String {
-        let head =
-            faults.count == 1
-            ? "the configuration has a fault:" : "the configuration has \(faults.count) faults:"
         return ([head] + faults.map { "  " + $0 }).joined(separator: "\n")
     }
 }
