@@ -9,7 +9,8 @@ declare -A packages=(
     [peers]="keepalived"
     [services]="dnsmasq-base etcd-server"
     [test]="libdqlite-dev libraft-dev libuv1-dev libcurl4-openssl-dev pkg-config iproute2 nftables curl iputils-ping procps
-            libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client sqlite3 go-dqlite"
+            libcap2-bin util-linux jq openssl dnsmasq-base etcd-server etcd-client sqlite3 go-dqlite
+            python3-prometheus-client"
 )
 
 missing=()

@@ -118,14 +118,19 @@ struct MetricsText: CustomStringConvertible {
         description += "dqlite_vip_\(name)\(text.isEmpty ? "" : "{\(text)}") \(number)\n"
     }
 
-    private static func escaped(_ text: String) -> String {
-        text.map { character in
-            switch character {
-            case "\\": "\\\\"
-            case "\"": "\\\""
-            case "\n": "\\n"
-            default: String(character)
+    /// The value of a label: backslash, quote and line feed are escaped, and all else is as it is. By scalars: `"\r\n"`, or a quote
+    /// with a combining accent, is one `Character`, and not the one that would be looked for.
+    static func escaped(_ text: String) -> String {
+        var escaped = ""
+        escaped.reserveCapacity(text.utf8.count)
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\\": escaped += "\\\\"
+            case "\"": escaped += "\\\""
+            case "\n": escaped += "\\n"
+            default: escaped.unicodeScalars.append(scalar)
             }
-        }.joined()
+        }
+        return escaped
     }
 }

@@ -79,6 +79,40 @@ extension FailoverReport {
     }
 
     @Test(
+        "a quote, a backslash or a line feed is found also where it is no Character of its own",
+        arguments: [
+            ("a\r\nb", "a\r\\nb"), ("\r\n", "\r\\n"), ("\"\u{301}", "\\\"\u{301}"), ("\\\u{301}", "\\\\\u{301}"),
+            ("\n\u{301}", "\\n\u{301}"), ("\"\u{200D}\"", "\\\"\u{200D}\\\""), ("\\n", "\\\\n"), ("é 漢字 😀", "é 漢字 😀"),
+            ("", ""),
+        ])
+    func scalars(text: String, escaped: String) {
+        // By scalars, since "e" with an accent equals "é".
+        #expect(MetricsText.escaped(text).unicodeScalars.elementsEqual(escaped.unicodeScalars))
+    }
+
+    @Test(
+        "Prometheus's own client for Python reads the very names, whatever is in them",
+        .enabled(
+            if: PrometheusClient.isThere,
+            "no prometheus_client for \(PrometheusClient.python): apt-get install python3-prometheus-client, or DQLITE_VIP_PYTHON"
+        ))
+    func parser() throws {
+        for nasty in [
+            "a\"b\\c\nd", "\r\n", "\"\u{301}", "\\\u{301}", "\\", "\\n", "\"} 1\nforged{x=\"", "a,b=\"c\"", "{}# HELP",
+            " ", "é 漢字 😀",
+            "\u{2028}\u{85}\u{B}\u{C}\u{1C}",
+        ] {
+            var report = Self.report
+            report.clusterName = nasty
+            report.name = nasty
+            let labels = try PrometheusClient.labels(of: "dqlite_vip_info", in: MetricsText(report).description)
+            #expect(labels["cluster"]?.unicodeScalars.elementsEqual(nasty.unicodeScalars) == true, "\(nasty)")
+            #expect(labels["node"]?.unicodeScalars.elementsEqual(nasty.unicodeScalars) == true, "\(nasty)")
+            #expect(Set(labels.keys) == ["version", "cluster", "node", "node_id"])
+        }
+    }
+
+    @Test(
         "the status carries the numbers, nulls written out, and is decoded as it was; one without them is decoded too")
     func status() async throws {
         let control = FakeControlPlane()
