@@ -158,7 +158,9 @@ final class AddressProber {
         }
         try open.socket.listen(
             interface: interface, type: UInt16(isV4 ? ETH_P_ARP : ETH_P_IPV6),
-            program: isV4 ? ClaimFilter.arp(addresses) : ClaimFilter.neighbours(addresses), isFirst: !open.isBound)
+            program: isV4
+                ? ClaimFilter.arp(addresses, interface: interface)
+                : ClaimFilter.neighbours(addresses, interface: interface), isFirst: !open.isBound)
         open.isBound = true
         open.addresses = addresses
         ear = open

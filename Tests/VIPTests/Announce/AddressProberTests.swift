@@ -189,6 +189,95 @@ struct AddressProberTests {
         }
     }
 
+    @Test(
+        "what another device of this host was sent through the interface is not of its LAN, as with the device of a VLAN"
+    )
+    func otherDevice() async throws {
+        // A macvlan takes the way of a VLAN's device: the frame goes round again with that as its device, and comes to the
+        // sockets of the one below, too (`another_round` in net/core/dev.c).
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.script(
+                """
+                ip link add link v0 name m0 address 02:00:5e:00:00:77 type macvlan mode private
+                ip link set m0 up
+                """)
+            try await namespace.session { session, index throws in
+                let (ours, above) = (
+                    AddressProber(interface: index, own: []),
+                    AddressProber(interface: try #require(try session.link(named: "m0")).index, own: [])
+                )
+                for prober in [ours, above] { try prober.listen(for: [vip.address, six.address]) }
+                let other = try #require(try session.link(named: "v1"))
+                let socket = try PacketSocket(for: "a test")
+                let frames = [
+                    try #require(ARPFrame(announcing: vip.address, at: stranger.bytes, as: .reply)).bytes,
+                    try #require(NeighbourFrame(announcing: six.address, at: stranger.bytes, isRouter: false)).bytes,
+                ]
+                func send(to destination: [UInt8]) throws {
+                    for frame in frames { try socket.send(destination + frame[6...], interface: other.index) }
+                }
+                try send(to: [2, 0, 0x5E, 0, 0, 0x77])
+                #expect(Self.heard(ours).isEmpty)
+                #expect(Set(Self.heard(above).map(\.address)) == [vip.address, six.address])
+                try send(to: try #require(try session.link(named: "v0")).hardwareAddress)
+                #expect(Set(Self.heard(ours).map(\.address)) == [vip.address, six.address])
+                #expect(Self.heard(above).isEmpty)
+            }
+        }
+    }
+
+    @Test("on a bridge, whose ports take the frames in, they are heard")
+    func bridge() async throws {
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.script(
+                """
+                ip link add b0 type bridge stp_state 0 forward_delay 0
+                ip link set v0 master b0
+                ip link set b0 up
+                """)
+            try await namespace.session { session, _ throws in
+                let bridge = try #require(try session.link(named: "b0"))
+                let prober = AddressProber(interface: bridge.index, own: [])
+                try prober.listen(for: [vip.address])
+                var other = try #require(try session.link(named: "v1"))
+                other.hardwareAddress = stranger.bytes
+                _ = try AddressAnnouncer().announce(vip, on: other)
+                #expect(Self.heard(prober).map(\.hardwareAddress) == [stranger, stranger])
+            }
+        }
+    }
+
+    @Test(
+        "where there is a device for a VLAN, its LAN is heard on that device and not on the one below",
+        .enabled(if: Kernel.hasVLANs, "this kernel has no 8021q: the way of a VLAN's frames cannot be tried here"))
+    func otherVLAN() async throws {
+        let six = try VirtualAddress(parsing: "2001:db8::10/64")
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.script(
+                """
+                ip link add link v0 name v0.5 type vlan id 5
+                ip link set v0.5 up
+                """)
+            try await namespace.session { session, index throws in
+                let below = AddressProber(interface: index, own: [])
+                let device = try #require(try session.link(named: "v0.5"))
+                let above = AddressProber(interface: device.index, own: [])
+                for prober in [below, above] { try prober.listen(for: [vip.address, six.address]) }
+                let other = try #require(try session.link(named: "v1"))
+                let socket = try PacketSocket(for: "a test")
+                for frame in [
+                    try #require(ARPFrame(announcing: vip.address, at: stranger.bytes, as: .reply)).bytes,
+                    try #require(NeighbourFrame(announcing: six.address, at: stranger.bytes, isRouter: false)).bytes,
+                ] {
+                    try socket.send(frame[..<12] + [0x81, 0, 0, 5] + frame[12...], interface: other.index)
+                }
+                #expect(Self.heard(below).isEmpty)
+                #expect(Set(Self.heard(above).map(\.address)) == [vip.address, six.address])
+            }
+        }
+    }
+
     @Test("a link that is down and missing rights are errors with the remedy")
     func errors() async throws {
         try await withVirtualEthernet { [vip] namespace in
