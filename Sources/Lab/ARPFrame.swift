@@ -29,6 +29,12 @@ public struct ARPFrame: Equatable, Sendable {
         self.target = target
     }
 
+    /// The answer to a probe, as a whole Ethernet frame: `address` is at `hardware`.
+    static func reply(that address: IPAddress, isAt hardware: [UInt8], to asker: [UInt8]) -> [UInt8] {
+        let fixed: [UInt8] = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, UInt8(Operation.reply.rawValue)]
+        return asker + hardware + fixed + hardware + address.bytes + asker + [0, 0, 0, 0]
+    }
+
     /// An announcement of `address` at `hardware`, as a whole Ethernet broadcast frame.
     public static func announcement(of address: IPAddress, at hardware: [UInt8], _ operation: Operation) -> [UInt8] {
         let broadcast = [UInt8](repeating: 0xFF, count: 6)

@@ -226,23 +226,30 @@ extension Network {
 
     /// The hardware address of a node's eth0.
     public func hardwareAddress(ofNode node: Int) throws -> [UInt8] {
+        try hardwareAddress(of: Self.interface, in: servers[node - 1])
+    }
+
+    private func hardwareAddress(of interface: String, in namespace: Namespace) throws -> [UInt8] {
         // Not by /sys, which shows the namespace that mounted it.
-        let text = try ToolCommand.check(
-            ["ip", "-n", servers[node - 1].name, "-o", "link", "show", "dev", Self.interface])
+        let text = try ToolCommand.check(["ip", "-n", namespace.name, "-o", "link", "show", "dev", interface])
         let words = text.split(separator: " ")
         guard let index = words.firstIndex(of: "link/ether"), index + 1 < words.count else {
-            throw LabError("node \(node): no hardware address in \"\(text)\"")
+            throw LabError("\(namespace.name): no hardware address in \"\(text)\"")
         }
         return words[index + 1].split(separator: ":").compactMap { UInt8($0, radix: 16) }
     }
 
     /// Sends gratuitous ARP for an address from a node, both forms.
     public func announce(_ address: IPAddress, fromNode node: Int) throws {
-        let hardware = try hardwareAddress(ofNode: node)
-        try servers[node - 1].perform {
+        try announce(address, from: servers[node - 1], interface: Self.interface)
+    }
+
+    /// The same from any namespace and interface.
+    public func announce(_ address: IPAddress, from namespace: Namespace, interface: String) throws {
+        let hardware = try hardwareAddress(of: interface, in: namespace)
+        try namespace.perform {
             for operation in [ARPFrame.Operation.request, .reply] {
-                try PacketSocket.send(
-                    ARPFrame.announcement(of: address, at: hardware, operation), interface: Self.interface)
+                try PacketSocket.send(ARPFrame.announcement(of: address, at: hardware, operation), interface: interface)
             }
         }
     }

@@ -15,6 +15,8 @@ struct Roster: Codable, Sendable, Equatable {
         var silentFor: Int64?
         /// It answers the leader and takes nothing from it; left out when it takes.
         var isStuck: Bool?
+        /// What it told last; left out when it did not, and by versions that do not tell.
+        var macs: MemberMACs?
     }
 
     var clusterID: String
@@ -33,12 +35,14 @@ struct Attendance: Codable, Sendable, Equatable {
     var name: String
     var isNonVoter: Bool
     var failureDomain: String?
+    /// Left out by versions that do not tell.
+    var macs: MemberMACs?
 }
 
 // A roster and an attendance are believed only as far as a node of ours could have written them.
 
 extension Roster.Member {
-    private enum Keys: String, CodingKey { case id, address, role, goneSince, silentFor, isStuck }
+    private enum Keys: String, CodingKey { case id, address, role, goneSince, silentFor, isStuck, macs }
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: Keys.self)
@@ -48,11 +52,12 @@ extension Roster.Member {
         goneSince = try container.decodeIfPresent(WallTime.self, forKey: .goneSince)
         silentFor = try container.decodeIfPresent(Int64.self, forKey: .silentFor)
         isStuck = try container.decodeIfPresent(Bool.self, forKey: .isStuck)
+        macs = try container.decodeIfPresent(MemberMACs.self, forKey: .macs)
     }
 }
 
 extension Attendance {
-    private enum Keys: String, CodingKey { case dqliteID, nodeID, name, isNonVoter, failureDomain }
+    private enum Keys: String, CodingKey { case dqliteID, nodeID, name, isNonVoter, failureDomain, macs }
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: Keys.self)
@@ -61,6 +66,7 @@ extension Attendance {
         name = SoundText.name(try container.decode(String.self, forKey: .name))
         isNonVoter = try container.decode(Bool.self, forKey: .isNonVoter)
         failureDomain = try container.soundIfPresent(.failureDomain, SoundText.isName)
+        macs = try container.decodeIfPresent(MemberMACs.self, forKey: .macs)
     }
 }
 

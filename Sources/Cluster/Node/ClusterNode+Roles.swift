@@ -54,7 +54,7 @@ extension ClusterNode {
         for member in members where member.id != own {
             if answers[member.id] != nil { watch.answered(member.id, now: now) } else { watch.silent(member.id) }
         }
-        let roster = roster(members, term, own, watch)
+        let roster = roster(members, term, own, watch, answers)
         facts.update { $0.roster = HeardRoster(roster: roster, at: now) }
         guard leadershipProof?.term == term, handingOver == nil, !isStopping else { return Self.look }
         do {
@@ -132,13 +132,17 @@ extension ClusterNode {
     }
 
     private func roster(
-        _ members: [DqliteMember], _ term: UInt64, _ own: DqliteNodeID, _ watch: MemberWatch
+        _ members: [DqliteMember], _ term: UInt64, _ own: DqliteNodeID, _ watch: MemberWatch,
+        _ answers: [DqliteNodeID: Attendance] = [:]
     ) -> Roster {
         let (now, wall) = (BootClock.now, WallTime.now)
+        // Of who does not answer it is known what it said before, perhaps to the leader before.
+        let (known, ownMACs) = (facts.current.roster?.roster, facts.current.ownMACs)
         return Roster(
             clusterID: facts.current.clusterID ?? "", term: term, leader: own,
             members: members.map { member in
                 var entry = Roster.Member(id: member.id, address: member.address, role: member.role)
+                entry.macs = member.id == own ? ownMACs : answers[member.id].map(\.macs) ?? known?.macs(of: member.id)
                 if stuckVoters.reported.contains(member.id) { entry.isStuck = true }
                 // One answer that is late, or not asked for yet, is no news.
                 if member.id != own, let since = watch.absentSince(member.id), since.duration(to: now) > Self.patience {
@@ -230,7 +234,8 @@ extension ClusterNode {
         return .present(
             Attendance(
                 dqliteID: local.dqliteID, nodeID: record.nodeID.description, name: settings.name,
-                isNonVoter: settings.nonVoter, failureDomain: settings.membership.failureDomain))
+                isNonVoter: settings.nonVoter, failureDomain: settings.membership.failureDomain,
+                macs: facts.current.ownMACs))
     }
 
     /// Tells one member who the members are, at once, so that a new spare need not wait for it.
@@ -241,7 +246,7 @@ extension ClusterNode {
             let known = roster.members.first { $0.id == member.id }
             return Roster.Member(
                 id: member.id, address: member.address, role: member.role, goneSince: known?.goneSince,
-                silentFor: known?.silentFor, isStuck: known?.isStuck)
+                silentFor: known?.silentFor, isStuck: known?.isStuck, macs: known?.macs)
         }
         guard news.leader == own else { return }
         _ = await attendances(facts.current.members, news)

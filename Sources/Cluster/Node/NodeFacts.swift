@@ -21,6 +21,8 @@ final class NodeFacts: Sendable {
         var members: [DqliteMember] = []
         /// What the leader said last of the members, or what this node says as the leader.
         var roster: HeardRoster?
+        /// Under which MACs this host answers for the virtual addresses.
+        var ownMACs = MemberMACs([])
         /// Nodes that were removed for good.
         var removed: Set<DqliteNodeID> = []
         /// Nodes whose address is being changed: members, or about to be again.

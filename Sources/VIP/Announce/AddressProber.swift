@@ -8,11 +8,18 @@ public struct AddressSighting: Hashable, Sendable {
     public var address: IPAddress
     /// Its MAC, as the message names it.
     public var hardwareAddress: HardwareAddress
+    /// The MAC from which the frame came. A host that answers for itself names the same in the message.
+    public var source: HardwareAddress
     public var claimant: ClaimProbe.Claimant
 
-    public init(address: IPAddress, hardwareAddress: HardwareAddress, claimant: ClaimProbe.Claimant) {
+    /// - Parameter source: nil for the MAC that the message names.
+    public init(
+        address: IPAddress, hardwareAddress: HardwareAddress, source: HardwareAddress? = nil,
+        claimant: ClaimProbe.Claimant
+    ) {
         self.address = address
         self.hardwareAddress = hardwareAddress
+        self.source = source ?? hardwareAddress
         self.claimant = claimant
     }
 
@@ -20,10 +27,13 @@ public struct AddressSighting: Hashable, Sendable {
     /// (RFC 5227 section 2.1.1). nil when it says neither.
     public init?(_ frame: ARPFrame) {
         guard let hardwareAddress = HardwareAddress(frame.senderHardwareAddress) else { return nil }
+        let source = HardwareAddress(frame.source)
         if !frame.senderAddress.isUnspecified {
-            self.init(address: frame.senderAddress, hardwareAddress: hardwareAddress, claimant: .holder)
+            self.init(
+                address: frame.senderAddress, hardwareAddress: hardwareAddress, source: source, claimant: .holder)
         } else if frame.operation == .request {
-            self.init(address: frame.targetAddress, hardwareAddress: hardwareAddress, claimant: .rival)
+            self.init(
+                address: frame.targetAddress, hardwareAddress: hardwareAddress, source: source, claimant: .rival)
         } else {
             return nil
         }
@@ -33,13 +43,15 @@ public struct AddressSighting: Hashable, Sendable {
     /// address, or, when that is `::`, asks for the target (RFC 4862 section 5.4.3). nil when there is no MAC.
     public init?(_ frame: NeighbourFrame) {
         guard let hardwareAddress = HardwareAddress(frame.linkAddress ?? frame.source) else { return nil }
+        let source = HardwareAddress(frame.source)
         switch frame.message {
         case .advertisement:
-            self.init(address: frame.target, hardwareAddress: hardwareAddress, claimant: .holder)
+            self.init(address: frame.target, hardwareAddress: hardwareAddress, source: source, claimant: .holder)
         case .solicitation where frame.sourceAddress.isUnspecified:
-            self.init(address: frame.target, hardwareAddress: hardwareAddress, claimant: .rival)
+            self.init(address: frame.target, hardwareAddress: hardwareAddress, source: source, claimant: .rival)
         case .solicitation:
-            self.init(address: frame.sourceAddress, hardwareAddress: hardwareAddress, claimant: .holder)
+            self.init(
+                address: frame.sourceAddress, hardwareAddress: hardwareAddress, source: source, claimant: .holder)
         }
     }
 }
@@ -56,6 +68,8 @@ final class AddressProber {
     /// The MACs of this host: what they say does not count, because another interface may be on the same LAN.
     private var own: Set<HardwareAddress>
     private let early: EarlyDescriptors?
+    /// At the last `received` some of what was said was lost, or left for the next time.
+    private(set) var hasMissed = false
 
     /// One socket, and the addresses for which it listens.
     private struct Ear {
@@ -120,14 +134,15 @@ final class AddressProber {
     /// What other hosts said since the last call; never waits.
     func received() -> [AddressSighting] {
         var sightings: [AddressSighting] = []
-        arp?.socket.receive(into: &buffer) { bytes in
+        let isAllARP = arp?.socket.receive(into: &buffer) { bytes in
             if let sighting = ARPFrame(decoding: bytes).flatMap(AddressSighting.init) { sightings.append(sighting) }
         }
-        neighbours?.socket.receive(into: &buffer) { bytes in
+        let isAllOfNeighbours = neighbours?.socket.receive(into: &buffer) { bytes in
             if let sighting = NeighbourFrame(decoding: bytes).flatMap(AddressSighting.init) {
                 sightings.append(sighting)
             }
         }
+        hasMissed = isAllARP == false || isAllOfNeighbours == false
         return sightings.filter { sighting in
             isForeign(sighting) && [arp, neighbours].contains { $0?.addresses.contains(sighting.address) == true }
         }

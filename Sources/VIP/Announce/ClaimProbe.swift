@@ -36,6 +36,7 @@ public struct ClaimProbeTiming: Hashable, Sendable {
 /// In rounds of a few probes (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2, with shorter times: the question is for a host
 /// that is there and answers at once). Where a whole round is met with silence the address is free. While somebody answers, the claim waits,
 /// but not for ever: then it is made all the same, and the other is a foreign holder, who is asked for from time to time.
+/// Who is known not to be the last holder is one at once: nothing waits for him.
 ///
 /// Silence of a host that cannot be heard says nothing. Where the last holder's process has ended, its host has to have answered
 /// something that was asked after the last probe of the round; or so much time must have passed that its kernel has let go.
@@ -56,6 +57,8 @@ public struct ClaimProbe: Hashable, Sendable {
     public enum Claimant: Hashable, Sendable {
         /// He has it: he answered, announced it, or used it as sender.
         case holder
+        /// The same, and he cannot be the last holder, whose kernel would let go of it soon.
+        case stranger
         /// He asks for it, without an address of his own: a probe as ours is.
         case rival
     }
@@ -66,6 +69,11 @@ public struct ClaimProbe: Hashable, Sendable {
         case claim
         /// It is held although somebody has it.
         case watch
+    }
+
+    private struct Stranger: Hashable {
+        var address: HardwareAddress
+        var at: BootInstant
     }
 
     private let timing: ClaimProbeTiming
@@ -86,8 +94,10 @@ public struct ClaimProbe: Hashable, Sendable {
     /// The claim waits no longer than this; nil while it is not allowed.
     private var limit: BootInstant?
     private var rivalLimit: BootInstant?
-    /// Who else has the address, as far as was heard.
+    /// Who else has the address, as far as was heard, and the claim waits for it.
     public private(set) var holder: HardwareAddress?
+    /// Who else has it, and the claim does not wait for it; and when that was heard.
+    private var stranger: Stranger?
 
     public init(timing: ClaimProbeTiming = ClaimProbeTiming()) {
         self.timing = timing
@@ -142,7 +152,11 @@ public struct ClaimProbe: Hashable, Sendable {
             let end = rivalLimit ?? now.advanced(by: timing.rivalBound)
             rivalLimit = end
             guard now < end else { return }
-        case (_, .holder): holder = address
+        case (.claim, .stranger):
+            // The question is for the last holder: it goes on.
+            stranger = Stranger(address: address, at: now)
+            return
+        case (_, .holder), (.watch, .stranger): holder = address
         }
         silentUntil = nil
         silentRounds = 0
@@ -157,7 +171,7 @@ public struct ClaimProbe: Hashable, Sendable {
     /// The address was set.
     public mutating func claimed(now: BootInstant) {
         guard purpose == .claim else { return }
-        guard let holder else { return stop() }
+        guard let holder = holder ?? stranger(now) else { return stop() }
         watch(holder, now: now)
     }
 
@@ -194,7 +208,7 @@ public struct ClaimProbe: Hashable, Sendable {
     public mutating func next(now: BootInstant) -> Directive {
         guard isActive else { return .idle }
         if isAsking, count >= timing.count, lastSent.advanced(by: timing.lastAnswer) <= now { endInSilence(now) }
-        if mayClaim(now: now) { return .claim(foreignHolder: holder) }
+        if mayClaim(now: now) { return .claim(foreignHolder: holder ?? stranger(now)) }
         guard isActive else { return .idle }
         if !isAsking {
             guard nextRound <= now else {
@@ -208,6 +222,11 @@ public struct ClaimProbe: Hashable, Sendable {
         if count >= timing.count { return .wait(until: lastSent.advanced(by: timing.lastAnswer)) }
         let due = lastSent.advanced(by: timing.spacing)
         return count == 0 || due <= now ? .send : .wait(until: due)
+    }
+
+    /// Who has the address and was not waited for, unless it has been silent since the last question.
+    private func stranger(_ now: BootInstant) -> HardwareAddress? {
+        stranger.flatMap { now < $0.at.advanced(by: timing.freshness) ? $0.address : nil }
     }
 
     /// When the kernel of a host without daemon and guard has let go of the address, whoever cannot hear it.

@@ -106,16 +106,29 @@ final class PacketSocket: Sendable {
     /// wait for it.
     ///
     /// - Parameter buffer: longer frames are cut to its length.
-    func receive(into buffer: inout [UInt8], _ take: (ArraySlice<UInt8>) -> Void) {
-        for _ in 0..<1024 {
+    /// - Returns: whether that was all: no more is waiting, and none was lost since the last call because the queue was full.
+    @discardableResult
+    func receive(into buffer: inout [UInt8], _ take: (ArraySlice<UInt8>) -> Void) -> Bool {
+        for number in 0..<1024 {
             let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
             if count < 0 {
                 // The interface went down: netlink tells of that.
                 if errno == EINTR || errno == ENETDOWN { continue }
-                return
+                // A queue that was full has had frames to give.
+                return number == 0 || !hasLost
             }
             take(buffer[..<count])
         }
+        return false
+    }
+
+    /// Whether frames were lost since this was asked last: PACKET_STATISTICS of packet(7), which begins to count anew. When
+    /// that cannot be read, they may have been.
+    private var hasLost: Bool {
+        var statistics = tpacket_stats()
+        var length = socklen_t(MemoryLayout<tpacket_stats>.size)
+        guard getsockopt(descriptor, SOL_PACKET, PACKET_STATISTICS, &statistics, &length) == 0 else { return true }
+        return statistics.tp_drops > 0
     }
 
     private static func address(_ interface: UInt32, type: UInt16) -> sockaddr_ll {

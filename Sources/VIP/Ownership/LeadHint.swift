@@ -15,16 +15,20 @@ public struct LeadHint: Sendable, Hashable {
     public var handsOver: Bool
     /// The last holder's process has ended, or those of several; nil when none is known to have.
     public var predecessor: Predecessor?
+    /// The MACs under which the kernels of the other members may answer; nil when not all of them are known. Whoever else
+    /// answers for an address that a member may have had is not that member's kernel.
+    public var memberMACs: Set<HardwareAddress>?
 
     public init(
         leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, handsOver: Bool = false,
-        predecessor: Predecessor? = nil
+        predecessor: Predecessor? = nil, memberMACs: Set<HardwareAddress>? = nil
     ) {
         self.leads = leads
         self.isHandedOver = isHandedOver
         self.isBeingHandedOver = isBeingHandedOver
         self.handsOver = handsOver
         self.predecessor = predecessor
+        self.memberMACs = memberMACs
     }
 }
 

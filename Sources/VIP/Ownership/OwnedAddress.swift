@@ -49,12 +49,18 @@ struct OwnedAddress {
     var probe: ClaimProbe
     /// When to go on asking the LAN.
     var probeAt: BootInstant?
+    /// It was wanted here while another node may have led: its claim is a take-over, and who may still have it is a member.
+    var isTakeOver = false
     /// The host that answered, while the claim waits for it.
     var awaited: HardwareAddress?
+    /// When that was told last; nil again with the next claim.
+    var awaitedToldAt: BootInstant?
     /// The claim waits although nobody answers, because the last holder's host cannot be heard.
     var isWithheld = false
-    /// The host that has the address beside us.
+    /// The host that has the address beside us, the last one that was heard.
     var foreignHolder: HardwareAddress?
+    /// Under how many MACs it is had.
+    var foreignMACs = ForeignMACs()
     /// From when on it could have been claimed.
     var eligibleSince: BootInstant?
     /// When the claim was carried out, as long as that is not reported.

@@ -12,6 +12,9 @@ import Synchronization
 public actor Ownership: Service {
     /// What happens to the addresses, in order; for one consumer. The newest 1024 wait for it.
     public nonisolated let events: AsyncStream<OwnershipEvent>
+    /// The MACs under which this host answers on the interface, whenever they change: see `InterfaceMACs`. For one consumer,
+    /// which gets the newest.
+    public nonisolated let macs: AsyncStream<[HardwareAddress]>
     /// The name of the interface that carries the addresses.
     public nonisolated let interface: String
 
@@ -26,6 +29,10 @@ public actor Ownership: Service {
     private let listFault = Mutex("")
     private let logger: Logger
     private let eventsContinuation: AsyncStream<OwnershipEvent>.Continuation
+    private let macsContinuation: AsyncStream<[HardwareAddress]>.Continuation
+    private var knownMACs: [HardwareAddress]?
+    /// The interface when they were read last.
+    private var macsLink: LinkState?
     private let session: NetlinkSession
     private let monitor: NetlinkMonitor
     private let announcer: AddressAnnouncer
@@ -82,6 +89,7 @@ public actor Ownership: Service {
         early = EarlyDescriptors(4)
         neighbourReader = try NeighbourReader()
         (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        (macs, macsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         core = OwnershipCore(
             interface: interface, timing: timing, schedule: schedule, neighbours: neighbours, now: BootClock.now)
         thread = try OwnershipThread(named: "vip-ownership")
@@ -102,6 +110,7 @@ public actor Ownership: Service {
         }
         await releaseAll()
         eventsContinuation.finish()
+        macsContinuation.finish()
         guard isOver else {
             throw SystemError(
                 "follow the changes of addresses and interfaces", interface, errno: EPIPE,
@@ -202,6 +211,7 @@ public actor Ownership: Service {
 
     private func react(_ input: OwnershipCore.Input) {
         guard isRunning else {
+            core.hint = hint()
             // Before `run` it is only noted what is wanted.
             switch input {
             case .desired, .releaseAll: _ = core.step(input, lease: nil, now: BootClock.now)
@@ -224,6 +234,7 @@ public actor Ownership: Service {
                 // With what the step was told: were they read anew, the lease could have ended between the two, unseen.
                 let next = core.nextWake(lease: lease, now: now)
                 thread.arm(at: next, latest: max(next, core.latestWake(lease: lease, now: now)))
+                if core.link != macsLink { tellMACs() }
                 return
             }
             told += directives.compactMap { if case .event(let event) = $0 { event } else { nil } }
@@ -255,7 +266,10 @@ public actor Ownership: Service {
             if let links = try? session.links() { prober.update(own: links) }
             ownReadAt = now
         }
-        for sighting in sightings where prober.isForeign(sighting) { core.heard(sighting, now: now) }
+        let isWhole = !prober.hasMissed
+        for sighting in sightings where prober.isForeign(sighting) {
+            core.heard(sighting, isWhole: isWhole, now: now)
+        }
     }
 
     private func listen(for addresses: Set<VirtualAddress>, interface: UInt32) throws(SystemError) {
@@ -292,6 +306,8 @@ public actor Ownership: Service {
                 core.observe(
                     link: link, addresses: reading.found, isWhole: reading.isWhole, now: BootClock.now)
                 tellWholeness(reading.isWhole)
+                // What is below a bond changes without the bond.
+                macsLink = nil
             case .guardHold(let address, let interface):
                 try guardChannel.hold(address, interface: interface, slot: cell.slot)
             case .set(let address, let interface, let setting):
@@ -328,6 +344,15 @@ public actor Ownership: Service {
                 "Addresses or interfaces of this host change faster than they can be read: what was found counts, and they are read again"
             )
         }
+    }
+
+    /// Reads the MACs of the interface, and tells of them when they are others: when there is nothing else to do.
+    private func tellMACs() {
+        macsLink = core.link
+        let macs = core.link.map(InterfaceMACs.read) ?? []
+        guard macs != knownMACs else { return }
+        knownMACs = macs
+        macsContinuation.yield(macs)
     }
 
     private func tell(_ event: OwnershipEvent) {
@@ -474,6 +499,10 @@ public actor Ownership: Service {
             logger.error(
                 "Address conflict: another host of the network has the address too",
                 metadata: ["vip.address": "\(address)", "vip.holder.mac": "\(holder)"])
+        case .foreignMACs(let address, let count, let last):
+            logger.warning(
+                "Address conflict goes on: it is claimed under several MACs, by several hosts or by one that changes its own",
+                metadata: ["vip.address": "\(address)", "vip.holder.macs": "\(count)", "vip.holder.mac": "\(last)"])
         case .foreignHolder(let address, nil):
             logger.notice(
                 "Address conflict is over: no other host has the address", metadata: ["vip.address": "\(address)"])

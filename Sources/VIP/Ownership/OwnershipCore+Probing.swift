@@ -11,19 +11,31 @@ extension OwnershipCore {
     }
 
     /// Takes what another host said.
-    public mutating func heard(_ sighting: AddressSighting, now: BootInstant) {
+    ///
+    /// - Parameter isWhole: nothing else that was said up to now is unheard. Where something is, it may be the answer of the
+    ///   last holder, and the claim waits for whoever answers.
+    public mutating func heard(_ sighting: AddressSighting, isWhole: Bool = true, now: BootInstant) {
         guard sighting.hardwareAddress.bytes != link?.hardwareAddress else { return }
         for index in entries.indices where entries[index].address.address == sighting.address {
             guard isKept(entries[index]) else {
-                entries[index].probe.heard(sighting.hardwareAddress, as: sighting.claimant, now: now)
+                let isStranger = isWhole && isStranger(sighting, to: entries[index])
+                entries[index].probe.heard(
+                    sighting.hardwareAddress, as: isStranger ? .stranger : sighting.claimant, now: now)
                 continue
             }
             // Who only asks for it has the kernel's answer. In a planned hand-over the two holders know of each other.
             guard sighting.claimant == .holder, !hint.isHandedOver, !hint.handsOver else { continue }
             counters.foreignClaims += 1
+            entries[index].foreignMACs.note(sighting.hardwareAddress)
             entries[index].probe.met(sighting.hardwareAddress, now: now)
             entries[index].schedule.contested(now: now)
         }
+    }
+
+    /// Whether it is no member's kernel that says it has the address. A first claim has no last holder: there everybody counts.
+    private func isStranger(_ sighting: AddressSighting, to entry: OwnedAddress) -> Bool {
+        guard sighting.claimant == .holder, entry.isTakeOver, let members = hint.memberMACs else { return false }
+        return !members.contains(sighting.hardwareAddress) && !members.contains(sighting.source)
     }
 
     /// Begins, goes on with and ends asking.
@@ -49,7 +61,7 @@ extension OwnershipCore {
                 entries[index].probe.stop()
             }
             let directive = entries[index].probe.next(now: now)
-            noteHolder(index)
+            noteHolder(index, now: now)
             switch directive {
             case .send:
                 if let link { questions.append(.probe(entry.address, on: link)) }
@@ -97,8 +109,9 @@ extension OwnershipCore {
         return link.canSend && link.silence == nil
     }
 
-    /// Reports who else has the address, once for each change.
-    private mutating func noteHolder(_ index: Int) {
+    /// Reports that somebody else has the address, and that nobody has it any more: once for each of these changes. Another MAC
+    /// is none of them, as it may be another one with each frame.
+    private mutating func noteHolder(_ index: Int, now: BootInstant) {
         let entry = entries[index]
         if entry.probe.isWithheld != entry.isWithheld {
             entries[index].isWithheld = entry.probe.isWithheld
@@ -106,18 +119,30 @@ extension OwnershipCore {
         }
         if entry.probe.isWatching || entry.placed != nil {
             entries[index].awaited = nil
-            guard entry.probe.holder != entry.foreignHolder else { return }
+            entries[index].awaitedToldAt = nil
             entries[index].foreignHolder = entry.probe.holder
-            events.append(.foreignHolder(entry.address, entry.probe.holder))
-            if entry.probe.holder != nil { counters.conflicts += 1 }
+            switch (entry.foreignHolder, entry.probe.holder) {
+            case (nil, let holder?):
+                counters.conflicts += 1
+                entries[index].foreignMACs.begin(holder, now: now)
+                events.append(.foreignHolder(entry.address, holder))
+            case (_?, nil):
+                entries[index].foreignMACs = ForeignMACs()
+                events.append(.foreignHolder(entry.address, nil))
+            case (_?, let holder?):
+                guard let count = entries[index].foreignMACs.due(now: now) else { return }
+                events.append(.foreignMACs(entry.address, "\(count)", last: holder))
+            case (nil, nil): break
+            }
         } else {
             entries[index].foreignHolder = nil
-            guard entry.probe.holder != entry.awaited else { return }
+            entries[index].foreignMACs = ForeignMACs()
             entries[index].awaited = entry.probe.holder
             // In a planned hand-over it is what is to be.
-            if let holder = entry.probe.holder, !hint.isBeingHandedOver {
-                events.append(.awaited(entry.address, holder))
-            }
+            guard entry.awaited == nil, let holder = entry.probe.holder, !hint.isBeingHandedOver else { return }
+            if let told = entry.awaitedToldAt, told.duration(to: now) < ForeignMACs.interval { return }
+            entries[index].awaitedToldAt = now
+            events.append(.awaited(entry.address, holder))
         }
     }
 
@@ -125,6 +150,7 @@ extension OwnershipCore {
     func strangerDetail(_ entry: OwnedAddress) -> String? {
         if let holder = entry.foreignHolder {
             "the host with the MAC \(holder) has it too, and does not let go: find that host and remove the address there"
+                + (entry.foreignMACs.count.map { " (\($0) so far)" } ?? "")
         } else if let holder = entry.awaited {
             "the host with the MAC \(holder) still answers for it: it is claimed when that ends, at the latest after "
                 + "\(timing.probe.bound)"

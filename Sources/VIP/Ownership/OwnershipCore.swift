@@ -75,6 +75,9 @@ public struct OwnershipCore: Sendable {
         var directives: [OwnershipDirective] = []
         cover(valid, now: now)
         note(valid, now: now)
+        if valid == nil, !hint.leads {
+            for index in entries.indices { entries[index].isTakeOver = true }
+        }
 
         releases(lease: lease, valid: valid, now: now, into: &directives)
         if surveyAt <= now { directives.append(.survey) }

@@ -37,6 +37,8 @@ public enum OwnershipEvent: Sendable, Hashable {
     case withheld(VirtualAddress)
     /// Held, but another host of the LAN has it too: it did not let go in time, or announced it later; nil: it has it no more.
     case foreignHolder(VirtualAddress, HardwareAddress?)
+    /// The same goes on, under so many MACs, in words, since it began; the last of them. Once a minute at most.
+    case foreignMACs(VirtualAddress, String, last: HardwareAddress)
     /// No frame can leave the interface: it is down, without carrier, or gone.
     case linkDown(String)
     case linkUp(String)

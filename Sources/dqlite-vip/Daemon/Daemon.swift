@@ -88,7 +88,7 @@ enum Daemon {
                 .init(
                     service: ConfigurationFollower(
                         cluster: cluster, ownership: ownership, takeovers: takeovers, logger: logger)),
-                .init(service: takeovers),
+                .init(service: takeovers), .init(service: MACFollower(cluster: cluster, ownership: ownership)),
                 .init(service: ownership), .init(service: FaultWatch(cluster: cluster)),
                 .init(service: disk),
                 .init(service: HandOver(cluster: cluster)),

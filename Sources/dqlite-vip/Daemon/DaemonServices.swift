@@ -63,6 +63,18 @@ struct ConfigurationFollower: Service {
     }
 }
 
+/// Tells the cluster under which MACs this host answers for the addresses.
+struct MACFollower: Service {
+    let cluster: ClusterNode
+    let ownership: Ownership
+
+    func run() async throws {
+        for await macs in ownership.macs.cancelOnGracefulShutdown() { cluster.note(macs: macs) }
+        // A service that ends would end the others.
+        try? await gracefulShutdown()
+    }
+}
+
 /// Looks for what only an operator can mend.
 struct FaultWatch: Service {
     let cluster: ClusterNode

@@ -62,7 +62,7 @@ final class LeadHub: Sendable {
         return LeadHint(
             leads: cluster.leads, isHandedOver: cluster.isHandedOver, isBeingHandedOver: cluster.isBeingHandedOver,
             handsOver: cluster.handsOver,
-            predecessor: predecessor)
+            predecessor: predecessor, memberMACs: cluster.leads ? cluster.memberMACs : nil)
     }
 
     /// Has the hosts of leaders whose process ended asked whether they can be heard.

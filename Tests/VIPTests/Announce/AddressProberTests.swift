@@ -278,6 +278,31 @@ struct AddressProberTests {
         }
     }
 
+    @Test("a flood that the queue cannot take is told of, until the queue has been emptied")
+    func flood() async throws {
+        try await withVirtualEthernet { [vip, stranger] namespace in
+            try await namespace.session { session, index throws in
+                let prober = AddressProber(interface: index, own: [])
+                try prober.listen(for: [vip.address])
+                _ = prober.received()
+                #expect(!prober.hasMissed)
+                let other = try #require(try session.link(named: "v1"))
+                let frame = try #require(ARPFrame(announcing: vip.address, at: stranger.bytes, as: .reply)).bytes
+                let socket = try PacketSocket(for: "a test")
+                try socket.send(frame, interface: other.index)
+                #expect(Self.heard(prober).count == 1 && !prober.hasMissed)
+                for _ in 0..<200 {
+                    _ = try? socket.send([[UInt8]](repeating: frame, count: 64), interface: other.index)
+                }
+                #expect(!Self.heard(prober).isEmpty && prober.hasMissed)
+                while !prober.received().isEmpty {}
+                #expect(!prober.hasMissed)
+                try socket.send(frame, interface: other.index)
+                #expect(Self.heard(prober).count == 1 && !prober.hasMissed)
+            }
+        }
+    }
+
     @Test("a link that is down and missing rights are errors with the remedy")
     func errors() async throws {
         try await withVirtualEthernet { [vip] namespace in

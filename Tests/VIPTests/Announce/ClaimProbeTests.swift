@@ -76,6 +76,35 @@ struct ClaimProbeTests {
         HardwareAddress([2, 0, 0, 0, 0, last]) ?? HardwareAddress.broadcast
     }
 
+    @Test("a stranger's answers do not interrupt the question; he is the foreign holder if he was heard in it")
+    func stranger() throws {
+        var probe = ClaimProbe()
+        var now = Self.start
+        probe.seek(isAllowed: true, now: now)
+        for _ in 0..<3 {
+            #expect(probe.next(now: now) == .send)
+            probe.sent(now: now)
+            probe.heard(Self.mac(9), as: .stranger, now: now)
+            now = now.advanced(by: .milliseconds(1))
+        }
+        #expect(probe.holder == nil)
+        now = now.advanced(by: .milliseconds(1))
+        #expect(probe.next(now: now) == .claim(foreignHolder: Self.mac(9)))
+        // Who was heard long ago is not there any more, as far as is known.
+        var later = probe
+        let end = now.advanced(by: .milliseconds(99))
+        later.claimed(now: end)
+        #expect(!later.isWatching)
+        probe.claimed(now: now)
+        #expect(probe.isWatching && probe.holder == Self.mac(9))
+        // While the address is held he is one who has it, like any other.
+        now = now.advanced(by: .seconds(5))
+        #expect(probe.next(now: now) == .send)
+        probe.sent(now: now)
+        probe.heard(Self.mac(8), as: .stranger, now: now)
+        #expect(probe.isWatching && probe.holder == Self.mac(8))
+    }
+
     @Test("nobody answers three probes a millisecond apart: claimed after 4 ms")
     func silence() throws {
         var play = Play()

@@ -426,6 +426,7 @@ struct OwnershipBench {
             case .withheld(let address): "withheld \(address)"
             case .foreignHolder(let address, let holder):
                 "foreign holder of \(address): \(holder.map(\.description) ?? "none")"
+            case .foreignMACs(let address, let count, _): "foreign holder of \(address) under \(count)"
             case .linkDown: "link down"
             case .linkUp: "link up"
             case .failed(let address, _): "failed \(address.map(\.description) ?? "")"

@@ -91,6 +91,54 @@ struct OwnershipCoreConflictTests {
         #expect(bench.violations == [])
     }
 
+    @Test(
+        "a MAC that changes with each frame: one line, and once a minute how many there are, of which 64 are told apart"
+    )
+    func changingMACs() throws {
+        var bench = try holding("192.0.2.10/24")
+        var last: UInt8 = 0
+        /// Two frames each second, the MACs numbered from 10 up to 9 + `count` and round again.
+        func claim(under count: UInt8, for seconds: Int) {
+            for number in 0..<(2 * seconds) {
+                last = 10 + UInt8(number % Int(count))
+                bench.hear(vip.address, from: last)
+                bench.pass(.milliseconds(500), lease: renewed)
+            }
+        }
+        claim(under: 12, for: 59)
+        let first = try #require(HardwareAddress([2, 0, 0, 0, 0, 10]))
+        #expect(bench.events == [.foreignHolder(vip, first)])
+        #expect(bench.core.snapshot.counters.conflicts == 1)
+        #expect(bench.core.snapshot.addresses.first?.detail?.contains("(12 different MACs so far)") == true)
+
+        claim(under: 12, for: 2)
+        #expect(bench.events.count == 2)
+        guard case .foreignMACs(vip, "12 different MACs", _) = bench.events.last else {
+            return #expect(Bool(false), "\(bench.events)")
+        }
+        // The number is the same a minute later, and two minutes later.
+        claim(under: 12, for: 130)
+        #expect(bench.events.count == 2)
+
+        claim(under: 200, for: 110)
+        // The first new one is told at once, as the last word was long ago; the rest a minute later, together.
+        #expect(bench.events.count == 4)
+        guard case .foreignMACs(vip, "13 different MACs", _) = bench.events[2] else {
+            return #expect(Bool(false), "\(bench.events)")
+        }
+        guard case .foreignMACs(vip, "more than 64 different MACs", _) = bench.events.last else {
+            return #expect(Bool(false), "\(bench.events)")
+        }
+        bench.pass(.seconds(12), lease: renewed)
+        #expect(bench.events.last == .foreignHolder(vip, nil) && bench.events.count == 5)
+        // A new conflict counts anew.
+        bench.hear(vip.address, from: 9)
+        bench.run()
+        #expect(bench.events.last == .foreignHolder(vip, stranger))
+        #expect(bench.core.snapshot.addresses.first?.detail?.contains("different") == false)
+        #expect(bench.violations == [])
+    }
+
     @Test("who only asks for it is answered by the kernel, and our own MAC is no other host")
     func harmless() throws {
         var bench = try holding("192.0.2.10/24")

@@ -82,7 +82,7 @@ struct OwnershipCorePropertyTests {
             case .released(let address, _): #expect(held.remove(address) != nil, "seed \(seed): released twice")
             case .reinstated(let address): #expect(held.contains(address), "seed \(seed): reinstated unheld")
             case .reseated(let address, _): #expect(held.contains(address), "seed \(seed): reseated unheld")
-            case .conflict, .awaited, .withheld, .foreignHolder, .linkDown, .linkUp, .failed: break
+            case .conflict, .awaited, .withheld, .foreignHolder, .foreignMACs, .linkDown, .linkUp, .failed: break
             }
         }
         #expect(held.isEmpty, "seed \(seed)")

@@ -154,6 +154,36 @@ struct OwnershipProbingTests {
         }
     }
 
+    @Test(
+        "a take-over waits for a member's kernel, and not for a host that is none, of IPv4 as of IPv6",
+        arguments: ["192.0.2.10/24", "2001:db8::10/64"])
+    func members(text: String) async throws {
+        let (stranger, member) = (
+            try #require(HardwareAddress([2, 0, 0x5E, 0, 0, 9])), try #require(HardwareAddress([2, 0, 0x5E, 0, 0, 3]))
+        )
+        // The other host of the scene has the MAC of the stranger.
+        try await withTwoHosts(text, hint: LeadHint(memberMACs: [member])) { scene async throws in
+            try await scene.otherHolds()
+            let begin = scene.lead()
+            let set = try await scene.witness.next(0, isSet: true, after: begin)
+            print("from the lease to the address beside a host that is no member:", begin.duration(to: set))
+            #expect(begin.duration(to: set) < .milliseconds(300))
+            try await wait("the report") {
+                await scene.ownership.snapshot().addresses.first?.foreignHolder == stranger
+            }
+        }
+        try await withTwoHosts(text, hint: LeadHint(memberMACs: [member, stranger])) { scene async throws in
+            try await scene.otherHolds()
+            let begin = scene.lead()
+            try await wait("the word that it is waited for") {
+                await scene.ownership.snapshot().addresses.first?.detail?.contains("still answers for it") == true
+            }
+            try await scene.otherLetsGo()
+            let set = try await scene.witness.next(0, isSet: true, after: begin)
+            #expect(try await scene.witness.next(1, isSet: false, after: begin) <= set)
+        }
+    }
+
     @Test("a host that appears after the question was answered and before the lease is there is not overlooked")
     func appears() async throws {
         try await withTwoHosts(v4, hint: LeadHint(leads: true)) { scene async throws in
