@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
 UNITS := PlatformTests LeaseTests RaftRigTests CurlTests DiscoveryTests DqliteTests APITests CommandTests VIPTests ClusterTests
-.PHONY: build release test lint unit $(UNITS) simulation fuzz e2e test-slow-disk demo bench nemesis formations soak sim format clean clean-lab deps test-deps
+.PHONY: build release test lint unit $(UNITS) simulation fuzz fuzz-seeds e2e test-slow-disk test-asan demo bench nemesis formations soak sim format clean clean-lab deps test-deps
 
 # Dependencies are built with the same flags, and some of them warn: so warnings are looked for in the log, in our files.
 SWIFT ?= swift
@@ -42,8 +42,9 @@ simulation:
 
 # The decoders of what strangers send, each for so many seconds under libFuzzer; what it finds is left in Fuzz/found.
 FUZZ_SECONDS ?= 60
-DECODERS := dns etcd consul multicast configuration
+DECODERS := dns etcd consul multicast configuration sql client peer relay raft wire
 
+# Words of a decoder's language, where there is a Fuzz/DECODER.dict, so that libFuzzer need not spell them letter by letter.
 fuzz: deps
 	DQLITE_VIP_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz
 	@mkdir -p Fuzz/found .build-fuzz/corpus
@@ -51,10 +52,16 @@ fuzz: deps
 	    mkdir -p .build-fuzz/corpus/$$decoder; \
 	    echo "fuzzing $$decoder for $(FUZZ_SECONDS) s"; \
 	    FUZZ=$$decoder .build-fuzz/debug/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 \
-	        -artifact_prefix=Fuzz/found/$$decoder- -print_final_stats=1 .build-fuzz/corpus/$$decoder Fuzz/$$decoder \
+	        -artifact_prefix=Fuzz/found/$$decoder- -print_final_stats=1 \
+	        $$([ ! -e Fuzz/$$decoder.dict ] || echo -dict=Fuzz/$$decoder.dict) .build-fuzz/corpus/$$decoder Fuzz/$$decoder \
 	        > .build-fuzz/$$decoder.log 2>&1 || { tail -40 .build-fuzz/$$decoder.log; exit 1; }; \
 	    grep -E "^stat::number_of_executed_units|^Done" .build-fuzz/$$decoder.log; \
 	done
+
+# What the fuzzers begin with, made anew by the product's own encoders.
+fuzz-seeds: deps
+	DQLITE_VIP_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz
+	FUZZ_SEEDS=Fuzz .build-fuzz/debug/fuzz
 
 e2e:
 	@scripts/require-root.sh "the end-to-end tests make network namespaces"
@@ -67,6 +74,19 @@ test-slow-disk:
 	@scripts/require-root.sh "the end-to-end tests make network namespaces"
 	@.build/debug/dqlite-vip-lab clean --spare-kept
 	@DQLITE_VIP_LAB_FSYNC=$(or $(FSYNC),20ms) $(TESTS) --no-parallel --filter 'EndToEndTests\.EndToEnd/($(TIMED))Tests'
+
+# The daemon built with AddressSanitizer, under all that strangers do; in a build of its own, which takes half an hour the first time.
+# libdqlite, libraft and SQLite are the installed ones, without it: their mistakes show where they hand a pointer to what is
+# built here, or call malloc(3) and its like, and not else. Leaks are not looked for: the daemon is ended by signals.
+# A sanitizer multiplies memory, so that the bound of 100 MiB does not hold for such a binary.
+ASAN_OPTIONS := detect_leaks=0:abort_on_error=1:handle_abort=1:detect_stack_use_after_return=0
+test-asan: test-deps
+	@scripts/require-root.sh "the end-to-end tests make network namespaces"
+	$(SWIFT) build --build-tests
+	$(SWIFT) build --scratch-path .build-asan --sanitize=address --product dqlite-vip
+	@.build/debug/dqlite-vip-lab clean --spare-kept
+	@ASAN_OPTIONS=$(ASAN_OPTIONS) DQLITE_VIP_LAB_MEMORY=2048 DQLITE_VIP_BINARY=$(CURDIR)/.build-asan/debug/dqlite-vip \
+	    $(TESTS) --no-parallel --filter 'EndToEndTests\.EndToEnd/StrangersTests'
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Sources Tests Package.swift

@@ -123,15 +123,15 @@ let package = Package(
     ]
 )
 
-// `make fuzz`: the decoders of discovery under libFuzzer, in a build of their own, with coverage in what they decode.
+// `make fuzz`: the decoders of what others send under libFuzzer, in a build of their own, with coverage in what they decode.
 if Context.environment["DQLITE_VIP_FUZZ"] != nil {
     let fuzzing: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer"])]
-    for target in package.targets where ["Discovery", "Platform"].contains(target.name) {
+    for target in package.targets where ["Cluster", "Discovery", "Dqlite", "Lease", "Platform"].contains(target.name) {
         target.swiftSettings = (target.swiftSettings ?? []) + fuzzing
     }
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["Discovery"],
+            name: "fuzz", dependencies: ["CDqlite", "Cluster", "Discovery", "Dqlite", "Lease", "Platform"] + nio,
             swiftSettings: strict + fuzzing,
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
 }

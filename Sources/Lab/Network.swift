@@ -10,6 +10,7 @@ import Synchronization
 ///     node 1    eth0 ── p1 ┤ bridge br0 (in a namespace of its own)
 ///     node n    eth0 ── pn ┤
 ///     services  eth0 ── p250 (made when it is asked for)
+///     stranger  eth0 ── p251 (made when it is asked for)
 ///
 /// Names begin with a prefix that holds this process's id, so that laboratories run side by side, and what a
 /// killed one left behind can be told from what lives (`Leftovers`).
@@ -33,6 +34,7 @@ public final class Network: Sendable {
     private struct State {
         var isClosed = false
         var services: Namespace?
+        var stranger: Namespace?
         /// Which of `serviceAddress` the services' namespace has.
         var serviceNumbers: Set<Int> = []
     }
@@ -121,7 +123,7 @@ public final class Network: Sendable {
             return state.isClosed ? nil : state
         }
         guard let last else { return }
-        for namespace in servers + [client, last.services, switchNamespace].compactMap({ $0 }) {
+        for namespace in servers + [client, last.services, last.stranger, switchNamespace].compactMap({ $0 }) {
             namespace.killProcesses()
             namespace.delete()
         }
@@ -164,6 +166,20 @@ extension Network {
             return namespace
         }
     }
+
+    /// A host on the same wire that is no node and no client of the VIP: 10.42.0.251. Made by the first call.
+    public func stranger() throws -> Namespace {
+        try state.withLock { state in
+            guard !state.isClosed else { throw LabError("the network \(prefix) is closed") }
+            if let made = state.stranger { return made }
+            let namespace = try Namespace.create("\(prefix)-st")
+            state.stranger = namespace
+            try connect(namespace, port: 251, address: Self.strangerAddress)
+            return namespace
+        }
+    }
+
+    public static var strangerAddress: IPAddress { IPAddress.inSubnet(251) }
 
     /// Lets the processes that are started from now on at a node ask these name servers, in this order.
     public func setResolver(ofNode node: Int, to nameServers: [IPAddress], search domain: String? = nil) throws {

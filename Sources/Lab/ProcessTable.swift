@@ -80,6 +80,18 @@ public enum ProcessTable {
         return Memory(resident: resident, proportional: proportional, anonymous: anonymous)
     }
 
+    /// The most memory that a process had resident since its start or the last `forgetPeak`, in KiB: VmHWM of /proc/PID/status.
+    /// nil when it is gone.
+    public static func peakMemory(of pid: pid_t) -> Int? {
+        let line = text("/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        return line?.split(separator: " ").compactMap { Int($0) }.first
+    }
+
+    /// Lets the peak begin anew at what is resident now: "5" in /proc/PID/clear_refs, see proc(5).
+    public static func forgetPeak(of pid: pid_t) throws(SystemError) {
+        try writeSetting("/proc/\(pid)/clear_refs", "5")
+    }
+
     static func entries(of directory: String) -> [String] {
         guard let stream = opendir(directory) else { return [] }
         defer { closedir(stream) }

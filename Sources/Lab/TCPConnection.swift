@@ -103,6 +103,13 @@ public final class TCPConnection: Sendable {
         }
     }
 
+    /// Whether the other side has closed or reset it. What it has sent and nobody has received hides that; nothing is waited for.
+    public var hasEnded: Bool {
+        var byte: UInt8 = 0
+        let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+        return count == 0 || count < 0 && Glibc.errno != EAGAIN && Glibc.errno != EINTR
+    }
+
     private func wait(for event: Int32) throws(SystemError) {
         while true {
             let remaining = BootClock.now.duration(to: deadline).inMilliseconds

@@ -8,6 +8,10 @@ func runFuzzer(
     _ oneInput: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 ) -> CInt
 
+if let directory = getenv("FUZZ_SEEDS") {
+    try Seeds.write(to: String(cString: directory))
+    exit(0)
+}
 var count = CommandLine.argc
 var arguments = CommandLine.unsafeArgv
 exit(runFuzzer(&count, &arguments) { fuzzOneInput($0, $1) })
