@@ -44,6 +44,7 @@ simulation:
 FUZZ_SECONDS ?= 60
 DECODERS := dns etcd consul multicast configuration sql client peer relay raft wire
 
+# Swift's own backtrace takes longer than -timeout, so that a crash would be called a hang; libFuzzer prints one, too.
 # Words of a decoder's language, where there is a Fuzz/DECODER.dict, so that libFuzzer need not spell them letter by letter.
 fuzz: deps
 	DQLITE_VIP_FUZZ=1 $(SWIFT) build --scratch-path .build-fuzz --product fuzz
@@ -51,7 +52,7 @@ fuzz: deps
 	@for decoder in $(DECODERS); do \
 	    mkdir -p .build-fuzz/corpus/$$decoder; \
 	    echo "fuzzing $$decoder for $(FUZZ_SECONDS) s"; \
-	    FUZZ=$$decoder .build-fuzz/debug/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 \
+	    SWIFT_BACKTRACE=enable=no FUZZ=$$decoder .build-fuzz/debug/fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 \
 	        -artifact_prefix=Fuzz/found/$$decoder- -print_final_stats=1 \
 	        $$([ ! -e Fuzz/$$decoder.dict ] || echo -dict=Fuzz/$$decoder.dict) .build-fuzz/corpus/$$decoder Fuzz/$$decoder \
 	        > .build-fuzz/$$decoder.log 2>&1 || { tail -40 .build-fuzz/$$decoder.log; exit 1; }; \

@@ -54,8 +54,8 @@ private func preface(_ pieces: [ArraySlice<UInt8>], _ hasProtocolWord: Bool) -> 
     var preface = RaftPreface(hasProtocolWord: hasProtocolWord)
     var used = 0
     for piece in pieces {
-        do throws(DqliteError) {
-            used += try Array(piece).withUnsafeBytes { raw throws(DqliteError) in try preface.consume(raw) }
+        do {
+            used += try Array(piece).withUnsafeBytes { try preface.consume($0) }
         } catch {
             return nil
         }

@@ -51,18 +51,23 @@ public struct Stranger: Sendable {
     }
 
     /// Connections to a node that say the eight bytes of a peer and then nothing; one that ends is replaced by the next.
+    ///
+    /// They come in five parts, a second apart, so that a node that lets a silent one wait for 5 s never ends more than a fifth of them
+    /// at the same time.
     public func silentPeers(_ count: Int, at node: LabNode) throws -> Crowd {
         let (namespace, address) = (namespace, node.clusterAddress)
-        return try Crowd(of: 1) { member in
+        let parts = 5
+        return try Crowd(of: parts) { member in
+            member.pause(.seconds(member.number))
             var held: [TCPConnection] = []
             while !member.isOver {
                 held.removeAll(where: \.hasEnded)
-                while held.count < count, !member.isOver {
+                while held.count < count / parts, !member.isOver {
                     let connection = try? TCPConnection(to: address, in: namespace, within: .milliseconds(500))
                     guard let connection, (try? connection.send(PeerWire.magic)) != nil else { break }
                     held.append(connection)
                 }
-                member.pause(.milliseconds(20))
+                member.pause(.milliseconds(10))
             }
         }
     }

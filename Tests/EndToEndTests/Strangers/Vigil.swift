@@ -32,6 +32,8 @@ struct Vigil {
         self.lab = lab
         _ = try await lab.settled(for: .milliseconds(500))
         before = try await lab.formation()
+        // The first rosters have been round.
+        for node in lab.nodes { try await node.nodes("one failure survived") { $0.failuresSurvived == 1 } }
         guards = lab.nodes.map(\.guardPID)
         daemons = lab.nodes.map(\.daemonPID)
         tables = try await Self.tables(lab)
