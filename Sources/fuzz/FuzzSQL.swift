@@ -23,12 +23,42 @@ private func isForwarded(_ text: [UInt8]) -> Bool {
     body += [UInt8](repeating: 0, count: -body.count & 7)
     let words = UInt32(body.count / 8)
     let header = withUnsafeBytes(of: words.littleEndian) { Array($0) } + [9, 0, 0, 0]
-    var vetter = ClientRequestVetter()
-    let verdicts = vetter.consume(header + body)
+    var vetter = ClientRequestVetter(tables: Schema.readableTables)
+    let verdicts = vetter.verdicts(on: header + body)
     promise(verdicts.count == 1, "one request has \(verdicts.count) verdicts")
     guard case .forward(let message) = verdicts.first else { return false }
     promise(message == header + body, "what is passed on is not what came")
     return true
+}
+
+private let restriction =
+    (try? WireRequest.querySQL(database: 0, sql: SQLGuard.restriction, parameters: []).encoded()) ?? []
+/// An answer of one column without rows, and a failure.
+private let rows: [UInt8] =
+    [3, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 97, 0, 0, 0, 0, 0, 0, 0]
+    + [UInt8](repeating: 0xFF, count: 8)
+private let failure: [UInt8] = [2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 110, 111, 0, 0, 0, 0, 0, 0]
+
+extension ClientRequestVetter {
+    /// What becomes of these bytes when the node answers each request at once, with a failure; but for the question that makes
+    /// its connection one of a reader, which must come before the first SQL.
+    fileprivate mutating func verdicts(on bytes: [UInt8]) -> [Verdict] {
+        consume(bytes)
+        var found: [Verdict] = []
+        while let verdict = next() {
+            guard case .forward(let request) = verdict else {
+                found.append(verdict)
+                continue
+            }
+            if request == restriction {
+                promise(consumeAnswer(rows).isEmpty, "the client hears of what it has not asked")
+            } else {
+                found.append(verdict)
+                promise(Array(consumeAnswer(failure)) == failure, "an answer is not passed on")
+            }
+        }
+        return found
+    }
 }
 
 /// Made with the first text, and used by libFuzzer's only thread.
@@ -37,6 +67,8 @@ private let referee = Mutex(Referee())
 /// SQLite with our tables, and a note of everything that a statement wants of it.
 private struct Referee: ~Copyable {
     private let database: OpaquePointer
+    /// The same behind the product's own second wall.
+    private let walled: OpaquePointer
     private let notes: UnsafeMutablePointer<Notes>
     /// FUZZ_WALL=writes: functions, foreign tables and PRAGMA are let pass, and only what writes is held against the vetter.
     private let minds: Bool
@@ -45,6 +77,7 @@ private struct Referee: ~Copyable {
         var opened: OpaquePointer?
         guard sqlite3_open(":memory:", &opened) == SQLITE_OK, let opened else { fatalError("SQLite opens no database") }
         database = opened
+        walled = Self.walledDatabase()
         minds = getenv("FUZZ_WALL").map { String(cString: $0) } != "writes"
         for statement in Schema.statements + Schema.additions {
             guard sqlite3_exec(opened, statement, nil, nil, nil) == SQLITE_OK else {
@@ -62,6 +95,16 @@ private struct Referee: ~Copyable {
         sqlite3_set_authorizer(opened, note, notes)
         // A hundred thousand instructions, and no more.
         sqlite3_progress_handler(opened, 1000, giveUp, notes)
+    }
+
+    private static func walledDatabase() -> OpaquePointer {
+        var opened: OpaquePointer?
+        guard (try? SQLGuard.install(limit: .milliseconds(90), tables: Schema.readableTables)) != nil,
+            sqlite3_open(":memory:", &opened) == SQLITE_OK, let opened
+        else { fatalError("SQLite opens no database behind the second wall") }
+        for statement in Schema.statements + Schema.additions { sqlite3_exec(opened, statement, nil, nil, nil) }
+        guard cdqlite_make_reader(opened) == SQLITE_OK else { fatalError("a connection cannot be one of a reader") }
+        return opened
     }
 
     /// Ends the process when SQLite sees more in the text than the vetter.
@@ -82,6 +125,15 @@ private struct Referee: ~Copyable {
         defer { sqlite3_finalize(statement) }
         promise(notes.pointee.worst == nil, "\(notes.pointee.worst ?? "") by \(shown)")
         if minds { promise(notes.pointee.foreign == nil, "\(notes.pointee.foreign ?? "") by \(shown)") }
+        // The second wall is for what the first one has overlooked: nothing should come to it.
+        var second: OpaquePointer?
+        let verdict = text.withUnsafeBytes { raw in
+            sqlite3_prepare_v2(
+                walled, raw.baseAddress?.assumingMemoryBound(to: CChar.self), CInt(raw.count), &second, nil)
+        }
+        if minds { promise(verdict != SQLITE_AUTH, "only the second wall has stopped \(shown)") }
+        if verdict == SQLITE_OK { while sqlite3_step(second) == SQLITE_ROW {} }
+        sqlite3_finalize(second)
         // No SQL at all: SQLite refuses it by itself.
         guard code == SQLITE_OK, let statement else { return }
         promise(sqlite3_stmt_readonly(statement) != 0, "SQLite would write: \(shown)")
@@ -117,8 +169,6 @@ private let harmless: Set<String> = [
     "count", "sum", "min", "max", "avg", "total", "length", "lower", "upper", "coalesce", "ifnull", "nullif", "abs",
     "round",
     "substr", "typeof",
-    // The operators, whose patterns a limit keeps short.
-    "like", "glob",
 ]
 
 private let tables: Set<String> = [
@@ -134,7 +184,7 @@ private func note(
     guard let notes = argument?.assumingMemoryBound(to: Notes.self) else { return SQLITE_DENY }
     func text(_ pointer: UnsafePointer<CChar>?) -> String { pointer.map { String(cString: $0) } ?? "" }
     switch action {
-    case SQLITE_SELECT, SQLITE_RECURSIVE: return SQLITE_OK
+    case SQLITE_SELECT: return SQLITE_OK
     case SQLITE_READ:
         // Without a column it may be the name of a WITH clause.
         if !text(second).isEmpty, !tables.contains(text(first).lowercased()) {
@@ -174,13 +224,17 @@ private func giveUp(_ argument: UnsafeMutableRawPointer?) -> CInt {
 func fuzzClient(_ bytes: [UInt8]) {
     let (content, pieces) = cut(bytes)
     for policy in [ClientRequestVetter.Policy.readOnly, .full] {
-        var whole = ClientRequestVetter(policy: policy)
-        let expected = whole.consume(content)
-        var parts = ClientRequestVetter(policy: policy)
+        var whole = ClientRequestVetter(policy: policy, tables: Schema.readableTables)
+        let expected = whole.verdicts(on: content)
+        var parts = ClientRequestVetter(policy: policy, tables: Schema.readableTables)
         var verdicts: [ClientRequestVetter.Verdict] = []
-        for piece in pieces { verdicts += parts.consume(piece) }
+        for piece in pieces { verdicts += parts.verdicts(on: piece) }
         promise(verdicts == expected, "\(policy): cut, the stream is vetted otherwise")
-        whole.consumeAnswer(content)
-        _ = whole.consume(content)
+        var hostile = ClientRequestVetter(policy: policy, tables: Schema.readableTables)
+        hostile.consume(content)
+        while hostile.next() != nil, hostile.isBusy {
+            _ = hostile.consumeAnswer(content)
+            if hostile.isBusy { break }
+        }
     }
 }
