@@ -160,6 +160,33 @@ import Testing
         }
     }
 
+    @Test("what the API says is shown and not done, on either output, and as JSON; what cannot be written is a failure")
+    func foreignText() async throws {
+        let control = Control()
+        let nasty = "\u{1B}]0;owned\u{7}\u{9B}31m\nforged/24\u{202E}"
+        let shown = #"\u{1b}]0;owned\u{7}\u{9b}31m\nforged/24\u{202e}"#
+        control.addresses.withLock { $0 = [nasty, "192.0.2.10/24"] }
+        control.readiness.withLock { $0 = ReadinessReport(isReady: false, reasons: [nasty]) }
+        try await serve(control) { address in
+            let api = "--api \(address)"
+            try await Self.check("vip get \(api)", "\(shown)\n192.0.2.10/24\n=0\n")
+            let json = try await Self.run("dqlite_vip vip get --json \(api)")
+            let written = #""\u001b]0;owned\u0007\u009b31m\nforged/24\u202e""#
+            #expect(json == "{\"addresses\":[\(written),\"192.0.2.10/24\"],\"vip\":\(written)}\n=0\n")
+            let status = try await Self.run("dqlite_vip status \(api)")
+            #expect(status.contains("virtual IP  \(shown), ") && status.contains("\nnot ready: \(shown)\n=3\n"))
+            let refusal = try await Self.run("dqlite_vip node remove \"$(printf 'a\\033[31m')\" \(api)")
+            #expect(
+                refusal == "dqlite-vip: the cluster would lose its quorum without a\\u{1b}[31m\n=1\n")
+            for command in ["vip get", "vip get --json", "status", "node list", "backup"] {
+                let full = try await Self.run("dqlite_vip \(command) \(api) >/dev/full")
+                #expect(
+                    full.hasPrefix("dqlite-vip: cannot write to standard output: No space left on device\n")
+                        && full.hasSuffix("=1\n"), "\(command): \(full)")
+            }
+        }
+    }
+
     @Test("the nodes are listed, and one is removed, or it is said why not")
     func nodes() async throws {
         try await serve(Control()) { address in

@@ -9,23 +9,20 @@ enum Terminal {
     /// - Parameter ending: what follows the text, unless it ends with a line end already; "" for nothing.
     /// - Throws: `ExitStatus.failure` when it cannot be written; that has been told then.
     static func show(_ text: PrintableText, ending: PrintableText = "\n") throws {
-        let isEnded = text.description.utf8.last == UInt8(ascii: "\n")
-        guard let code = write(text.description + (isEnded ? "" : ending.description), to: STDOUT_FILENO) else {
-            return
-        }
+        guard let code = write(text.ended(by: ending), to: STDOUT_FILENO) else { return }
         complain("dqlite-vip: cannot write to standard output: \(String(cString: strerror(code)))")
         throw ExitStatus.failure
     }
 
-    /// Writes a message for the user of a command to standard error, followed by a line end.
+    /// Writes a message for the user of a command to standard error; it ends with a line end.
     static func complain(_ message: PrintableText) {
         // There is nobody left to tell when standard error itself fails.
-        _ = write("\(message)\n", to: STDERR_FILENO)
+        _ = write(message.ended(by: "\n"), to: STDERR_FILENO)
     }
 
     /// - Returns: the errno of a write that failed.
-    private static func write(_ text: String, to descriptor: Int32) -> Int32? {
-        let bytes = Array(text.utf8)
+    private static func write(_ text: PrintableText, to descriptor: Int32) -> Int32? {
+        let bytes = Array(text.description.utf8)
         return bytes.withUnsafeBytes { raw in
             var offset = 0
             while offset < raw.count {
@@ -43,6 +40,12 @@ enum Terminal {
             }
             return nil
         }
+    }
+}
+
+extension PrintableText {
+    fileprivate func ended(by ending: PrintableText) -> PrintableText {
+        description.utf8.last == UInt8(ascii: "\n") ? self : self + ending
     }
 }
 
