@@ -49,7 +49,46 @@ public final class ARPLiar: Sendable {
     public func stop() { poller.stop() }
 }
 
+/// A host of the LAN that announces an address all the time, each time under another MAC.
+public final class ARPStorm: Sendable {
+    private let isOver: Flag
+    private let thread: OwnThread
+
+    private final class Flag: Sendable {
+        let value = Atomic<Bool>(false)
+    }
+
+    init(_ namespace: Namespace, interface: String, about address: IPAddress, every pause: Duration) throws {
+        let descriptor = try namespace.perform { try PacketSocket.open(interface: interface) }
+        let isOver = Flag()
+        self.isOver = isOver
+        let microseconds = UInt32(clamping: pause.components.attoseconds / 1_000_000_000_000)
+        thread = try OwnThread("lab-storm", nice: -10) {
+            while !isOver.value.load(ordering: .relaxed) {
+                let mac: [UInt8] = [2] + (0..<5).map { _ in UInt8.random(in: .min ... .max) }
+                let frame = ARPFrame.announcement(of: address, at: mac, .reply)
+                // It fails when the interface is down: then nobody hears it.
+                _ = send(descriptor, frame, frame.count, Int32(MSG_DONTWAIT))
+                usleep(microseconds)
+            }
+            close(descriptor)
+        }
+    }
+
+    /// Ends it. To be called once.
+    public func stop() {
+        isOver.value.store(true, ordering: .relaxed)
+        thread.join()
+    }
+}
+
 extension LabCluster {
+    /// Puts a host on the switch that announces the VIP every `pause`, less than a second, under a new MAC each time, until it
+    /// is stopped. The client goes astray by that.
+    public func startStorm(every pause: Duration) throws -> ARPStorm {
+        try ARPStorm(network.services(), interface: Network.interface, about: vip, every: pause)
+    }
+
     /// Puts a host on the switch that answers each probe for the VIP, until it is stopped.
     ///
     /// - Parameter macs: under which it answers, in turn; none for a new one each time.

@@ -32,6 +32,34 @@ extension EndToEnd {
             }
         }
 
+        @Test("announced every 2 ms under a new MAC each time: one line in six seconds, and a fail-over as without")
+        func storm() async throws {
+            try await withCluster { lab, _ in
+                let old = try await acquainted(lab)
+                func conflicts(_ node: Int) -> [Substring] {
+                    lab[node].logText.split(separator: "\n").filter { $0.contains("onflict") }
+                }
+                let storm = try lab.startStorm(every: .milliseconds(2))
+                defer { storm.stop() }
+                try await eventually("the report of the conflict", within: .seconds(5)) { !conflicts(old).isEmpty }
+                // So long the storm of the review made 85 lines.
+                try await Task.sleep(for: .seconds(6))
+                #expect(conflicts(old).count == 1, "\(conflicts(old))")
+                #expect(lab.witness.holders(of: lab.vip) == [old])
+                let status = try await lab[old].request("GET", "/status").text
+                #expect(status.contains("more than 64 different MACs so far"))
+
+                let time = try lab.inject(.kill9Daemon, onNode: old)
+                let new = try await lab.holder(otherThan: old)
+                let gained = try #require(lab.witness.timeline.gain(of: lab.vip, by: new, after: time))
+                print("in a storm of 500 claims a second: taken after", time.duration(to: gained))
+                #expect(time.duration(to: gained) < .milliseconds(300))
+                #expect(lab.witness.timeline.overlap(of: lab.vip, from: time, to: BootClock.now) <= .milliseconds(1))
+                try await eventually("the new holder's report", within: .seconds(5)) { !conflicts(new).isEmpty }
+                #expect(conflicts(new).count == 1, "\(conflicts(new))")
+            }
+        }
+
         @Test(
             "daemon and guard dead together: the old kernel is waited for beside the liar, and no two ever have the VIP"
         )
@@ -64,7 +92,7 @@ extension EndToEnd {
                     .kill9Daemon, settle: .milliseconds(300), observe: .milliseconds(300))
                 let gained = try #require(report.newGained, "nobody took the VIP over")
                 print("a liar who says to be the last holder: taken after", gained)
-                #expect(gained >= .seconds(2) && gained < .milliseconds(2300))
+                #expect(gained >= .seconds(2) && gained < .milliseconds(2500))
                 #expect(report.overlap <= .milliseconds(1))
             }
         }

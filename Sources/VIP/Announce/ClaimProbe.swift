@@ -160,10 +160,14 @@ public struct ClaimProbe: Hashable, Sendable {
         }
         silentUntil = nil
         silentRounds = 0
-        if isAsking {
+        if purpose == .watch {
+            // Who announces it all the time need not be asked, and is not gone because it answers no probe.
+            nextRound = (isAsking ? roundBegan : now).advanced(by: timing.recheck)
             isAsking = false
-            nextRound = roundBegan.advanced(by: purpose == .watch ? timing.recheck : timing.again)
-        } else if purpose == .claim {
+        } else if isAsking {
+            isAsking = false
+            nextRound = roundBegan.advanced(by: timing.again)
+        } else {
             nextRound = min(nextRound, now.advanced(by: timing.again))
         }
     }

@@ -76,6 +76,28 @@ struct ClaimProbeTests {
         HardwareAddress([2, 0, 0, 0, 0, last]) ?? HardwareAddress.broadcast
     }
 
+    @Test(
+        "who announces a held address now and then and answers no probe is there until five seconds after the last word"
+    )
+    func announcing() throws {
+        var probe = ClaimProbe()
+        var now = Self.start
+        probe.met(Self.mac(9), now: now)
+        for _ in 0..<20 {
+            now = now.advanced(by: .seconds(3))
+            guard case .wait = probe.next(now: now) else { return #expect(Bool(false), "it asks at \(now)") }
+            probe.met(Self.mac(9), now: now)
+            #expect(probe.isWatching)
+        }
+        now = now.advanced(by: .seconds(5))
+        for _ in 0..<3 {
+            #expect(probe.next(now: now) == .send)
+            probe.sent(now: now)
+            now = now.advanced(by: .milliseconds(1))
+        }
+        #expect(probe.next(now: now.advanced(by: .milliseconds(1))) == .idle && !probe.isWatching)
+    }
+
     @Test("a stranger's answers do not interrupt the question; he is the foreign holder if he was heard in it")
     func stranger() throws {
         var probe = ClaimProbe()
