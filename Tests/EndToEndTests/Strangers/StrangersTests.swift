@@ -13,6 +13,16 @@ extension EndToEnd {
 }
 
 extension EndToEnd.StrangersTests {
+    @Test(
+        "a stranger that does nothing changes nothing: where this fails the machine is too busy for the others to mean anything"
+    )
+    func nothing() async throws {
+        try await withStranger { lab, stranger, vigil in
+            try await Task.sleep(for: Self.length * 2)
+            try await vigil.nothingHappened("nothing at all")
+        }
+    }
+
     @Test("no form of a call hands out an address of the process, takes one in, or opens a back door")
     func code() async throws {
         try await withStranger { lab, stranger, vigil in
