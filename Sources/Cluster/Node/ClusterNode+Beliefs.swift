@@ -19,6 +19,27 @@ extension ClusterNode {
                 text: "\(settings.advertised) does not know the leader at that address: nothing was done"))
     }
 
+    /// What an operator wants comes through the API of a member, and is taken from nobody else.
+    func ofMember(_ peer: PortPeer, _ body: () async -> PortReply) async -> PortReply {
+        if let address = peer.address, facts.isMember(address) { return await body() }
+        return .failed(
+            PortFailure(
+                reason: .invalid,
+                text: "\(settings.advertised) knows no member at \(peer.address.map { "\($0)" } ?? "that address"), and takes "
+                    + "orders from members only"))
+    }
+
+    /// Whether a change may come from there: what is configured from any member, what is known of a member from itself, and what
+    /// only the leader notes from nobody.
+    func mayWrite(_ change: ConfigurationChange, _ peer: PortPeer) -> Bool {
+        switch change {
+        case .setAddresses, .setAddressesIfNone, .setAddressesIf: true
+        case .describeNode(let entry): facts.isAt(entry.dqliteID, peer.address)
+        case .labelNode(let id, _): facts.isAt(id, peer.address)
+        case .forgetNode, .noteRemoval, .forgetRemoval, .noteMove, .forgetMove: false
+        }
+    }
+
     func believes(_ roster: Roster, of peer: PortPeer, _ local: LocalNode) -> Bool {
         let relay = local.relayFacts.current
         let now = BootClock.now

@@ -221,7 +221,11 @@ extension ClusterNode {
         return PortFailure(reason: reason, text: "\(error)")
     }
 
-    func answer(write change: ConfigurationChange) async -> PortReply {
+    func answer(write change: ConfigurationChange, of peer: PortPeer) async -> PortReply {
+        guard mayWrite(change, peer) else {
+            return .failed(
+                PortFailure(reason: .invalid, text: "\(settings.advertised) does not take that change from this peer"))
+        }
         do {
             try await writeAsLeader(change)
             return .written

@@ -115,6 +115,9 @@ extension ClusterNode {
     }
 
     private func find(_ target: String) throws -> DqliteMember? {
+        guard !target.isEmpty else {
+            throw PortFailure(reason: .invalid, text: "the node to be removed is not named: give its id, name or address")
+        }
         let entries = configuration.nodes
         // One whose address is being changed may be no member just now.
         let members = facts.current.members

@@ -451,7 +451,7 @@ public actor ClusterNode: Service {
                     report(.request(request, token: token))
                 })
         case .write(let change, let clusterID):
-            return await sameCluster(clusterID) { await answer(write: change) }
+            return await sameCluster(clusterID) { await ofMember(peer) { await answer(write: change, of: peer) } }
         case .read(let clusterID):
             return await sameCluster(clusterID) { await answerRead() }
         case .changed(let configuration, let clusterID):
@@ -466,11 +466,11 @@ public actor ClusterNode: Service {
         case .tookOver(let term, let clusterID):
             return await sameCluster(clusterID) { answer(tookOver: term, from: peer) }
         case .failOver(let wanted, let clusterID):
-            return await sameCluster(clusterID) { await answer(failOverTo: wanted) }
+            return await sameCluster(clusterID) { await ofMember(peer) { await answer(failOverTo: wanted) } }
         case .roster(let roster):
             return await sameCluster(roster.clusterID) { answer(roster, from: peer) }
         case .removeNode(let order, let clusterID):
-            return await sameCluster(clusterID) { await answer(order) }
+            return await sameCluster(clusterID) { await ofMember(peer) { await answer(order) } }
         case .dismissed(let removal, let clusterID):
             return await sameCluster(clusterID) { await answer(dismissal: removal) }
         case .standing(let id, let clusterID):
