@@ -6,7 +6,7 @@ struct ClockTests {
     /// What is told to people only: when a member was removed, or seen last, and the name of a directory.
     private static let tellsTimes: Set = [
         "Configuration/ConfigurationStore+Members.swift",
-        "Membership/Roster.swift", "Node/ClusterNode+Roles.swift",
+        "Configuration/ConfigurationSoundness.swift", "Membership/Roster.swift", "Node/ClusterNode+Roles.swift",
         "Node/ClusterNode+Status.swift", "Store/Recovery.swift",
     ]
 

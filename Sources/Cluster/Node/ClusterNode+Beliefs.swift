@@ -22,11 +22,11 @@ extension ClusterNode {
     /// What an operator wants comes through the API of a member, and is taken from nobody else.
     func ofMember(_ peer: PortPeer, _ body: () async -> PortReply) async -> PortReply {
         if let address = peer.address, facts.isMember(address) { return await body() }
+        let place = peer.address.map { "\($0)" } ?? "that address"
         return .failed(
             PortFailure(
                 reason: .invalid,
-                text: "\(settings.advertised) knows no member at \(peer.address.map { "\($0)" } ?? "that address"), and takes "
-                    + "orders from members only"))
+                text: "\(settings.advertised) knows no member at \(place), and takes orders from members only"))
     }
 
     /// Whether a change may come from there: what is configured from any member, what is known of a member from itself, and what

@@ -116,7 +116,8 @@ extension ClusterNode {
 
     private func find(_ target: String) throws -> DqliteMember? {
         guard !target.isEmpty else {
-            throw PortFailure(reason: .invalid, text: "the node to be removed is not named: give its id, name or address")
+            throw PortFailure(
+                reason: .invalid, text: "no node is named: give id, name or address of the one to be removed")
         }
         let entries = configuration.nodes
         // One whose address is being changed may be no member just now.

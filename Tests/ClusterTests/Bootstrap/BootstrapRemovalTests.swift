@@ -11,7 +11,8 @@ struct BootstrapRemovalTests {
 
     private func removal(_ reason: RemovedNode.Reason, of id: UInt64 = 5005) -> RemovedNode {
         RemovedNode(
-            dqliteID: id, nodeID: "0a0a0a0a-0b0b-4c0c-8d0d-0e0e0e0e0e0e", name: "five", address: "10.0.0.5:8800", reason: reason,
+            dqliteID: id, nodeID: "0a0a0a0a-0b0b-4c0c-8d0d-0e0e0e0e0e0e", name: "five", address: "10.0.0.5:8800",
+            reason: reason,
             at: WallTime(milliseconds: 0))
     }
 

@@ -15,13 +15,13 @@ struct MemberMACsTests {
 
     private func attendance(_ macs: String?) throws -> MemberMACs? {
         let field = macs.map { #","macs":\#($0)"# } ?? ""
-        return try decode(#"{"dqliteID":2,"nodeID":"u","name":"n","isNonVoter":false\#(field)}"#).macs
+        return try decode(#"{"dqliteID":2,"nodeID":"","name":"n","isNonVoter":false\#(field)}"#).macs
     }
 
     @Test("they go over the wire as texts, and a version that does not tell is understood")
     func wire() throws {
         let told = MemberMACs([try mac(1), try mac(2)])
-        let said = Attendance(dqliteID: 2, nodeID: "u", name: "n", isNonVoter: false, macs: told)
+        let said = Attendance(dqliteID: 2, nodeID: "", name: "n", isNonVoter: false, macs: told)
         let bytes = try PortCoding.encode(said)
         #expect(String(decoding: bytes, as: UTF8.self).contains(#""macs":["02:00:00:00:00:01","02:00:00:00:00:02"]"#))
         #expect(try PortCoding.decode(Attendance.self, from: bytes) == said)
