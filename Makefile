@@ -28,7 +28,7 @@ release: deps
 test: test-deps lint
 	$(NO_WARNINGS) $(SWIFT) build --build-tests
 	$(MAKE) --no-print-directory unit simulation e2e
-	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=5
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=3
 
 # A process for each module: tests that keep a core busy do not hold up those that watch the clock. Those of the kernel's
 # side measure milliseconds and take turns.

@@ -257,11 +257,16 @@ extension ClusterNode {
 
     // MARK: - As a member
 
-    /// Somebody says that this node is out. That ends its life in the cluster: so it asks the other members itself.
-    func answer(dismissal removal: RemovedNode) async -> PortReply {
+    /// Somebody says that this node is out. That ends its life in the cluster: unless it is the leader that says so, it asks the other
+    /// members itself. A removal that was forced nobody else can know of yet.
+    func answer(dismissal removal: RemovedNode, from peer: PortPeer) async -> PortReply {
         guard let local = facts.current.local, let clusterID = facts.current.clusterID,
             removal.dqliteID == local.dqliteID, !isAskingStanding
         else { return .written }
+        if isLeader(peer) {
+            takes(removal)
+            return .written
+        }
         isAskingStanding = true
         Task {
             await askStanding(local, clusterID)

@@ -472,7 +472,7 @@ public actor ClusterNode: Service {
         case .removeNode(let order, let clusterID):
             return await sameCluster(clusterID) { await ofMember(peer) { await answer(order) } }
         case .dismissed(let removal, let clusterID):
-            return await sameCluster(clusterID) { await answer(dismissal: removal) }
+            return await sameCluster(clusterID) { await answer(dismissal: removal, from: peer) }
         case .standing(let id, let clusterID):
             return await sameCluster(clusterID) { await answer(standingOf: id) }
         case .raft:

@@ -21,6 +21,10 @@ extension NemesisRunner {
                             + "\(death.time.duration(to: overlap.start).inWords) ms after that, for \(overlap.length.inWords) ms; "
                             + "why, by its own word: \(reasons.joined(separator: ", "))")
                 }
+                if meaning == .forbidden, isGivenByItself(overlap, deeds) {
+                    meaning = .planned
+                    round.remarks.append("a node handed over by itself, and both had the address meanwhile")
+                }
                 round.note(overlap.length, meaning)
                 let bound =
                     switch meaning {
@@ -43,6 +47,15 @@ extension NemesisRunner {
         if round.writes == nil {
             measure(&round, timeline, deeds, start: start, healed: healed, end: end, record)
         }
+    }
+
+    /// A leader that cannot bring a voter up to date gives the lead away, without anybody asking for it: then the one of the two that
+    /// has it now says that it was given to it, and nobody had been stopped or killed.
+    private func isGivenByItself(_ overlap: Timeline.Overlap, _ deeds: NemesisLab.Record) -> Bool {
+        let isTouched = deeds.lifeless.contains { overlap.nodes.contains($0.node) }
+        let logs = overlap.nodes.map { nemesis.lab[$0].logText }
+        return !isTouched && logs.contains { LogMarks.reasonOfLastTakeover($0) == "transferred" }
+            && logs.contains { $0.contains("the lead was handed over") }
     }
 
     private func measure(

@@ -41,7 +41,7 @@ struct MemberMACsTests {
     func nonsense(json: String) throws {
         #expect(try attendance(json)?.addresses == [])
         let roster =
-            #"{"clusterID":"x","term":3,"leader":1,"members":[{"id":2,"address":"a","role":0,"macs":\#(json)}]}"#
+            #"{"clusterID":"x","term":3,"leader":1,"members":[{"id":2,"address":"10.0.0.2:8800","role":0,"macs":\#(json)}]}"#
         let decoded = try PortCoding.decode(Roster.self, from: Array(roster.utf8))
         #expect(decoded.members.first?.id == 2 && decoded.macs(of: 2) == nil)
     }

@@ -8,7 +8,7 @@ extension EndToEnd {
     @Suite("Strangers")
     struct StrangersTests {
         /// How long an attack goes on that costs the attacker nothing: several leases, silences and rosters.
-        static let length: Duration = .seconds(5)
+        static let length: Duration = .seconds(3)
     }
 }
 
