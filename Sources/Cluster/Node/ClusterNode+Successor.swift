@@ -53,6 +53,15 @@ extension ClusterNode {
             asked: relay.askedToStand, ownTerm: relay.term, isHeard: true, hasEnded: false, now: BootClock.now)
     }
 
+    /// Whether the leader before has died in the middle of a hand-over to this node.
+    public nonisolated var isSevered: Bool {
+        let facts = facts.current
+        guard let expected = facts.expected, let relay = facts.local?.relayFacts.current else { return false }
+        return expected.isSevered(
+            asked: relay.askedToStand, leads: relay.lease.term, hasEnded: relay.ended.contains(expected.leader),
+            now: BootClock.now)
+    }
+
     /// Whether this node is giving the lead away: what it has it keeps for the successor, and nothing is added to that.
     public nonisolated var handsOver: Bool {
         facts.current.giving?.until.map { $0 > BootClock.now } ?? false
@@ -82,6 +91,7 @@ extension ClusterNode {
             let address = try known ?? HostPort(parsing: expected.address)
             _ = try await peers.ask(
                 .tookOver(term: expected.term, clusterID: clusterID), of: address, timeout: Self.handOverLimit)
+            facts.update { if $0.expected?.term == expected.term { $0.expected?.hasLetGo = true } }
         } catch {
             // It lets go by itself.
             logger.info(
@@ -90,7 +100,8 @@ extension ClusterNode {
         }
     }
 
-    func answer(tookOver term: UInt64, from peer: PortPeer) -> PortReply {
+    /// Answered when the addresses are gone from here, so that the successor knows it.
+    func answer(tookOver term: UInt64, from peer: PortPeer) async -> PortReply {
         guard let giving = facts.current.giving, giving.term == term, facts.isAt(giving.successor, peer.address) else {
             return .written
         }
@@ -98,6 +109,8 @@ extension ClusterNode {
         facts.current.local?.letsGo()
         onLeadership()
         handingOver?.yield()
+        let limit = BootClock.now.advanced(by: Self.handOverLimit / 2)
+        while await holdsAddresses(), BootClock.now < limit { try? await Task.sleep(for: .milliseconds(1)) }
         return .written
     }
 }

@@ -464,7 +464,7 @@ public actor ClusterNode: Service {
         case .handOver(let offer):
             return await sameCluster(offer.clusterID) { await answer(offer, from: peer) }
         case .tookOver(let term, let clusterID):
-            return await sameCluster(clusterID) { answer(tookOver: term, from: peer) }
+            return await sameCluster(clusterID) { await answer(tookOver: term, from: peer) }
         case .failOver(let wanted, let clusterID):
             return await sameCluster(clusterID) { await ofMember(peer) { await answer(failOverTo: wanted) } }
         case .roster(let roster):

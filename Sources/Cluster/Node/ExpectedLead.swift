@@ -14,6 +14,26 @@ struct ExpectedLead: Sendable, Equatable {
     var address: String
     /// It has the addresses itself. One that has not may be waiting for a former holder's kernel to let go.
     var isHolder: Bool
+    /// It has said that it has let go of the addresses.
+    var hasLetGo = false
+
+    /// How long after the giver's own limit its death can be seen: the kernel closes the connections of a process some 20 to 60 ms
+    /// after the kill.
+    private static let afterthought: Duration = .milliseconds(150)
+
+    /// Whether the leader before has died in the middle of the hand-over, before it had let go: its kernel may have the addresses
+    /// still, beside this node.
+    ///
+    /// - Parameters:
+    ///   - asked: as in `isGiven`.
+    ///   - leads: the term in which this node leads.
+    func isSevered(asked: RelayFacts.Request?, leads: UInt64, hasEnded: Bool, now: BootInstant) -> Bool {
+        guard isHolder, !hasLetGo, hasEnded, let asked, asked.node == leader, asked.term == term, leads == term &+ 1
+        else {
+            return false
+        }
+        return now < asked.at.advanced(by: ClusterNode.handOverLimit + Self.afterthought)
+    }
 
     /// Whether this node may take the addresses from a leader that knows of it.
     ///

@@ -187,6 +187,7 @@ final class RaftRelay {
                 $0.predecessors = core.predecessors.account
                 $0.ended = Set(processes.map(\.voter))
             }
+            onLease()
         case .alarm(let alarm): sound(alarm)
         }
     }

@@ -84,8 +84,9 @@ public struct NemesisBounds: Sendable {
     public var plannedOverlap = Duration.milliseconds(100)
     /// The same with a kernel that cannot be heard and that nobody can take the address from: its lifetime.
     public var unheardOverlap = Duration.seconds(2)
-    /// The same with a kernel whose daemon and guard were killed in the middle of a planned hand-over: its lifetime.
-    public var severedOverlap = Duration.seconds(2)
+    /// The same with a kernel whose daemon and guard were killed in the middle of a planned hand-over.
+    /// The successor hears of the death when the kernel has closed the connections, and takes the address off again.
+    public var severedOverlap = Duration.milliseconds(150)
     /// Nobody has the address although a majority is there.
     public var vacancy = Duration.seconds(5)
     /// From the moment at which everything was put right until all is well.

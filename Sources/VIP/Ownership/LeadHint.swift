@@ -9,6 +9,9 @@ public struct LeadHint: Sendable, Hashable {
     public var isHandedOver: Bool
     /// The same may be so, and is not certain yet: the LAN is asked, and that the holder answers is nothing to report.
     public var isBeingHandedOver: Bool
+    /// The one that handed them over has died before it let go: its kernel may have them still. What was set on its word is taken
+    /// off again, and then claimed as after any death.
+    public var isSevered: Bool
     /// This node hands its addresses over in a planned way: the successor announces them while they are still here, and that
     /// is neither reported nor answered. What this node has it keeps meanwhile, as that is what the successor counts on, and it
     /// claims nothing. To be true only while that hand-over goes on.
@@ -20,12 +23,14 @@ public struct LeadHint: Sendable, Hashable {
     public var memberMACs: Set<HardwareAddress>?
 
     public init(
-        leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, handsOver: Bool = false,
+        leads: Bool = false, isHandedOver: Bool = false, isBeingHandedOver: Bool = false, isSevered: Bool = false,
+        handsOver: Bool = false,
         predecessor: Predecessor? = nil, memberMACs: Set<HardwareAddress>? = nil
     ) {
         self.leads = leads
         self.isHandedOver = isHandedOver
         self.isBeingHandedOver = isBeingHandedOver
+        self.isSevered = isSevered
         self.handsOver = handsOver
         self.predecessor = predecessor
         self.memberMACs = memberMACs

@@ -49,6 +49,8 @@ struct OwnedAddress {
     var probe: ClaimProbe
     /// When to go on asking the LAN.
     var probeAt: BootInstant?
+    /// It was set on the word of the one that handed it over, and without asking the LAN.
+    var isGiven = false
     /// It was wanted here while another node may have led: its claim is a take-over, and who may still have it is a member.
     var isTakeOver = false
     /// The host that answered, while the claim waits for it.
@@ -101,6 +103,7 @@ struct OwnedAddress {
     /// It is not on the interface any more.
     mutating func displaced() {
         placed = nil
+        isGiven = false
         isDoubtful = false
         isUncertain = false
         mayHaveLapsed = false

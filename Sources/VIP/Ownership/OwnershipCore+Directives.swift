@@ -11,11 +11,17 @@ extension OwnershipCore {
             if let place = entry.placed {
                 if entry.isUncertain { continue }
                 let isElsewhere = hasSurveyed && place != link?.index
-                guard valid == nil || entry.mustGo || isElsewhere, isDue(entry.deleteRetryAt, now) else { continue }
+                let isSevered = hint.isSevered && entry.isGiven
+                guard valid == nil || entry.mustGo || isElsewhere || isSevered, isDue(entry.deleteRetryAt, now) else {
+                    continue
+                }
                 entries[index].leaving =
                     valid == nil
                     ? reason(lease)
-                    : entry.isUnguarded ? .guardFailed : isElsewhere ? .interfaceGone : .failed
+                    : entry.isUnguarded
+                        ? .guardFailed : isElsewhere ? .interfaceGone : isSevered ? .handOverSevered : .failed
+                // As after any death.
+                if isSevered { entries[index].isTakeOver = true }
                 directives.append(.delete(entry.address, interface: place))
             } else if valid == nil {
                 end(index, reason(lease))

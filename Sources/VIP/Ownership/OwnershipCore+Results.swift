@@ -26,6 +26,7 @@ extension OwnershipCore {
                 return
             }
             entries[index].placed = interface
+            entries[index].isGiven = hint.isHandedOver
             entries[index].carried = .ours
             if case .new(let hasRoute) = setting {
                 entries[index].hasRoute = hasRoute

@@ -224,6 +224,7 @@ public struct OwnershipCore: Sendable {
     /// Set, and to stay so while the lease lasts.
     func isKept(_ entry: OwnedAddress) -> Bool {
         entry.placed != nil && entry.isDesired && !entry.mustGo && !entry.isUncertain
+            && !(hint.isSevered && entry.isGiven)
             && entry.placed == link?.index
     }
 

@@ -18,6 +18,8 @@ public enum ReleaseReason: String, Sendable, Hashable, CaseIterable, Codable {
     case conflict
     /// The kernel refused to set it again.
     case failed
+    /// The node that handed it over died before it let go.
+    case handOverSevered = "hand-over-severed"
 }
 
 /// What became of an address or of its interface.

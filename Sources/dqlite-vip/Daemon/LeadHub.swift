@@ -44,6 +44,8 @@ final class LeadHub: Sendable {
         } else if !isHandedOver {
             wasHandedOver.store(false, ordering: .relaxed)
         }
+        // What was given by one that has died since has to go, now.
+        if leads, parts.withLock({ $0.cluster })?.isSevered == true { parts.withLock { $0.ownership }?.kick() }
     }
 
     /// Another node is back: behind a partition that has healed there may be neighbours who know the last holder only.
@@ -61,7 +63,7 @@ final class LeadHub: Sendable {
         }
         return LeadHint(
             leads: cluster.leads, isHandedOver: cluster.isHandedOver, isBeingHandedOver: cluster.isBeingHandedOver,
-            handsOver: cluster.handsOver,
+            isSevered: cluster.isSevered, handsOver: cluster.handsOver,
             predecessor: predecessor, memberMACs: cluster.leads ? cluster.memberMACs : nil)
     }
 

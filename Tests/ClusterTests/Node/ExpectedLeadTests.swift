@@ -48,6 +48,28 @@ struct ExpectedLeadTests {
         #expect(!isGiven)
     }
 
+    @Test(
+        "severed: the giver was seen to end before it said that it let go, and while it may still have had the addresses"
+    )
+    func severed() {
+        func isSevered(
+            _ lead: ExpectedLead = Self.expected, leads: UInt64 = 8, hasEnded: Bool = true, now: Int64 = 1050
+        ) -> Bool {
+            lead.isSevered(asked: .init(node: 2, term: 7, at: at(1000)), leads: leads, hasEnded: hasEnded, now: at(now))
+        }
+        #expect(isSevered() && isSevered(now: 1249))
+        #expect(!isSevered(hasEnded: false))
+        // It lets go by itself after its limit; what ends later has nothing any more.
+        #expect(!isSevered(now: 1250))
+        #expect(!isSevered(leads: 9) && !isSevered(leads: 7))
+        var done = Self.expected
+        done.hasLetGo = true
+        #expect(!isSevered(done))
+        var empty = Self.expected
+        empty.isHolder = false
+        #expect(!isSevered(empty))
+    }
+
     @Test("another term than the next one is another election")
     func otherTerm() {
         #expect(!Self.isGiven(ownTerm: 7))

@@ -95,6 +95,46 @@ struct OwnershipCoreProbingTests {
         #expect(bench.probes == [])
     }
 
+    @Test(
+        "who handed over died before he let go: what was set on his word goes at once, and is claimed when his kernel is done"
+    )
+    func severed() throws {
+        var bench = try bench()
+        bench.core.hint.isHandedOver = true
+        // His kernel, for the rest of its second.
+        let end = bench.now.advanced(by: .milliseconds(700))
+        bench.others = { _, now in now < end ? [9] : [] }
+        bench.hostAnswers = { _ in true }
+        bench.lease = renewed(bench.now)
+        bench.run(.kicked(at: bench.now))
+        #expect(try bench.isSet("192.0.2.10/24"))
+        bench.pass(.milliseconds(40), lease: renewed)
+
+        bench.core.hint.isHandedOver = false
+        bench.core.hint.isSevered = true
+        bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
+        bench.run(.kicked(at: bench.now))
+        #expect(try !bench.isSet("192.0.2.10/24"))
+        #expect(bench.events.contains(.released(vip, reason: .handOverSevered)))
+        let begin = bench.now
+        try timeToSet(&bench, within: 1000)
+        #expect(bench.now > end, "not beside his kernel: \(begin.duration(to: bench.now))")
+        // What was claimed in this way stays.
+        bench.pass(.milliseconds(100), lease: renewed)
+        #expect(try bench.isSet("192.0.2.10/24"))
+        #expect(bench.violations == [])
+    }
+
+    @Test("a death after he has let go, or of somebody else, takes nothing away")
+    func notSevered() throws {
+        var bench = try bench()
+        try timeToSet(&bench, within: 100)
+        bench.core.hint.isSevered = true
+        bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
+        bench.pass(.milliseconds(100), lease: renewed)
+        #expect(try bench.isSet("192.0.2.10/24"))
+    }
+
     @Test("while this node hands over it claims nothing and asks for nothing; what it has it keeps")
     func handsOver() throws {
         var bench = try bench()
