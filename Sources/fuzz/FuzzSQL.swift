@@ -228,7 +228,7 @@ func fuzzClient(_ bytes: [UInt8]) {
         let expected = whole.verdicts(on: content)
         var parts = ClientRequestVetter(policy: policy, tables: Schema.readableTables)
         var verdicts: [ClientRequestVetter.Verdict] = []
-        for piece in pieces { verdicts += parts.verdicts(on: piece) }
+        for piece in pieces { verdicts += parts.verdicts(on: Array(piece)) }
         promise(verdicts == expected, "\(policy): cut, the stream is vetted otherwise")
         var hostile = ClientRequestVetter(policy: policy, tables: Schema.readableTables)
         hostile.consume(content)

@@ -110,7 +110,9 @@ extension ClusterNode {
         onLeadership()
         handingOver?.yield()
         let limit = BootClock.now.advanced(by: Self.handOverLimit / 2)
-        while await holdsAddresses(), BootClock.now < limit { try? await Task.sleep(for: .milliseconds(1)) }
+        while BootClock.now < limit, !configuration.addresses.isEmpty, await holdsAddresses() {
+            try? await Task.sleep(for: .milliseconds(1))
+        }
         return .written
     }
 }
