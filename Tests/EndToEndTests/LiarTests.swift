@@ -7,9 +7,10 @@ extension EndToEnd {
     /// A host of the LAN answers each probe for the address.
     @Suite("Somebody on the LAN lies about the address")
     struct LiarTests {
-        /// Waits until all members know each other's MACs: they are told with the roll call, and spread with the next one.
+        /// Waits until all members know each other's MACs: they are told with the roll call, and spread with the next one; and until nobody
+        /// remembers that they were not known (`MACBook`).
         private func acquainted(_ lab: LabCluster) async throws -> Int {
-            try await lab.settled(for: .milliseconds(3500))
+            try await lab.settled(for: .milliseconds(5500))
         }
 
         @Test("under a new MAC each time: a fail-over takes as long as without, and the liar is reported once")

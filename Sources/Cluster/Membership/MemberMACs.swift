@@ -54,6 +54,40 @@ extension Roster {
     }
 }
 
+/// Under which MACs the kernels may answer of all that were members a moment ago. A value type without clock.
+///
+/// A member whose disk was emptied is replaced within a tenth of a second, while the kernel serves the address for the rest of its
+/// second: who takes over has to know it although the list of members does not name it any more.
+struct MACBook: Sendable {
+    /// Longer than any kernel keeps an address that nobody renews.
+    static let memory: Duration = .seconds(3)
+    /// More than a cluster has; who has more is not known.
+    private static let most = 512
+
+    private var seen: [HardwareAddress: BootInstant] = [:]
+    /// When there was a member last whose MACs were not known.
+    private var unknownAt: BootInstant?
+
+    /// These are the members now, as far as the roster tells of their MACs.
+    mutating func note(_ members: [DqliteMember], _ roster: Roster?, but own: DqliteNodeID, now: BootInstant) {
+        seen = seen.filter { $0.value.duration(to: now) < Self.memory }
+        for member in members where member.id != own {
+            guard let macs = roster?.macs(of: member.id), seen.count < Self.most else {
+                unknownAt = now
+                continue
+            }
+            for address in macs.addresses { seen[address] = now }
+        }
+    }
+
+    /// nil when those of one were not known.
+    func all(now: BootInstant) -> Set<HardwareAddress>? {
+        if let unknownAt, unknownAt.duration(to: now) < Self.memory { return nil }
+        let fresh = seen.filter { $0.value.duration(to: now) < Self.memory }.keys
+        return fresh.isEmpty ? nil : Set(fresh)
+    }
+}
+
 extension ClusterNode {
     /// Takes note of the MACs under which this host answers for the virtual addresses: the others are told with the next roll
     /// call. From any thread.
@@ -61,10 +95,12 @@ extension ClusterNode {
         facts.update { $0.ownMACs = MemberMACs(macs) }
     }
 
-    /// The MACs of all other members; nil when those of one are not known. From any thread.
+    /// The MACs of all other members, and of who was one a moment ago; nil when those of one are not known. From any thread.
     public nonisolated var memberMACs: Set<HardwareAddress>? {
         let facts = facts.current
-        guard let own = facts.local?.dqliteID else { return nil }
-        return facts.roster?.roster.macs(of: facts.members, but: own)
+        guard let own = facts.local?.dqliteID, let present = facts.roster?.roster.macs(of: facts.members, but: own),
+            let recent = facts.macBook.all(now: BootClock.now)
+        else { return nil }
+        return present.union(recent)
     }
 }

@@ -23,6 +23,8 @@ final class NodeFacts: Sendable {
         var roster: HeardRoster?
         /// Under which MACs this host answers for the virtual addresses.
         var ownMACs = MemberMACs([])
+        /// Those of all others, of late.
+        var macBook = MACBook()
         /// Nodes that were removed for good.
         var removed: Set<DqliteNodeID> = []
         /// Nodes whose address is being changed: members, or about to be again.
@@ -33,6 +35,7 @@ final class NodeFacts: Sendable {
         /// Takes in the members as the local node has them in its log. A spare's log says nothing, or what was true when it
         /// was none: there the leader's word counts.
         mutating func note(_ list: [DqliteMember]) {
+            defer { noteMACs(now: BootClock.now) }
             guard let roster = roster?.roster, let own = local?.dqliteID,
                 list.isEmpty || roster.members.contains(where: { $0.id == own && $0.role == .spare })
             else {
@@ -47,6 +50,12 @@ final class NodeFacts: Sendable {
             if let own = local?.dqliteID, roster.members.contains(where: { $0.id == own && $0.role == .spare }) {
                 members = roster.list
             }
+            noteMACs(now: now)
+        }
+
+        /// Who were members until now counts, and who are.
+        mutating func noteMACs(now: BootInstant) {
+            macBook.note(members, roster?.roster, but: local?.dqliteID ?? 0, now: now)
         }
     }
 

@@ -77,4 +77,38 @@ struct MemberMACsTests {
         #expect(roster.macs(of: members(1), but: 1) == nil)
         #expect(roster.macs(of: [], but: 1) == nil)
     }
+
+    @Test(
+        "who was a member until a moment ago counts still: its kernel may serve the address while another disk has its place"
+    )
+    func former() throws {
+        func at(_ milliseconds: Int64) -> BootInstant { BootInstant(nanoseconds: milliseconds * 1_000_000) }
+        func members(_ ids: DqliteNodeID...) -> [DqliteMember] {
+            ids.map { DqliteMember(id: $0, address: "192.0.2.\($0):8800", role: .voter) }
+        }
+        func roster(_ ids: DqliteNodeID...) throws -> Roster {
+            Roster(
+                clusterID: "x", term: 3, leader: 1,
+                members: try ids.map {
+                    Roster.Member(
+                        id: $0, address: "192.0.2.\($0):8800", role: .voter, macs: MemberMACs([try mac(UInt8($0))]))
+                })
+        }
+        var book = MACBook()
+        #expect(book.all(now: at(0)) == nil)
+        book.note(members(1, 2, 3), try roster(1, 2, 3), but: 1, now: at(1000))
+        #expect(book.all(now: at(1000)) == [try mac(2), try mac(3)])
+        // 3 is replaced.
+        book.note(members(1, 2), try roster(1, 2, 3), but: 1, now: at(1100))
+        #expect(book.all(now: at(1100)) == [try mac(2), try mac(3)])
+        book.note(members(1, 2), try roster(1, 2), but: 1, now: at(3900))
+        #expect(book.all(now: at(3999)) == [try mac(2), try mac(3)])
+        #expect(book.all(now: at(4001)) == [try mac(2)])
+        // One that nobody knows yet, and that is gone again.
+        book.note(members(1, 2, 4), try roster(1, 2), but: 1, now: at(5000))
+        book.note(members(1, 2), try roster(1, 2), but: 1, now: at(5100))
+        #expect(book.all(now: at(7900)) == nil)
+        book.note(members(1, 2), try roster(1, 2), but: 1, now: at(8100))
+        #expect(book.all(now: at(8100)) == [try mac(2)])
+    }
 }
