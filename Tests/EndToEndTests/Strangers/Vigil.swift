@@ -16,9 +16,10 @@ struct Vigil {
 
     /// How long the client of the VIP, which asks each millisecond, may be without an answer when nothing has happened.
     ///
-    /// What the laboratory grants to all that is to interrupt nobody (`NemesisCase.outageLimit`): less than the quickest fail-over
-    /// takes, so that none hides in it. Time in which the client itself did not run is not counted.
-    static let nothing: Duration = .milliseconds(20)
+    /// Twice what the laboratory grants to all that is to interrupt nobody (`NemesisCase.outageLimit`): the attackers share the processors
+    /// with the nodes. No fail-over hides in it, as lead, term and holder are compared, too. Time in which the client itself did not
+    /// run is not counted.
+    static let nothing: Duration = .milliseconds(40)
 
     /// The most memory that a daemon may have had at any moment, in MiB. DQLITE_VIP_LAB_MEMORY for another number: a binary
     /// with a sanitizer needs several times as much for the same.
