@@ -16,8 +16,8 @@ public struct HardwareAddress: Hashable, Sendable, TextCodable {
         let parts = text.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
         let bytes = parts.compactMap { part -> UInt8? in
             // `UInt8(_:radix:)` would take a sign, too.
-            let digits = part.compactMap(Self.digit)
-            return part.count == 2 && digits.count == 2 ? digits[0] << 4 | digits[1] : nil
+            let digits = part.compactMap { Character(Unicode.Scalar($0)).hexDigitValue }
+            return part.count == 2 && digits.count == 2 ? UInt8(digits[0] << 4 | digits[1]) : nil
         }
         guard bytes.count == 6, parts.count == 6 else { return nil }
         self.bytes = bytes
@@ -31,14 +31,5 @@ public struct HardwareAddress: Hashable, Sendable, TextCodable {
     /// As ip(8) writes it: `02:00:5e:10:20:30`.
     public var description: String {
         bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
-    }
-
-    private static func digit(_ character: UInt8) -> UInt8? {
-        switch character {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): character - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): character - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): character - UInt8(ascii: "A") + 10
-        default: nil
-        }
     }
 }

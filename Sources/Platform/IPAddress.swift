@@ -62,6 +62,20 @@ public struct IPAddress: Hashable, Sendable, Comparable, CustomStringConvertible
         return IPAddress(bytes: bytes.suffix(4)) ?? self
     }
 
+    /// The first address of the prefix of this length.
+    public func network(prefixLength: Int) -> IPAddress { replacingHostBits(after: prefixLength, with: 0x00) }
+
+    /// The address with every bit after the prefix taken from `fill`.
+    public func replacingHostBits(after length: Int, with fill: UInt8) -> IPAddress {
+        let changed = bytes.enumerated().map { position, byte in
+            let networkBits = min(max(length - position * 8, 0), 8)
+            let hostMask = UInt8(truncatingIfNeeded: 0xFF >> networkBits)
+            return byte & ~hostMask | fill & hostMask
+        }
+        // The number of bytes is unchanged, so the initialiser does not fail.
+        return IPAddress(bytes: changed) ?? self
+    }
+
     public var isUnspecified: Bool { bytes.allSatisfy { $0 == 0 } }
     /// 127.0.0.0/8 (RFC 1122 3.2.1.3) or ::1 (RFC 4291 2.5.3).
     public var isLoopback: Bool {

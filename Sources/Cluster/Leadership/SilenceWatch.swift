@@ -51,8 +51,7 @@ final class SilenceWatch: Sendable {
 
     /// - Throws: `SystemError` when the kernel has no thread left.
     init(_ monitor: LeadershipMonitor, logger: Logger) throws(SystemError) {
-        let thread = try OwnThread("silence") { [self] in watch(monitor, logger) }
-        thread.detach()
+        try BlockingThread.start(named: "silence") { [self] in watch(monitor, logger) }
     }
 
     /// What is stopping does not answer: to be called first. The thread ends soon after.

@@ -71,13 +71,12 @@ struct MACBook: Sendable {
     /// These are the members now, as far as the roster tells of their MACs.
     mutating func note(_ members: [DqliteMember], _ roster: Roster?, but own: DqliteNodeID, now: BootInstant) {
         seen = seen.filter { $0.value.duration(to: now) < Self.memory }
-        for member in members where member.id != own {
-            guard let macs = roster?.macs(of: member.id), seen.count < Self.most else {
-                unknownAt = now
-                continue
-            }
-            for address in macs.addresses { seen[address] = now }
+        guard members.contains(where: { $0.id != own }) else { return }
+        guard let all = roster?.macs(of: members, but: own), seen.count < Self.most else {
+            unknownAt = now
+            return
         }
+        for address in all { seen[address] = now }
     }
 
     /// nil when those of one were not known.
@@ -98,9 +97,6 @@ extension ClusterNode {
     /// The MACs of all other members, and of who was one a moment ago; nil when those of one are not known. From any thread.
     public nonisolated var memberMACs: Set<HardwareAddress>? {
         let facts = facts.current
-        guard let own = facts.local?.dqliteID, let present = facts.roster?.roster.macs(of: facts.members, but: own),
-            let recent = facts.macBook.all(now: BootClock.now)
-        else { return nil }
-        return present.union(recent)
+        return facts.local == nil ? nil : facts.macBook.all(now: BootClock.now)
     }
 }

@@ -55,11 +55,7 @@ extension ClusterNode {
             if answers[member.id] != nil { watch.answered(member.id, now: now) } else { watch.silent(member.id) }
         }
         let roster = roster(members, term, own, watch, answers)
-        facts.update {
-            $0.noteMACs(now: now)
-            $0.roster = HeardRoster(roster: roster, at: now)
-            $0.noteMACs(now: now)
-        }
+        facts.update { $0.hear(roster, now: now) }
         guard leadershipProof?.term == term, handingOver == nil, !isStopping else { return Self.look }
         do {
             try await noteOptions(answers, members)

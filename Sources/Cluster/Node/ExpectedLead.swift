@@ -28,10 +28,7 @@ struct ExpectedLead: Sendable, Equatable {
     ///   - asked: as in `isGiven`.
     ///   - leads: the term in which this node leads.
     func isSevered(asked: RelayFacts.Request?, leads: UInt64, hasEnded: Bool, now: BootInstant) -> Bool {
-        guard isHolder, !hasLetGo, hasEnded, let asked, asked.node == leader, asked.term == term, leads == term &+ 1
-        else {
-            return false
-        }
+        guard !hasLetGo, hasEnded, leads == term &+ 1, let asked = request(asked) else { return false }
         return now < asked.at.advanced(by: ClusterNode.handOverLimit + Self.afterthought)
     }
 
@@ -45,10 +42,14 @@ struct ExpectedLead: Sendable, Equatable {
     func isGiven(
         asked: RelayFacts.Request?, ownTerm: UInt64, isHeard: Bool, hasEnded: Bool, now: BootInstant
     ) -> Bool {
-        guard isHolder, let asked, asked.node == leader, asked.term == term, ownTerm == term &+ 1, isHeard,
-            !hasEnded
-        else { return false }
+        guard ownTerm == term &+ 1, isHeard, !hasEnded, let asked = request(asked) else { return false }
         // The leader's time began a little earlier, when it asked.
         return asked.at <= now && now < asked.at.advanced(by: ClusterNode.handOverLimit)
+    }
+
+    /// The request to stand, if it is this leader's, in this term, and it has what it gives.
+    private func request(_ asked: RelayFacts.Request?) -> RelayFacts.Request? {
+        guard isHolder, let asked, asked.node == leader, asked.term == term else { return nil }
+        return asked
     }
 }

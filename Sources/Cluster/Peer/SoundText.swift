@@ -1,21 +1,25 @@
 import Platform
 
 /// What another node says in words. It is shown to people, kept in the database and told on to everybody: so it is made sound
-/// where it comes in, whoever sent it.
-enum SoundText {
+/// where it comes in, whoever sent it. The daemon's own settings go by the same rules.
+public enum SoundText {
     /// Of a name, a label's key or value, a failure domain.
-    static let mostBytes = 63
-    /// Of one node; see `--label`.
-    static let mostLabels = 16
+    public static let mostBytes = 63
+    /// Of one node; see `--label`. Enough for whatever a person wants to know at a glance; every node keeps those of all.
+    public static let mostLabels = 16
 
     /// A name as it can be shown: what no name has becomes an underscore, and what is too long is cut. A host may be called anything.
     static func name(_ text: String) -> String {
         String(decoding: text.utf8.prefix(mostBytes).map { isOfWords($0) ? $0 : UInt8(ascii: "_") }, as: UTF8.self)
     }
 
-    static func isName(_ text: String) -> Bool {
-        (1...mostBytes).contains(text.utf8.count) && text.utf8.allSatisfy(isOfWords)
-    }
+    /// Letters, digits, dot, hyphen and underscore of ASCII only; of any length, also none.
+    public static func isWord(_ text: some StringProtocol) -> Bool { text.utf8.allSatisfy(isOfWords) }
+
+    public static func isName(_ text: String) -> Bool { (1...mostBytes).contains(text.utf8.count) && isWord(text) }
+
+    /// Like a name, and slashes in it.
+    public static func isKey(_ text: String) -> Bool { isName(text.replacing("/", with: "_")) }
 
     /// A label's value is any text without control characters.
     static func isValue(_ text: String) -> Bool {
@@ -24,7 +28,7 @@ enum SoundText {
 
     static func areLabels(_ labels: [String: String]) -> Bool {
         labels.count <= mostLabels
-            && labels.allSatisfy { key, value in isName(key.replacing("/", with: "_")) && isValue(value) }
+            && labels.allSatisfy { key, value in isKey(key) && isValue(value) }
     }
 
     /// A UUID, or nothing where it is not known.

@@ -12,10 +12,10 @@ enum ClientRelay {
     /// How long it may take nothing of an answer.
     static let takingLimit: TimeAmount = .seconds(5)
 
-    /// - Parameter seat: told when the client moves, so that one that does makes room for others last.
+    /// - Parameter seat: told when a request has come, so that a client that asks makes room for others last.
     static func start(
         outside: any Channel, socket: DqliteAddress, word: [UInt8], rest: ByteBuffer, desk: ReaderDesk,
-        seat: any ReaderSeat
+        seat: PortSeat
     ) throws {
         let client = ClientHandler(word: word, rest: rest, desk: desk, seat: seat)
         try outside.pipeline.syncOperations.addHandler(client)
@@ -30,12 +30,6 @@ enum ClientRelay {
     }
 }
 
-/// The place of a client among those that the port serves. From any thread.
-protocol ReaderSeat: Sendable {
-    /// A whole request has come.
-    func moves()
-}
-
 /// The client's side: lets whole, sound, allowed requests through in their turn, answers refused ones itself, and ends the
 /// connection of anybody else. While a request waits or is with the node, nothing more is read.
 final class ClientHandler: ChannelDuplexHandler {
@@ -45,7 +39,7 @@ final class ClientHandler: ChannelDuplexHandler {
 
     private let word: [UInt8]
     private let desk: ReaderDesk
-    private let seat: any ReaderSeat
+    private let seat: PortSeat
     private var early: ByteBuffer
     private var vetter = ClientRequestVetter(databases: [Schema.database], tables: Schema.readableTables)
     private var node: (any Channel)?
@@ -57,7 +51,7 @@ final class ClientHandler: ChannelDuplexHandler {
     /// A read that waits until the request in hand is answered and the answer taken.
     private var isReadWanted = false
 
-    init(word: [UInt8], rest: ByteBuffer, desk: ReaderDesk, seat: any ReaderSeat) {
+    init(word: [UInt8], rest: ByteBuffer, desk: ReaderDesk, seat: PortSeat) {
         self.word = word
         self.desk = desk
         self.seat = seat
@@ -129,7 +123,7 @@ final class ClientHandler: ChannelDuplexHandler {
         guard let context, node != nil, !isAtDesk else { return }
         if vetter.hasMessage {
             isAtDesk = true
-            seat.moves()
+            seat.waits()
             desk.asks(NIOLoopBound(self, eventLoop: context.eventLoop), id)
         } else if isReadWanted, mayRead {
             isReadWanted = false

@@ -31,15 +31,14 @@ final class PortSeats: Sendable {
 }
 
 /// One of them. From any thread.
-struct PortSeat: ReaderSeat {
+struct PortSeat: Sendable {
     fileprivate let seats: PortSeats
     fileprivate let id: ObjectIdentifier
 
     /// A request is being served: its connection does not make room for others.
     func serves() { seats.update { $0.serves(id) } }
-    /// The next request is waited for.
+    /// Its next request is waited for, from now on.
     func waits() { seats.update { $0.waits(id, now: BootClock.now) } }
-    func moves() { waits() }
     /// It is bound by other limits from now on.
     func leave() { seats.update { $0.leave(id) } }
 }

@@ -106,15 +106,10 @@ struct SourceAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// What one stranger is: an IPv4 address, or an IPv6 network of 64 bits, of which any host has all addresses (RFC 7934).
     init(stranger: IPAddress?) {
-        guard let stranger else {
-            description = "unknown"
+        guard let stranger, stranger.family == .v6 else {
+            description = stranger?.description ?? "unknown"
             return
         }
-        guard stranger.family == .v6 else {
-            description = stranger.description
-            return
-        }
-        let network = IPAddress(bytes: stranger.bytes.prefix(8) + [UInt8](repeating: 0, count: 8)) ?? stranger
-        description = "\(network)/64"
+        description = "\(stranger.network(prefixLength: 64))/64"
     }
 }

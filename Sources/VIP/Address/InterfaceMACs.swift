@@ -29,7 +29,8 @@ public enum InterfaceMACs {
     ) {
         // A bridge answers with its own, whatever hangs on it.
         guard depth > 0, found.count <= most, !Directory.exists("\(directory)/\(name)/bridge") else { return }
-        for entry in entries(of: "\(directory)/\(name)") where entry.hasPrefix("lower_") {
+        let entries = (try? Directory.names("\(directory)/\(name)")) ?? nil
+        for entry in entries ?? [] where entry.hasPrefix("lower_") {
             let lower = String(entry.dropFirst("lower_".count))
             for file in ["address", "bonding_slave/perm_hwaddr"] {
                 guard let text = word("\(directory)/\(lower)/\(file)"), let mac = HardwareAddress(parsing: text),
@@ -39,17 +40,6 @@ public enum InterfaceMACs {
             }
             descend(lower, in: directory, depth - 1, into: &found)
         }
-    }
-
-    private static func entries(of path: String) -> [String] {
-        guard let stream = opendir(path) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            names.append(
-                withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
-        }
-        return names.sorted()
     }
 
     /// The first line of a file; nil when it cannot be read, as of an interface that has just gone.

@@ -140,22 +140,6 @@ public struct VirtualAddress: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-extension IPAddress {
-    /// The first address of the prefix of this length.
-    func network(prefixLength: Int) -> IPAddress { replacingHostBits(after: prefixLength, with: 0x00) }
-
-    /// The address with every bit after the prefix taken from `fill`.
-    func replacingHostBits(after length: Int, with fill: UInt8) -> IPAddress {
-        let changed = bytes.enumerated().map { position, byte in
-            let networkBits = min(max(length - position * 8, 0), 8)
-            let hostMask = UInt8(truncatingIfNeeded: 0xFF >> networkBits)
-            return byte & ~hostMask | fill & hostMask
-        }
-        // The number of bytes is unchanged, so the initialiser does not fail.
-        return IPAddress(bytes: changed) ?? self
-    }
-}
-
 extension VirtualAddress: TextCodable {
     /// Decodes the text form, with all the checks of `init(parsing:)`.
     public init(codedText text: String) throws { try self.init(parsing: text) }

@@ -11,7 +11,7 @@ extension OwnershipCore {
             if let place = entry.placed {
                 if entry.isUncertain { continue }
                 let isElsewhere = hasSurveyed && place != link?.index
-                let isSevered = hint.isSevered && entry.isGiven
+                let isSevered = isSevered(entry)
                 guard valid == nil || entry.mustGo || isElsewhere || isSevered, isDue(entry.deleteRetryAt, now) else {
                     continue
                 }

@@ -224,9 +224,12 @@ public struct OwnershipCore: Sendable {
     /// Set, and to stay so while the lease lasts.
     func isKept(_ entry: OwnedAddress) -> Bool {
         entry.placed != nil && entry.isDesired && !entry.mustGo && !entry.isUncertain
-            && !(hint.isSevered && entry.isGiven)
+            && !isSevered(entry)
             && entry.placed == link?.index
     }
+
+    /// Set on the word of a node that died before it let go.
+    func isSevered(_ entry: OwnedAddress) -> Bool { hint.isSevered && entry.isGiven }
 
     func index(of address: VirtualAddress) -> Int? {
         entries.firstIndex { $0.address == address }

@@ -30,22 +30,23 @@ final class LeadHub: Sendable {
     /// Called on the cluster's threads whenever the proof of leadership may be another. The cell wakes whoever has to know.
     func leadershipChanged() {
         _ = lease
-        let leads = leads
+        let (cluster, ownership) = parts.withLock { ($0.cluster, $0.ownership) }
+        let leads = cluster?.leads == true
         // Before there is a lease the LAN can be asked for the addresses already.
         if leads, !wasLeading.exchange(leads, ordering: .relaxed) {
-            parts.withLock { $0.ownership }?.kick()
+            ownership?.kick()
         } else if !leads {
             wasLeading.store(false, ordering: .relaxed)
         }
         // The lease may have begun before it was known that the leader before lives.
-        let isHandedOver = leads && parts.withLock { $0.cluster }?.isHandedOver == true
+        let isHandedOver = leads && cluster?.isHandedOver == true
         if isHandedOver, !wasHandedOver.exchange(isHandedOver, ordering: .relaxed) {
-            parts.withLock { $0.ownership }?.kick()
+            ownership?.kick()
         } else if !isHandedOver {
             wasHandedOver.store(false, ordering: .relaxed)
         }
         // What was given by one that has died since has to go, now.
-        if leads, parts.withLock({ $0.cluster })?.isSevered == true { parts.withLock { $0.ownership }?.kick() }
+        if leads, cluster?.isSevered == true { ownership?.kick() }
     }
 
     /// Another node is back: behind a partition that has healed there may be neighbours who know the last holder only.

@@ -79,13 +79,10 @@ struct LogLine {
                 return
             }
             switch scalar {
-            case "\n": line += "\\n"
-            case "\r": line += "\\r"
-            case "\t": line += "\\t"
             case "\\" where quote != nil: line += "\\\\"
             case _ where scalar == quote: line += "\\\""
-            case _ where scalar.upsetsTerminals: line += "\\u{\(String(scalar.value, radix: 16))}"
-            default: line.unicodeScalars.append(scalar)
+            default:
+                if let escaped = scalar.escapedForLines { line += escaped } else { line.unicodeScalars.append(scalar) }
             }
         }
     }

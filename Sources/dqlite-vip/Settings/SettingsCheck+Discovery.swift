@@ -1,3 +1,4 @@
+import Cluster
 import Discovery
 import Platform
 
@@ -58,7 +59,7 @@ extension SettingsCheck {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         let isKey =
             (1...128).contains(text.utf8.count)
-            && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." && Self.isWord($0) }
+            && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." && SoundText.isWord($0) }
         guard isKey else {
             fault(
                 .discoveryKey, text,

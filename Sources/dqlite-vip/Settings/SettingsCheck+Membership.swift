@@ -61,11 +61,11 @@ extension SettingsCheck {
 
     private mutating func failureDomain() -> String? {
         guard let text = input.text(.failureDomain) else { return nil }
-        let most = 63
-        guard (1...most).contains(text.utf8.count), Self.isWord(text) else {
+        guard SoundText.isName(text) else {
             fault(
                 .failureDomain, text,
-                "give a word, like rack-7: 1 to \(most) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore")
+                "give a word, like rack-7: 1 to \(SoundText.mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore"
+            )
             return nil
         }
         return text

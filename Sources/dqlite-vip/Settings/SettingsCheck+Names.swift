@@ -1,14 +1,13 @@
+import Cluster
 import Platform
 
 /// What people call a node, and what they attach to it.
 extension SettingsCheck {
-    /// Enough for whatever a person wants to know at a glance; every node keeps those of all.
-    static let mostLabels = 16
-    private static let mostBytes = 63
+    private static let mostBytes = SoundText.mostBytes
 
     mutating func nodeName() -> String? {
         guard let text = input.text(.nodeName) else { return nil }
-        guard Self.isWord(text), (1...Self.mostBytes).contains(text.utf8.count) else {
+        guard SoundText.isName(text) else {
             fault(
                 .nodeName, text,
                 "a name has 1 to \(Self.mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore")
@@ -28,7 +27,7 @@ extension SettingsCheck {
                 fault(.label, String(text), "give KEY=VALUE, like rack=3")
                 continue
             }
-            guard Self.isWord(key.filter { $0 != "/" }), (1...Self.mostBytes).contains(key.utf8.count) else {
+            guard SoundText.isKey(key) else {
                 fault(
                     .label, String(text),
                     "a key has 1 to \(Self.mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore, slash")
@@ -42,8 +41,8 @@ extension SettingsCheck {
                 fault(.label, String(text), "the key \(key) is given twice")
             }
         }
-        if labels.count > Self.mostLabels {
-            fault(.label, "\(labels.count) labels", "a node has at most \(Self.mostLabels)")
+        if labels.count > SoundText.mostLabels {
+            fault(.label, "\(labels.count) labels", "a node has at most \(SoundText.mostLabels)")
         }
         return labels
     }

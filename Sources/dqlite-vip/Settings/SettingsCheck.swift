@@ -199,7 +199,7 @@ struct SettingsCheck {
 
     /// - Parameter key: that of the discovery, which names the cluster when nothing else does.
     private mutating func clusterName(_ key: String) -> String {
-        let mostBytes = 63
+        let mostBytes = SoundText.mostBytes
         guard let text = input.text(.clusterName) else {
             let name = key.split(separator: "/").joined(separator: ".")
             if name.utf8.count > mostBytes {
@@ -210,7 +210,7 @@ struct SettingsCheck {
             }
             return name
         }
-        if !Self.isWord(text) || !(1...mostBytes).contains(text.utf8.count) {
+        if !SoundText.isName(text) {
             fault(
                 .clusterName, text,
                 "a name has 1 to \(mostBytes) of the characters a-z, A-Z, 0-9, dot, hyphen, underscore")
@@ -225,17 +225,6 @@ struct SettingsCheck {
         } catch {
             for reason in error.reasons { fault(.timing, text, Self.printable(reason, atMost: 400)) }
             return .lan
-        }
-    }
-
-    static func isWord(_ text: some StringProtocol) -> Bool {
-        text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
-                true
-            default: false
-            }
         }
     }
 

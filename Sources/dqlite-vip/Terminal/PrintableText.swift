@@ -82,13 +82,7 @@ struct PrintableText: Hashable, Sendable, CustomStringConvertible, ExpressibleBy
         for scalar in text.unicodeScalars {
             count += 1
             if count > limit { return shown + "…[cut]" }
-            switch scalar {
-            case "\n": shown += "\\n"
-            case "\r": shown += "\\r"
-            case "\t": shown += "\\t"
-            case _ where scalar.upsetsTerminals: shown += "\\u{\(String(scalar.value, radix: 16))}"
-            default: shown.unicodeScalars.append(scalar)
-            }
+            if let escaped = scalar.escapedForLines { shown += escaped } else { shown.unicodeScalars.append(scalar) }
         }
         return shown
     }

@@ -10,6 +10,17 @@ extension Unicode.Scalar {
         }
     }
 
+    /// As a line for people writes it, so that it stays within that line; nil: as it is.
+    var escapedForLines: String? {
+        switch self {
+        case "\n": "\\n"
+        case "\r": "\\r"
+        case "\t": "\\t"
+        case _ where upsetsTerminals: "\\u{\(String(value, radix: 16))}"
+        default: nil
+        }
+    }
+
     /// As JSON writes it in a string, RFC 8259 section 7: two escapes where it is beyond the basic plane.
     var escapedForJSON: String {
         String(self).utf16.map { unit in

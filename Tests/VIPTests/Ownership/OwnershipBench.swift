@@ -235,6 +235,23 @@ struct OwnershipBench {
         records = earlier + records
     }
 
+    /// Lets time pass under a lease, and gives how long it took until the address was set.
+    ///
+    /// - Parameter limit: in milliseconds; beyond it `DidNotHappen` is thrown.
+    @discardableResult
+    mutating func timeToSet(
+        _ address: VirtualAddress, within limit: Int, lease: @escaping (BootInstant) -> Lease?
+    ) throws -> Duration {
+        let begin = now
+        while try !isSet("\(address)") {
+            if begin.duration(to: now) > .milliseconds(limit) {
+                throw DidNotHappen(description: "no claim within \(limit) ms: \(history)")
+            }
+            pass(.microseconds(250), lease: lease)
+        }
+        return begin.duration(to: now)
+    }
+
     func isSet(_ text: String, interface: UInt32 = 2) throws -> Bool {
         kernel[try Self.place(text, interface: interface)] == true
     }

@@ -25,25 +25,12 @@ struct OwnershipCoreProbingTests {
         return bench
     }
 
-    /// Lets time pass under a lease, and gives how long it took until the VIP was set.
-    @discardableResult
-    private func timeToSet(_ bench: inout OwnershipBench, within limit: Int) throws -> Duration {
-        let begin = bench.now
-        while try !bench.isSet("192.0.2.10/24") {
-            if begin.duration(to: bench.now) > .milliseconds(limit) {
-                throw DidNotHappen(description: "no claim within \(limit) ms: \(bench.history)")
-            }
-            bench.pass(.microseconds(250), lease: renewed)
-        }
-        return begin.duration(to: bench.now)
-    }
-
     @Test("nobody answers: three probes, then the claim, 4 ms after the lease")
     func silence() throws {
         var bench = try bench()
         bench.lease = renewed(bench.now)
         #expect(bench.run(.kicked(at: bench.now)) == ["probe 192.0.2.10/24"])
-        let took = try timeToSet(&bench, within: 100)
+        let took = try bench.timeToSet(vip, within: 100, lease: renewed)
         #expect(took >= .milliseconds(4) && took < .microseconds(4500))
         #expect(bench.probes.count == 3)
         #expect(bench.events == [.claimed(vip, term: 7, took: .milliseconds(4))])
@@ -117,7 +104,7 @@ struct OwnershipCoreProbingTests {
         #expect(try !bench.isSet("192.0.2.10/24"))
         #expect(bench.events.contains(.released(vip, reason: .handOverSevered)))
         let begin = bench.now
-        try timeToSet(&bench, within: 1000)
+        try bench.timeToSet(vip, within: 1000, lease: renewed)
         #expect(bench.now > end, "not beside his kernel: \(begin.duration(to: bench.now))")
         // What was claimed in this way stays.
         bench.pass(.milliseconds(100), lease: renewed)
@@ -128,7 +115,7 @@ struct OwnershipCoreProbingTests {
     @Test("a death after he has let go, or of somebody else, takes nothing away")
     func notSevered() throws {
         var bench = try bench()
-        try timeToSet(&bench, within: 100)
+        try bench.timeToSet(vip, within: 100, lease: renewed)
         bench.core.hint.isSevered = true
         bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
         bench.pass(.milliseconds(100), lease: renewed)
@@ -144,7 +131,7 @@ struct OwnershipCoreProbingTests {
         #expect(try !bench.isSet("192.0.2.10/24"))
         // The successor did not take it, and the lease is this node's again.
         bench.core.hint.handsOver = false
-        try timeToSet(&bench, within: 100)
+        try bench.timeToSet(vip, within: 100, lease: renewed)
 
         bench.core.hint.handsOver = true
         let asked = bench.probes.count
@@ -190,7 +177,7 @@ struct OwnershipCoreProbingTests {
     @Test("what was held until now and was deleted by hand goes back without a question")
     func reinstated() throws {
         var bench = try bench()
-        try timeToSet(&bench, within: 100)
+        try bench.timeToSet(vip, within: 100, lease: renewed)
         let asked = bench.probes.count
         try bench.removeByHand("192.0.2.10/24")
         #expect(try bench.isSet("192.0.2.10/24"))
@@ -202,7 +189,7 @@ struct OwnershipCoreProbingTests {
     func asksEachTime() throws {
         var bench = try bench()
         for round in 1...3 {
-            try timeToSet(&bench, within: 100)
+            try bench.timeToSet(vip, within: 100, lease: renewed)
             #expect(bench.probes.count == 3 * round)
             bench.lease = nil
             bench.run(.kicked(at: bench.now))
@@ -222,7 +209,7 @@ struct OwnershipCoreProbingTests {
         #expect(waiting.state == .released && waiting.foreignHolder == nil)
         #expect(waiting.detail?.contains("02:00:00:00:00:09 still answers for it") == true)
         #expect(waiting.detail?.contains("at the latest after 2.0 seconds") == true)
-        try timeToSet(&bench, within: 100)
+        try bench.timeToSet(vip, within: 100, lease: renewed)
         #expect(gone.duration(to: bench.now) < .milliseconds(20))
         #expect(bench.core.snapshot.addresses.first?.detail == nil)
         #expect(bench.violations == [])
@@ -235,7 +222,7 @@ struct OwnershipCoreProbingTests {
         var bench = try bench()
         bench.core.hint.predecessor = Predecessor(endedAt: bench.now, answeredSince: nil)
         bench.hostAnswers = { _ in true }
-        let took = try timeToSet(&bench, within: 100)
+        let took = try bench.timeToSet(vip, within: 100, lease: renewed)
         #expect(took >= .milliseconds(4) && took < .microseconds(4500))
         #expect(bench.history.filter { $0.hasSuffix("inquire") } == ["2 inquire"])
         #expect(bench.events == [.claimed(vip, term: 7, took: .milliseconds(4))])
@@ -251,7 +238,7 @@ struct OwnershipCoreProbingTests {
         #expect(bench.events == [.withheld(vip)])
         #expect(bench.core.snapshot.addresses.first?.detail?.contains("its host cannot be heard") == true)
         #expect(!bench.core.isUndecided, "whoever waits for a decision need not wait for this")
-        let took = try timeToSet(&bench, within: 3000) + .milliseconds(150)
+        let took = try bench.timeToSet(vip, within: 3000, lease: renewed) + .milliseconds(150)
         #expect(took >= .seconds(2) && took < .milliseconds(2010))
         #expect(bench.core.snapshot.addresses.first?.detail == nil)
         #expect(bench.events.filter { $0 == .withheld(vip) }.count == 1)
@@ -262,7 +249,7 @@ struct OwnershipCoreProbingTests {
     func foreignHolder() throws {
         var bench = try bench()
         bench.others = { _, _ in [9] }
-        let took = try timeToSet(&bench, within: 3000)
+        let took = try bench.timeToSet(vip, within: 3000, lease: renewed)
         #expect(took >= .seconds(2) && took < .milliseconds(2020))
         bench.pass(.seconds(30), lease: renewed)
         #expect(bench.events.filter { $0 == .foreignHolder(vip, stranger) }.count == 1)
@@ -296,7 +283,7 @@ struct OwnershipCoreProbingTests {
     func holderChanges() throws {
         var bench = try bench()
         bench.others = { _, _ in [9] }
-        try timeToSet(&bench, within: 3000)
+        try bench.timeToSet(vip, within: 3000, lease: renewed)
         bench.run()
         bench.others = { _, _ in [8] }
         bench.pass(.seconds(6), lease: renewed)
@@ -311,7 +298,7 @@ struct OwnershipCoreProbingTests {
     func lostBesideHolder() throws {
         var bench = try bench()
         bench.others = { _, _ in [9] }
-        try timeToSet(&bench, within: 3000)
+        try bench.timeToSet(vip, within: 3000, lease: renewed)
         bench.run()
         bench.lease = nil
         bench.run(.kicked(at: bench.now))
@@ -346,7 +333,7 @@ struct OwnershipCoreProbingTests {
         bench.lease = renewed(bench.now)
         bench.run()
         bench.hear(try #require(IPAddress("192.0.2.11")), from: 9)
-        let took = try timeToSet(&bench, within: 100)
+        let took = try bench.timeToSet(vip, within: 100, lease: renewed)
         #expect(took < .milliseconds(5))
     }
 
@@ -356,7 +343,7 @@ struct OwnershipCoreProbingTests {
         bench.fault = { directive in
             if case .probe = directive { (SystemError("ask for", "192.0.2.10/24", errno: ENOBUFS), false) } else { nil }
         }
-        let took = try timeToSet(&bench, within: 100)
+        let took = try bench.timeToSet(vip, within: 100, lease: renewed)
         #expect(took < .milliseconds(6))
         bench.run()
         #expect(bench.events.count { if case .failed = $0 { true } else { false } } == 1)
@@ -381,7 +368,7 @@ struct OwnershipCoreProbingTests {
     func replaced() throws {
         let other = try VirtualAddress(parsing: "192.0.2.11/24")
         var bench = try bench()
-        try timeToSet(&bench, within: 100)
+        try bench.timeToSet(vip, within: 100, lease: renewed)
         bench.run(.desired([other]))
         #expect(bench.core.isUndecided)
         #expect(try bench.isSet("192.0.2.10/24"))
