@@ -9,7 +9,7 @@ import Platform
 ///     recovery    a recovery that is decided and not yet done (PendingRecovery)
 ///     stored      how far the log is committed, at least (StoredMark)
 ///     lease       how long this node's promises bind, in milliseconds, as its last run had it
-///     addresses   what this host has set (DESIGN O3; written by the guard)
+///     addresses   what this host has set (written by the daemon, read by the guard)
 ///     raft/       libdqlite's files, and our marker `owner` with the dqlite id that they belong to
 ///
 /// The lock is held for as long as the descriptor is open in any process that inherited it.

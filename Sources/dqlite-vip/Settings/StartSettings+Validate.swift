@@ -24,7 +24,7 @@ struct SettingsFaults: Error, Hashable, Sendable, CustomStringConvertible {
 extension StartSettings {
     static let defaultClusterPort: UInt16 = 8800
     static let defaultAPI = HostPort(host: "127.0.0.1", port: 9900)
-    /// dqlite is not made for more; see FEATURES A6.
+    /// dqlite is not made for more.
     static let mostVoters = 7
     static let mostExpected = Agreement.maximumMembers
 
